@@ -1,0 +1,39 @@
+//! perfd: a sampling profiler for Linux benchmark hosts.
+//!
+//! The way of a sample, which is also the order of reading:
+//!
+//! ```text
+//! target ─▶ sampler ─▶ RawSample ─▶ unwind ─▶ frames ─▶ aggregate ─▶ symbolize ─▶ Profile ─▶ sink
+//! pids,     perf       regs +       rows      module +  stack ×      once per    windows    encode ×
+//! forks     rings      stack copy   from CFI  offset    event        new frame   of time    carry
+//! ```
+//!
+//! The stages meet in `session::pipeline` and nowhere else. The order of the modules below is the
+//! architecture: a module imports only from floors above its own (`tests/tidy.rs` holds it). More in
+//! `docs/ARCHITECTURE.md`.
+
+// Floor 1: words
+pub mod model;
+
+// Floor 2: edges; the only unsafe code is in sys
+pub mod object;
+pub mod procfs;
+#[expect(
+    unsafe_code,
+    reason = "system calls and the memory that the kernel shares with perfd"
+)]
+pub mod sys;
+
+// Floor 3: stages
+pub mod aggregate;
+pub mod sampler;
+pub mod sink;
+pub mod symbolize;
+pub mod target;
+pub mod unwind;
+
+// Floor 4: one run
+pub mod session;
+
+// Floor 8: the user
+pub mod cli;

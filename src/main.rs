@@ -1,0 +1,3 @@
+//! The `perfd` program: the exit code of [`perfd::cli`].
+
+fn main() {}

@@ -1,0 +1,216 @@
+//! Events: what can be counted and sampled, and the one table of their names.
+//!
+//! A spec is what was asked for, parsed; which `perf_event_attr` it becomes on this host is for
+//! `procfs::event_source` to say. Names and grammar are those of `perf list` and `perf record -e`.
+
+use std::fmt;
+
+/// Position of an event in a run's list of sampled events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventIdx(pub usize);
+
+/// A generalized hardware event (`PERF_TYPE_HARDWARE`), numbered as the kernel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum HardwareEvent {
+    Cycles = 0,
+    Instructions = 1,
+    CacheReferences = 2,
+    CacheMisses = 3,
+    BranchInstructions = 4,
+    BranchMisses = 5,
+    BusCycles = 6,
+    StalledCyclesFrontend = 7,
+    StalledCyclesBackend = 8,
+    RefCycles = 9,
+}
+
+/// A software event (`PERF_TYPE_SOFTWARE`), numbered as the kernel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum SoftwareEvent {
+    CpuClock = 0,
+    TaskClock = 1,
+    PageFaults = 2,
+    ContextSwitches = 3,
+    CpuMigrations = 4,
+    MinorFaults = 5,
+    MajorFaults = 6,
+    AlignmentFaults = 7,
+    EmulationFaults = 8,
+    Dummy = 9,
+    BpfOutput = 10,
+    CgroupSwitches = 11,
+}
+
+/// A cache (`PERF_TYPE_HW_CACHE`), numbered as the kernel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CacheEvent {
+    L1Data = 0,
+    L1Instruction = 1,
+    LastLevel = 2,
+    DataTlb = 3,
+    InstructionTlb = 4,
+    BranchUnit = 5,
+    Node = 6,
+}
+
+/// What was done to a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CacheOp {
+    Load = 0,
+    Store = 1,
+    Prefetch = 2,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CacheResult {
+    Access = 0,
+    Miss = 1,
+}
+
+/// What a breakpoint stops at (`HW_BREAKPOINT_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Access {
+    Read = 1,
+    Write = 2,
+    ReadWrite = 3,
+    Execute = 4,
+}
+
+/// Where an event comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EventSource {
+    /// `cycles`, `instructions`, …
+    Hardware(HardwareEvent),
+    /// `cpu-clock`, `page-faults`, …
+    Software(SoftwareEvent),
+    /// `L1-dcache-load-misses`, …
+    Cache(CacheEvent, CacheOp, CacheResult),
+    /// `r01c2`: a number for the CPU's own PMU.
+    Raw(u64),
+    /// `cpu/event=0xc2,umask=1/`: terms that sysfs describes; a term without a value is 1 or a named event.
+    Pmu {
+        /// Name under `/sys/bus/event_source/devices`.
+        pmu: String,
+        /// Terms, as typed.
+        terms: Vec<(String, Option<u64>)>,
+    },
+    /// `sched:sched_switch`.
+    Tracepoint {
+        /// Folder under `events` of tracefs.
+        subsystem: String,
+        /// Tracepoint.
+        name: String,
+    },
+    /// `mem:0xADDR[/LEN][:rwx]`.
+    Breakpoint {
+        /// Address in the target.
+        address: u64,
+        /// What stops.
+        access: Access,
+        /// Watched bytes: 1, 2, 4 or 8.
+        length: u64,
+    },
+}
+
+/// Processor modes in which an event counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Modes {
+    /// Counts in user mode.
+    pub user: bool,
+    /// Counts in kernel mode.
+    pub kernel: bool,
+}
+
+impl Modes {
+    /// User and kernel: what an event without a modifier means.
+    pub const ALL: Modes = Modes {
+        user: true,
+        kernel: true,
+    };
+    /// `:u`.
+    pub const USER: Modes = Modes {
+        user: true,
+        kernel: false,
+    };
+    /// `:k`.
+    pub const KERNEL: Modes = Modes {
+        user: false,
+        kernel: true,
+    };
+}
+
+/// An event as asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventSpec {
+    /// Where it comes from.
+    pub source: EventSource,
+    /// Modifier.
+    pub modes: Modes,
+}
+
+/// What an event's count is a number of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Occurrences.
+    Occurrences,
+}
+
+/// Why an event's text was not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseEventError {
+    /// No event of that name, and no form that could be one.
+    #[error("unknown event {name:?}")]
+    Unknown {
+        /// As typed.
+        name: String,
+        /// The nearest known name, if one is near.
+        nearest: Option<&'static str>,
+    },
+    /// A modifier other than `u` and `k`.
+    #[error("unknown modifier {modifier:?} in {event:?}: u (user) and k (kernel) are known")]
+    Modifier {
+        /// The whole event, as typed.
+        event: String,
+        /// The part behind the colon.
+        modifier: String,
+    },
+    /// A number that is none, or out of range.
+    #[error("{what} {text:?} in {event:?} is not a number perfd can use")]
+    Number {
+        /// The whole event, as typed.
+        event: String,
+        /// Which number: `address`, `length`, `raw config`, `term`.
+        what: &'static str,
+        /// As typed.
+        text: String,
+    },
+}
+
+impl EventSpec {
+    /// An event in both modes.
+    pub fn new(source: EventSource) -> EventSpec {
+        EventSpec {
+            source,
+            modes: Modes::ALL,
+        }
+    }
+
+    /// What its count is a number of: clocks count nanoseconds, everything else occurrences.
+    pub fn unit(&self) -> Unit {
+        match self.source {
+            EventSource::Software(SoftwareEvent::CpuClock | SoftwareEvent::TaskClock) => {
+                Unit::Nanoseconds
+            }
+            _ => Unit::Occurrences,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The ledger: what became of every sample, every stack and every frame.
+//!
+//! For each event `emitted = delivered + Σ lost(reason)`, where `emitted` comes from the event's own count and
+//! never from the other columns. What the columns do not explain is itself a row ([`LossReason::NotRaised`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::{Ended, Unnamed};
+
+/// A way to lose a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReason {
+    /// The kernel's ring was full (`PERF_FORMAT_LOST`).
+    RingFull,
+    /// The event counted a whole period but its overflow was never raised: late or merged timer ticks,
+    /// throttling, and per thread and CPU the rest below one period. Negative if more was delivered than counted.
+    NotRaised,
+    /// perfd's own queue was full.
+    QueueFull,
+    /// The record could not be parsed.
+    Malformed,
+    /// It belonged to a process that is no target (a reused pid).
+    Foreign,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LossReason::RingFull => "ring full",
+            LossReason::NotRaised => "not raised by the kernel",
+            LossReason::QueueFull => "queue full",
+            LossReason::Malformed => "malformed record",
+            LossReason::Foreign => "foreign process",
+        })
+    }
+}
+
+/// The account of one event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EventLedger {
+    /// Samples that rate × running time asks for; `None` where the rate is a count, which asks for nothing but `emitted`.
+    pub expected: Option<u64>,
+    /// ⌊count ∕ period⌋ of the event; `None` where the kernel adjusts the period, so that the count says nothing about samples.
+    pub emitted: Option<u64>,
+    /// Samples that reached the profile.
+    pub delivered: u64,
+    /// Samples lost, by reason. Only [`LossReason::NotRaised`] can be negative.
+    pub lost: BTreeMap<LossReason, i64>,
+    /// Times that the kernel throttled the event.
+    pub throttled: u64,
+    /// Weight of the delivered samples.
+    pub sampled_weight: u64,
+    /// What the event counted in all, scaled if it did not run all the time; `None` if it never ran.
+    pub counted_weight: Option<u64>,
+    /// Nanoseconds in which the event was closed to be opened anew with another stack copy size.
+    pub reopened_gap_ns: u64,
+}
+
+impl EventLedger {
+    /// `emitted − delivered − Σ lost`; zero in a ledger that is in order, `None` where `emitted` is not known.
+    pub fn unexplained(&self) -> Option<i64> {
+        let lost: i64 = self.lost.values().sum();
+        Some(signed(self.emitted?) - signed(self.delivered) - lost)
+    }
+
+    /// The share of the counted total that the samples explain, 1.0 if all of it.
+    pub fn coverage(&self) -> Option<f64> {
+        let counted = self.counted_weight.filter(|counted| *counted > 0)?;
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
+        Some(self.sampled_weight as f64 / counted as f64)
+    }
+
+    /// Adds to a row.
+    pub fn lose(&mut self, reason: LossReason, n_samples: u64) {
+        if n_samples > 0 {
+            *self.lost.entry(reason).or_default() += signed(n_samples);
+        }
+    }
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The account of stacks and names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StackLedger {
+    /// User stacks by how their walk ended.
+    pub ended: BTreeMap<Ended, u64>,
+    /// Truncated stacks by reason and by the module (its short name) in which the walk ended.
+    #[serde(serialize_with = "as_rows")]
+    pub truncated_in: BTreeMap<(Ended, String), u64>,
+    /// Distinct frames without a name, by reason and module.
+    #[serde(serialize_with = "as_rows")]
+    pub unnamed: BTreeMap<(Unnamed, String), u64>,
+    /// Stacks that came after the table of distinct stacks was full, and stand in the bucket `[stack table full]`.
+    pub stack_table_full: u64,
+}
+
+fn as_rows<S: Serializer, R: Serialize>(
+    map: &BTreeMap<(R, String), u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Row<'a, R> {
+        reason: &'a R,
+        module: &'a str,
+        count: u64,
+    }
+    serializer.collect_seq(map.iter().map(|((reason, module), count)| Row {
+        reason,
+        module,
+        count: *count,
+    }))
+}
+
+/// The whole account of a run, or of one window of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Ledger {
+    /// One for each sampled event, in the run's order.
+    pub events: Vec<EventLedger>,
+    /// Stacks and names, over all events.
+    pub stacks: StackLedger,
+    /// Side-band records (mmap, comm, fork, exit) that the ring had no room for: names may be missing after that.
+    pub side_band_lost: u64,
+    /// Records that came later than the time order they belong in.
+    pub out_of_order: u64,
+}
+
+impl StackLedger {
+    /// Counts one walked stack.
+    pub fn count(&mut self, ended: Ended, module: impl FnOnce() -> String) {
+        *self.ended.entry(ended).or_default() += 1;
+        if ended.is_truncated() {
+            *self.truncated_in.entry((ended, module())).or_default() += 1;
+        }
+    }
+
+    /// Adds another account to this one.
+    pub fn merge(&mut self, other: &StackLedger) {
+        add(&mut self.ended, &other.ended);
+        add(&mut self.truncated_in, &other.truncated_in);
+        add(&mut self.unnamed, &other.unnamed);
+        self.stack_table_full += other.stack_table_full;
+    }
+}
+
+fn add<K: Ord + Clone>(to: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
+    from.iter()
+        .for_each(|(key, n)| *to.entry(key.clone()).or_default() += n);
+}

@@ -1,0 +1,30 @@
+//! The nouns: what perfd talks about, one page each.
+//!
+//! No I/O, no threads, no `unsafe`: values that every other floor may name.
+
+mod address;
+mod address_space;
+mod event;
+mod frame;
+mod id;
+mod ledger;
+mod module;
+mod profile;
+mod sample;
+mod time;
+
+pub use address::{Avma, FileOffset};
+pub use address_space::{AddressSpace, Mapping};
+pub use event::{
+    Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,
+    Modes, ParseEventError, SoftwareEvent, Unit,
+};
+pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
+pub use id::{Cpu, Pid, Tid};
+pub use ledger::{EventLedger, Ledger, LossReason, StackLedger};
+pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
+pub use profile::{
+    Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
+};
+pub use sample::{RawSample, Registers, StackCopy};
+pub use time::{Hz, MonoNs, Rate};

@@ -1,0 +1,144 @@
+//! Modules: the files (and the few things that are not files) that code lives in.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::Pid;
+
+/// A module's number in its run's [`Modules`] table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModuleId(pub u32);
+
+/// The bytes of an ELF `NT_GNU_BUILD_ID` note.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BuildId(pub Box<[u8]>);
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What kind of thing a module is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ModuleKind {
+    /// The running kernel with its loadable modules.
+    Kernel,
+    /// The code page that the kernel maps into every process.
+    Vdso,
+    /// A file, by the identity it had when it was mapped.
+    File {
+        /// Device number, as `stat` gives it (`st_dev`).
+        dev: u64,
+        /// Inode number.
+        inode: u64,
+    },
+    /// Memory of one process that has no file: JIT code, heaps, `memfd` without a name. Its offsets are addresses.
+    Anonymous {
+        /// Whose memory it is.
+        pid: Pid,
+    },
+}
+
+/// One module of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Module {
+    /// What it is.
+    pub kind: ModuleKind,
+    /// The path under which the target mapped it, in the target's mount namespace; `[vdso]`, `[kernel]` or `[anon]` where there is none.
+    pub path: PathBuf,
+    /// A process that has (or had) it mapped, and where: the way to the file is through
+    /// `/proc/PID/map_files/START-END`, else `/proc/PID/root`. Not part of the identity.
+    pub seen_in: Option<SeenIn>,
+}
+
+/// A place where a module was seen mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeenIn {
+    /// The process.
+    pub pid: Pid,
+    /// First address of the mapping.
+    pub start: u64,
+    /// Address behind the mapping's last byte.
+    pub end: u64,
+}
+
+impl Module {
+    /// The short name of unnamed frames: the path's last component, or the bracketed kind.
+    pub fn short_name(&self) -> String {
+        match self.path.file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => self.path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// The modules of a run, each once. Ids are given in order of first sight and never change meaning.
+#[derive(Debug)]
+pub struct Modules {
+    modules: Vec<Arc<Module>>,
+    ids: FxHashMap<(ModuleKind, PathBuf), ModuleId>,
+}
+
+impl Modules {
+    /// The kernel is the first module of every run.
+    pub const KERNEL: ModuleId = ModuleId(0);
+
+    /// A table that holds the kernel alone.
+    pub fn new() -> Modules {
+        let mut modules = Modules {
+            modules: Vec::new(),
+            ids: FxHashMap::default(),
+        };
+        modules.intern(Module {
+            kind: ModuleKind::Kernel,
+            path: PathBuf::from("[kernel]"),
+            seen_in: None,
+        });
+        modules
+    }
+
+    /// The id of `module`, which is added if its kind and path are new.
+    pub fn intern(&mut self, module: Module) -> ModuleId {
+        let next = ModuleId(
+            u32::try_from(self.modules.len()).expect("under 2³² modules: memory ends first"),
+        );
+        *self
+            .ids
+            .entry((module.kind.clone(), module.path.clone()))
+            .or_insert_with(|| {
+                self.modules.push(Arc::new(module));
+                next
+            })
+    }
+
+    /// The module behind an id of this table.
+    pub fn get(&self, id: ModuleId) -> &Arc<Module> {
+        &self.modules[id.0 as usize]
+    }
+
+    /// Number of modules.
+    pub fn len(&self) -> usize {
+        self.modules.len()
+    }
+
+    /// Never true: the kernel is always there.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
+    }
+}
+
+impl Default for Modules {
+    fn default() -> Self {
+        Modules::new()
+    }
+}

@@ -1,0 +1,49 @@
+//! Time on the one clock that perf records, windows and perfd's own decisions share, and sampling rates.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`; the clock every perf event is opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MonoNs(pub u64);
+
+impl MonoNs {
+    /// Time from `earlier` to `self`; zero if `earlier` is the later one.
+    pub fn since(self, earlier: MonoNs) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The moment `duration` before this one.
+    pub fn minus(self, duration: Duration) -> MonoNs {
+        MonoNs(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// The moment `duration` after this one.
+    pub fn plus(self, duration: Duration) -> MonoNs {
+        MonoNs(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Samples a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hz(pub u64);
+
+impl fmt::Display for Hz {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} Hz", self.0)
+    }
+}
+
+/// How often an event takes a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So often per second that the event runs (`-F`). The kernel adjusts the period, except for clocks,
+    /// where the period is fixed at 10⁹ ∕ Hz ns.
+    Frequency(Hz),
+    /// Once every so many counts of the event (`-c`); for clocks, nanoseconds.
+    Period(u64),
+}
