@@ -11,30 +11,15 @@ use perf_event::{Builder, Clock, Counter, ReadFormat, SampleFlag};
 use perf_event_open_sys::bindings::perf_event_attr;
 use perf_event_open_sys::ioctls;
 
-use crate::model::{Cpu, Modes, Rate, Registers, Tid};
+use crate::model::{Cpu, Modes, Rate, Registers, ResolvedEvent, Tid};
 
-/// The numbers by which the kernel knows an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// `perf_event_attr.type`.
-    pub kind: u32,
-    /// `config`.
-    pub config: u64,
-    /// `config1`; the address of a breakpoint.
-    pub config1: u64,
-    /// `config2`; the length of a breakpoint.
-    pub config2: u64,
-    /// `bp_type`; 0 for all but breakpoints.
-    pub breakpoint: u32,
-}
-
-impl Event for Selector {
+impl Event for ResolvedEvent {
     fn update_attrs(self, attr: &mut perf_event_attr) {
-        attr.type_ = self.kind;
+        attr.type_ = self.type_;
         attr.config = self.config;
         attr.config1 = self.config1;
         attr.config2 = self.config2;
-        attr.bp_type = self.breakpoint;
+        attr.bp_type = self.bp_type;
     }
 }
 
@@ -210,8 +195,8 @@ impl AsFd for EventFd {
     }
 }
 
-fn scoped<'a>(selector: Selector, scope: EventScope) -> Builder<'a> {
-    let mut builder = Builder::new(selector);
+fn scoped<'a>(event: ResolvedEvent, scope: EventScope) -> Builder<'a> {
+    let mut builder = Builder::new(event);
     match scope.tid {
         Some(tid) => builder.observe_pid(tid.0.cast_signed()),
         None => builder.any_pid(),
@@ -233,14 +218,14 @@ const IN_EVERY_RECORD: SampleFlag = SampleFlag::IDENTIFIER
 ///
 /// Falls back to reads without the lost count before Linux 6.0.
 pub fn open_sampling(
-    selector: Selector,
+    event: ResolvedEvent,
     modes: Modes,
     rate: Rate,
     content: &SampleContent,
     scope: EventScope,
     start: Start,
 ) -> io::Result<EventFd> {
-    let mut builder = scoped(selector, scope);
+    let mut builder = scoped(event, scope);
     let mut fields = IN_EVERY_RECORD | SampleFlag::IP;
     fields.set(SampleFlag::PERIOD, content.period);
     fields.set(SampleFlag::CALLCHAIN, content.has_callchain());
@@ -281,12 +266,12 @@ pub fn open_sampling(
     Ok(EventFd { counter })
 }
 
-const DUMMY: Selector = Selector {
-    kind: 1,
+const DUMMY: ResolvedEvent = ResolvedEvent {
+    type_: 1,
     config: 9,
     config1: 0,
     config2: 0,
-    breakpoint: 0,
+    bp_type: 0,
 };
 
 /// Opens the event that brings mmap, comm, fork and exit records: one that never samples, so that the loss of

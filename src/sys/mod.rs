@@ -4,14 +4,17 @@
 
 mod clock;
 mod event;
+pub mod pidfd;
 mod poller;
 pub mod record;
 mod ring;
+pub mod signals;
+pub mod spawn;
 
 pub use clock::{now, unix_ns_at};
 pub use event::{
-    Callchain, EventFd, EventScope, ReadOut, SampleContent, Selector, Start, USER_REGISTERS,
-    open_ring_owner, open_sampling, open_side_band,
+    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, open_ring_owner,
+    open_sampling, open_side_band,
 };
 pub use poller::{Poller, Ticker, Waker, Wakeup};
 pub use ring::{Ring, page_size};
