@@ -1,1 +1,3 @@
-//! (being built)
+//! How samples are taken, and how events are counted.
+
+pub mod counters;

@@ -53,7 +53,7 @@ impl Status {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// `exec` refused it.
-    #[error("start {program:?}: {cause}")]
+    #[error("start {program:?}")]
     Exec {
         /// The command, as typed.
         program: OsString,
@@ -62,7 +62,7 @@ pub enum StartError {
         cause: io::Error,
     },
     /// perfd lost its own pipe to it.
-    #[error("start the forked command: {0}")]
+    #[error("start the forked command")]
     Pipe(#[source] io::Error),
 }
 
