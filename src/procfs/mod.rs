@@ -2,6 +2,7 @@
 //!
 //! Every reader takes the roots of these trees ([`SysRoots`]), so that tests can plant their own.
 
+pub mod cpus;
 pub mod event_source;
 mod pmu_format;
 mod resolve_event_error;
