@@ -22,6 +22,27 @@ pub enum EndRequest {
     Hangup,
 }
 
+/// One request to end the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndSignal {
+    /// Which.
+    pub request: EndRequest,
+    /// Whether the terminal sent it, to the whole foreground group: a command that perfd runs has then got it too. What
+    /// `kill PID` sends reaches perfd alone.
+    pub from_terminal: bool,
+}
+
+impl EndRequest {
+    /// The signal itself, to be passed on to a command.
+    pub fn signal(self) -> Signal {
+        match self {
+            EndRequest::Interrupt => Signal::SIGINT,
+            EndRequest::Terminate => Signal::SIGTERM,
+            EndRequest::Hangup => Signal::SIGHUP,
+        }
+    }
+}
+
 /// The signals that end a run, blocked for this thread and all that it starts later.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
@@ -45,14 +66,20 @@ impl Signals {
     }
 
     /// The next signal, if one is waiting.
-    pub fn next(&self) -> io::Result<Option<EndRequest>> {
+    pub fn next(&self) -> io::Result<Option<EndSignal>> {
         let Some(info) = self.0.read_signal()? else {
             return Ok(None);
         };
-        Ok(Some(match i32::try_from(info.ssi_signo) {
+        let request = match i32::try_from(info.ssi_signo) {
             Ok(libc::SIGTERM) => EndRequest::Terminate,
             Ok(libc::SIGHUP) => EndRequest::Hangup,
             _ => EndRequest::Interrupt,
+        };
+        // The kernel's own signals, those of the terminal driver among them, carry SI_KERNEL (sigaction(2)).
+        let from_terminal = info.ssi_code == libc::SI_KERNEL;
+        Ok(Some(EndSignal {
+            request,
+            from_terminal,
         }))
     }
 }
@@ -83,10 +110,14 @@ mod tests {
     fn a_signal_to_a_thread_that_blocks_it_is_read_and_kills_nobody() {
         let signals = Signals::block().unwrap();
         assert_eq!(signals.next().unwrap(), None);
-        nix::sys::signal::raise(Signal::SIGTERM).unwrap();
-        assert_eq!(signals.next().unwrap(), Some(EndRequest::Terminate));
-        nix::sys::signal::raise(Signal::SIGINT).unwrap();
-        assert_eq!(signals.next().unwrap(), Some(EndRequest::Interrupt));
+        for request in [EndRequest::Terminate, EndRequest::Interrupt] {
+            nix::sys::signal::raise(request.signal()).unwrap();
+            let expected = EndSignal {
+                request,
+                from_terminal: false,
+            };
+            assert_eq!(signals.next().unwrap(), Some(expected));
+        }
         assert_eq!(signals.next().unwrap(), None);
     }
 }
