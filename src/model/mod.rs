@@ -4,9 +4,11 @@
 
 mod address;
 mod address_space;
+mod call_graph;
 mod event;
 mod event_names;
 mod event_text;
+mod fault;
 mod frame;
 mod id;
 mod ledger;
@@ -17,12 +19,14 @@ mod time;
 
 pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
+pub use call_graph::{CallGraph, ParseCallGraphError};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,
     Modes, ResolvedEvent, SoftwareEvent, Unit,
 };
 pub use event_names::{NAMES, NamedEvent, nearest_name};
 pub use event_text::{ParseEventError, parse_events};
+pub use fault::{Fault, FaultClass};
 pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
 pub use id::{Cpu, Pid, Tid};
 pub use ledger::{EventLedger, Ledger, LossReason, StackLedger};
