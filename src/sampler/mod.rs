@@ -1,14 +1,10 @@
-<<<<<<< HEAD
-//! How samples are taken, and how events are counted.
-
-pub mod counters;
-=======
 //! How samples are taken: events on threads, one ring per CPU, records in time order.
 //!
 //! Does not know what a stack is or whom to follow: the session says which threads to open, and gets back samples
 //! and side-band records, each once.
 
 mod copy_size;
+pub mod counters;
 mod owners;
 mod plan;
 mod rings;
@@ -18,4 +14,3 @@ pub use copy_size::{CopySize, LARGEST_COPY};
 pub use plan::{CallGraph, PlannedEvent, SamplePlan};
 pub use rings::RingsError;
 pub use sampling::{Item, OpenEventError, Sampling, Totals};
->>>>>>> main

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use crate::model::{Cpu, EventSource, EventSpec, Pid, SoftwareEvent, Tid};
+use crate::model::{Cpu, EventSource, EventSpec, Fault, FaultClass, Pid, SoftwareEvent, Tid};
 
 /// On what the event was to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +28,6 @@ impl fmt::Display for Place {
             Place::Cpu(cpu) => write!(f, "on cpu {cpu}"),
         }
     }
-}
-
-/// What kind of trouble it is; decides the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// This machine or kernel does not have the event.
-    NotAvailable,
-    /// It is there, but not for this user.
-    Permission,
-    /// The target is gone.
-    NoSuchProcess,
-    /// perfd has no descriptors, memory or counters left.
-    Resources,
 }
 
 /// An event that could not be opened.
@@ -70,13 +57,20 @@ impl OpenEventError {
     }
 
     /// What kind of trouble it is.
-    pub fn trouble(&self) -> Trouble {
+    pub fn class(&self) -> FaultClass {
         match self.errno {
-            libc::EACCES | libc::EPERM => Trouble::Permission,
-            libc::ESRCH => Trouble::NoSuchProcess,
-            libc::EMFILE | libc::ENFILE | libc::ENOMEM => Trouble::Resources,
-            _ => Trouble::NotAvailable,
+            libc::EACCES | libc::EPERM => FaultClass::Permission,
+            libc::ESRCH => FaultClass::NoSuchTarget,
+            libc::EMFILE | libc::ENFILE | libc::ENOMEM => FaultClass::System,
+            _ => FaultClass::Unavailable,
         }
+    }
+
+    /// The error with its class and remedies, to be shown to the user. `paranoid` is `kernel.perf_event_paranoid`, if it
+    /// could be read.
+    pub fn fault(&self, paranoid: Option<i32>) -> Fault {
+        let fault = Fault::new(self.class(), self.to_string());
+        self.remedy(paranoid).into_iter().fold(fault, Fault::hint)
     }
 
     /// The cause alone: `permission denied`.
@@ -102,25 +96,24 @@ impl OpenEventError {
         }
     }
 
-    /// What is so now and what would help: lines to be printed indented below the error; none if nothing is known to
-    /// help. `paranoid` is `kernel.perf_event_paranoid`, if it could be read.
-    pub fn remedy(&self, paranoid: Option<i32>) -> Vec<String> {
-        match self.trouble() {
-            Trouble::Permission => self.permission_remedy(paranoid),
-            Trouble::NoSuchProcess => Vec::new(),
-            Trouble::Resources if self.errno == libc::EMFILE => vec![
+    /// What is so now and what would help; empty if nothing is known to help.
+    fn remedy(&self, paranoid: Option<i32>) -> Vec<String> {
+        match self.class() {
+            FaultClass::Permission => self.permission_remedy(paranoid),
+            FaultClass::NoSuchTarget => Vec::new(),
+            FaultClass::System if self.errno == libc::EMFILE => vec![
                 "each event takes one open file per thread; the hard limit is that of `ulimit -Hn`"
                     .to_owned(),
                 "try: fewer events, or start perfd from a shell with a higher limit".to_owned(),
             ],
-            Trouble::Resources => Vec::new(),
-            Trouble::NotAvailable if self.counts_in_hardware() => {
+            FaultClass::System => Vec::new(),
+            FaultClass::Unavailable if self.counts_in_hardware() => {
                 vec![
                     "try: -e task-clock, or: perfd list   for what this machine can count"
                         .to_owned(),
                 ]
             }
-            Trouble::NotAvailable => vec!["try: perfd list".to_owned()],
+            _ => vec!["try: perfd list".to_owned()],
         }
     }
 

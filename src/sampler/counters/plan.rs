@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use perf_event::{Builder, Counter};
 
 use crate::model::{
-    Cpu, EventSource, EventSpec, HardwareEvent, Modes, ResolvedEvent, SoftwareEvent,
+    Cpu, EventSource, EventSpec, FaultClass, HardwareEvent, Modes, ResolvedEvent, SoftwareEvent,
 };
 use crate::procfs::event_source::{ResolveEventError, cpu_pmus, resolve};
 use crate::procfs::{SysRoots, sysctl::Sysctls};
-use crate::sys::event_error::{OpenEventError, Place, Trouble, happens_in_kernel_only};
+use crate::sys::event_error::{OpenEventError, Place, happens_in_kernel_only};
 
 /// What the user asked to count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Plan {
                     }
                     events.push((EventSpec { modes, ..spec }, resolved));
                 }
-                Err(error) if all_needed || error.trouble() == Trouble::Resources => {
+                Err(error) if all_needed || error.class() == FaultClass::System => {
                     return Err(error.into());
                 }
                 Err(error) => left_out.push(error),
@@ -165,7 +165,7 @@ fn probe(spec: &EventSpec, resolved: ResolvedEvent, scope: Scope) -> Result<Mode
     match open(spec.modes) {
         Ok(()) => Ok(spec.modes),
         Err(error)
-            if error.trouble() == Trouble::Permission
+            if error.class() == FaultClass::Permission
                 && spec.modes == Modes::ALL
                 && !happens_in_kernel_only(&spec.source) =>
         {
