@@ -19,6 +19,8 @@ mod x86_64;
 pub use cfi::{BuildError, CfiInput, CfiSection, CodeRange};
 pub use encoder::TableLimit;
 pub use rule::{CfaKind, FpKind, RaKind, Rule};
+pub use stack::Stack;
+pub use step::{Cursor, by_frame_pointer, by_rule};
 pub use table::Table;
 pub use walk::{Walked, frames_of_chain, walk};
 

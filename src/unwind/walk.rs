@@ -45,7 +45,7 @@ pub fn walk(
     Ok(Walked {
         ended,
         module: frames[before..].last().map(|frame| frame.module),
-        used_stack: stack.used,
+        used_stack: stack.used(),
     })
 }
 
