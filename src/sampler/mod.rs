@@ -4,6 +4,7 @@
 //! and side-band records, each once.
 
 mod copy_size;
+pub mod counters;
 mod owners;
 mod plan;
 mod rings;

@@ -4,6 +4,7 @@
 
 mod clock;
 mod event;
+pub mod event_error;
 pub mod limits;
 pub mod pidfd;
 mod poller;
