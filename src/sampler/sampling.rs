@@ -6,13 +6,14 @@ use std::os::fd::BorrowedFd;
 use rustc_hash::FxHashMap;
 
 use super::owners::{Generation, Owners};
-use super::plan::{StackSource, SamplePlan};
+use super::plan::{SamplePlan, StackSource};
 use super::rings::{Rings, RingsError, default_pages};
 use crate::model::{
-    Cpu, EventIdx, EventSource, EventSpec, MonoNs, Pid, RawSample, Registers, SoftwareEvent, StackCopy, Tid,
+    Cpu, EventIdx, EventSource, EventSpec, MonoNs, Pid, RawSample, Registers, SoftwareEvent,
+    StackCopy, Tid,
 };
-use crate::sys::record::{self, SideBand};
 use crate::sys::event_error::{OpenEventError, Place};
+use crate::sys::record::{self, SideBand};
 use crate::sys::{self, EventFd, EventScope, SampleContent, Start};
 
 /// What a drain gives.
@@ -72,6 +73,7 @@ pub struct Sampling {
     past: Vec<Totals>,
     /// Records of any kind that found no room, as the ring itself counted them.
     lost_records: u64,
+    asked_pages: usize,
 }
 
 impl Sampling {
@@ -92,6 +94,7 @@ impl Sampling {
             owners: Owners::default(),
             generation: 0,
             lost_records: 0,
+            asked_pages,
         })
     }
 
@@ -103,6 +106,11 @@ impl Sampling {
     /// Data pages of each ring, as far as the locked-memory limit allowed.
     pub fn ring_pages(&self) -> usize {
         self.rings.pages()
+    }
+
+    /// Data pages that each ring was to have.
+    pub fn asked_pages(&self) -> usize {
+        self.asked_pages
     }
 
     /// Descriptors that wake a poller when a ring is half full.
@@ -128,11 +136,7 @@ impl Sampling {
     }
 
     /// Opens all sampled events of a thread, or of the whole host, on every CPU.
-    pub fn open(
-        &mut self,
-        thread: Option<(Pid, Tid)>,
-        start: Start,
-    ) -> Result<(), OpenEventError> {
+    pub fn open(&mut self, thread: Option<(Pid, Tid)>, start: Start) -> Result<(), OpenEventError> {
         let cpus: Vec<Cpu> = self.rings.cpus().collect();
         for (idx, event) in self.plan.events.iter().enumerate() {
             let content = event.content(self.plan.stack_source);
@@ -156,7 +160,10 @@ impl Sampling {
                     period: event.fixed_period().unwrap_or(0),
                 };
                 self.identities.insert(fd.id(), identity);
-                self.opened.push(Opened { event: EventIdx(idx), fd });
+                self.opened.push(Opened {
+                    event: EventIdx(idx),
+                    fd,
+                });
             }
         }
         if let Some((_, tid)) = thread {

@@ -40,15 +40,22 @@ pub(super) fn between(earlier: Option<&EventLedger>, now: &EventLedger) -> Event
     let difference = |now: Option<u64>, earlier: Option<u64>| {
         now.map(|now| now.saturating_sub(earlier.unwrap_or(0)))
     };
-    let lost = now.lost.iter().map(|(reason, n)| {
-        (*reason, n - earlier.lost.get(reason).copied().unwrap_or(0))
-    });
-    let gone = earlier.lost.iter().filter(|(reason, _)| !now.lost.contains_key(reason));
+    let lost = now
+        .lost
+        .iter()
+        .map(|(reason, n)| (*reason, n - earlier.lost.get(reason).copied().unwrap_or(0)));
+    let gone = earlier
+        .lost
+        .iter()
+        .filter(|(reason, _)| !now.lost.contains_key(reason));
     EventLedger {
         expected: difference(now.expected, earlier.expected),
         emitted: difference(now.emitted, earlier.emitted),
         delivered: now.delivered - earlier.delivered,
-        lost: lost.chain(gone.map(|(reason, n)| (*reason, -n))).filter(|(_, n)| *n != 0).collect(),
+        lost: lost
+            .chain(gone.map(|(reason, n)| (*reason, -n)))
+            .filter(|(_, n)| *n != 0)
+            .collect(),
         throttled: now.throttled - earlier.throttled,
         sampled_weight: now.sampled_weight - earlier.sampled_weight,
         counted_weight: difference(now.counted_weight, earlier.counted_weight),
@@ -97,17 +104,30 @@ mod tests {
 
     fn event(source: SoftwareEvent, rate: Rate) -> PlannedEvent {
         let spec = EventSpec::new(EventSource::Software(source));
-        PlannedEvent { spec, resolved: ResolvedEvent::default(), rate, modes: Modes::ALL }
+        PlannedEvent {
+            spec,
+            resolved: ResolvedEvent::default(),
+            rate,
+            modes: Modes::ALL,
+        }
     }
 
     fn taken(samples: u64, total: u64) -> Taken {
-        Taken { delivered: Weight { samples, total }, ..Taken::default() }
+        Taken {
+            delivered: Weight { samples, total },
+            ..Taken::default()
+        }
     }
 
     #[test]
     fn what_the_columns_do_not_explain_is_a_row_of_its_own() {
         let faults = event(SoftwareEvent::PageFaults, Rate::Period(1));
-        let totals = Totals { count: 100, lost: 7, running_ns: 1, ..Totals::default() };
+        let totals = Totals {
+            count: 100,
+            lost: 7,
+            running_ns: 1,
+            ..Totals::default()
+        };
         let ledger = of_event(&faults, &totals, &taken(90, 90), 0);
         assert_eq!(ledger.emitted, Some(100));
         assert_eq!(ledger.lost[&LossReason::NotRaised], 3);
@@ -131,8 +151,18 @@ mod tests {
     #[test]
     fn windows_add_up_to_the_run() {
         let faults = event(SoftwareEvent::PageFaults, Rate::Period(1));
-        let first = Totals { count: 10, lost: 2, running_ns: 1, ..Totals::default() };
-        let second = Totals { count: 25, lost: 2, running_ns: 2, ..Totals::default() };
+        let first = Totals {
+            count: 10,
+            lost: 2,
+            running_ns: 1,
+            ..Totals::default()
+        };
+        let second = Totals {
+            count: 25,
+            lost: 2,
+            running_ns: 2,
+            ..Totals::default()
+        };
         let first = of_event(&faults, &first, &taken(7, 7), 0);
         let second = of_event(&faults, &second, &taken(23, 23), 0);
         let window = between(Some(&first), &second);

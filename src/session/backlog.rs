@@ -33,7 +33,10 @@ impl Kept {
             }
             Item::Sample(sample) => KeptItem::Sample {
                 bare: RawSample {
-                    stack: StackCopy { bytes: &[], is_cut: false },
+                    stack: StackCopy {
+                        bytes: &[],
+                        is_cut: false,
+                    },
                     kernel_chain: &[],
                     user_chain: &[],
                     ..*sample
@@ -51,14 +54,21 @@ impl Kept {
     pub(super) fn with<T>(&self, visit: impl FnOnce(&Item<'_>) -> T) -> T {
         match &self.item {
             KeptItem::SideBand(item) => visit(item),
-            KeptItem::Sample { bare, is_cut, stack, kernel_chain, user_chain } => {
-                visit(&Item::Sample(RawSample {
-                    stack: StackCopy { bytes: stack, is_cut: *is_cut },
-                    kernel_chain,
-                    user_chain,
-                    ..*bare
-                }))
-            }
+            KeptItem::Sample {
+                bare,
+                is_cut,
+                stack,
+                kernel_chain,
+                user_chain,
+            } => visit(&Item::Sample(RawSample {
+                stack: StackCopy {
+                    bytes: stack,
+                    is_cut: *is_cut,
+                },
+                kernel_chain,
+                user_chain,
+                ..*bare
+            })),
         }
     }
 

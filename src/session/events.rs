@@ -1,9 +1,10 @@
 //! Which events are sampled on this machine, and in which modes.
 
+use anyhow::Context;
+
 use super::spec::{EventChoice, Spec, Target};
 use crate::model::{
-    EventSource, EventSpec, Fault, FaultClass, HardwareEvent, Modes, Rate, ResolvedEvent,
-    SoftwareEvent,
+    EventSource, EventSpec, FaultClass, HardwareEvent, Modes, Rate, ResolvedEvent, SoftwareEvent,
 };
 use crate::procfs::event_source::resolve;
 use crate::procfs::sysctl::Sysctls;
@@ -14,14 +15,17 @@ use crate::sys::probe::{self, Scope, Use};
 use crate::target::Selection;
 
 /// What a run samples when nobody says otherwise.
-const DEFAULT: [HardwareEvent; 3] =
-    [HardwareEvent::Cycles, HardwareEvent::Instructions, HardwareEvent::CacheMisses];
+const DEFAULT: [HardwareEvent; 3] = [
+    HardwareEvent::Cycles,
+    HardwareEvent::Instructions,
+    HardwareEvent::CacheMisses,
+];
 
 /// What it samples instead where the machine has no PMU.
 const WITHOUT_PMU: SoftwareEvent = SoftwareEvent::CpuClock;
 
 /// The events of a run, each probed, and what the user should know about them.
-pub(super) fn choose(spec: &Spec) -> Result<(Vec<PlannedEvent>, Vec<String>), Fault> {
+pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<String>)> {
     let mut notes = Vec::new();
     let scope = scope(spec);
     let events = match &spec.events {
@@ -38,7 +42,9 @@ pub(super) fn choose(spec: &Spec) -> Result<(Vec<PlannedEvent>, Vec<String>), Fa
         .collect();
     if !narrowed.is_empty() {
         let level = Sysctls::read(&spec.roots).perf_event_paranoid;
-        let level = level.map_or(String::new(), |n| format!(" (kernel.perf_event_paranoid is {n})"));
+        let level = level.map_or(String::new(), |n| {
+            format!(" (kernel.perf_event_paranoid is {n})")
+        });
         notes.push(format!(
             "user mode only: {}: sampling the kernel is not permitted{level}",
             narrowed.join(", ")
@@ -48,11 +54,16 @@ pub(super) fn choose(spec: &Spec) -> Result<(Vec<PlannedEvent>, Vec<String>), Fa
 }
 
 fn scope(spec: &Spec) -> Scope {
-    let first_cpu = || cpus::online(&spec.roots).ok().and_then(|cpus| cpus.first().copied());
+    let first_cpu = || {
+        cpus::online(&spec.roots)
+            .ok()
+            .and_then(|cpus| cpus.first().copied())
+    };
     match &spec.target {
-        Target::Running(Selection::Host) | Target::Command { whole_host: true, .. } => {
-            first_cpu().map_or(Scope::Own, Scope::WholeCpu)
-        }
+        Target::Running(Selection::Host)
+        | Target::Command {
+            whole_host: true, ..
+        } => first_cpu().map_or(Scope::Own, Scope::WholeCpu),
         _ => Scope::Own,
     }
 }
@@ -62,18 +73,23 @@ fn defaults(
     rate: Rate,
     scope: Scope,
     notes: &mut Vec<String>,
-) -> Result<Vec<PlannedEvent>, Fault> {
+) -> anyhow::Result<Vec<PlannedEvent>> {
     let mut events = Vec::new();
     let mut missing: Vec<(String, String)> = Vec::new();
     for event in DEFAULT {
         let spec = EventSpec::new(EventSource::Hardware(event));
         let resolved = resolved(roots, &spec)?;
         match probed(&spec, resolved, scope) {
-            Ok(modes) => events.push(PlannedEvent { spec, resolved, rate, modes }),
+            Ok(modes) => events.push(PlannedEvent {
+                spec,
+                resolved,
+                rate,
+                modes,
+            }),
             Err(error) if error.class() == FaultClass::Unavailable => {
                 missing.push((spec.to_string(), error.cause()));
             }
-            Err(error) => return Err(error.fault(Sysctls::read(roots).perf_event_paranoid)),
+            Err(error) => return Err(error.fault(Sysctls::read(roots).perf_event_paranoid).into()),
         }
     }
     let Some((_, cause)) = missing.first() else {
@@ -96,15 +112,20 @@ fn plan(
     spec: &EventSpec,
     rate: Rate,
     scope: Scope,
-) -> Result<PlannedEvent, Fault> {
+) -> anyhow::Result<PlannedEvent> {
     let resolved = resolved(roots, spec)?;
     let modes = probed(spec, resolved, scope)
         .map_err(|error| error.fault(Sysctls::read(roots).perf_event_paranoid))?;
-    Ok(PlannedEvent { spec: spec.clone(), resolved, rate, modes })
+    Ok(PlannedEvent {
+        spec: spec.clone(),
+        resolved,
+        rate,
+        modes,
+    })
 }
 
-fn resolved(roots: &SysRoots, spec: &EventSpec) -> Result<ResolvedEvent, Fault> {
-    resolve(roots, &spec.source).map_err(|error| error.fault(spec))
+fn resolved(roots: &SysRoots, spec: &EventSpec) -> anyhow::Result<ResolvedEvent> {
+    resolve(roots, &spec.source).with_context(|| format!("sample {spec}"))
 }
 
 /// The modes in which the event can be sampled: those asked for, or user mode alone where the kernel may not be sampled.

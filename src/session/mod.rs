@@ -10,12 +10,10 @@ mod events;
 mod names;
 mod outputs;
 mod pipeline;
-pub mod progress;
-pub mod report;
 mod run;
 mod spec;
-pub mod stat;
 mod tables;
+mod window;
 
-pub use run::{Outcome, run};
+pub use run::{Observer, Outcome, Progress, run};
 pub use spec::{EventChoice, Labels, Spec, Target};

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::outputs::Outputs;
 use crate::aggregate::{Folding, WindowCounts};
 use crate::model::{
-    Frame, FrameName, Ledger, Module, Profile, ProcessCounts, RunInfo, StackLedger, WindowSpan,
+    Frame, FrameName, Ledger, Module, ProcessCounts, Profile, RunInfo, StackLedger, WindowSpan,
 };
 use crate::symbolize::{Config, Inline, Resolver};
 use crate::sys;
@@ -60,24 +60,30 @@ impl Names {
         outputs: Outputs,
     ) -> std::io::Result<Names> {
         let (messages, inbox) = bounded(QUEUE);
-        let thread = thread::Builder::new().name("perfd-names".into()).spawn(move || {
-            sys::lower_priority();
-            let inline = if inline { Inline::Show } else { Inline::Hide };
-            let config = Config { inline, memory_budget: MEMORY_BUDGET, proc_root };
-            let mut naming = Naming {
-                run,
-                resolver: Resolver::new(config),
-                folding: Folding::default(),
-                modules: Vec::new(),
-                comms: Vec::new(),
-                named: StackLedger::default(),
-                named_before: StackLedger::default(),
-                outputs,
-                last: None,
-            };
-            naming.work(&inbox);
-            (naming.outputs, naming.last)
-        })?;
+        let thread = thread::Builder::new()
+            .name("perfd-names".into())
+            .spawn(move || {
+                sys::lower_priority();
+                let inline = if inline { Inline::Show } else { Inline::Hide };
+                let config = Config {
+                    inline,
+                    memory_budget: MEMORY_BUDGET,
+                    proc_root,
+                };
+                let mut naming = Naming {
+                    run,
+                    resolver: Resolver::new(config),
+                    folding: Folding::default(),
+                    modules: Vec::new(),
+                    comms: Vec::new(),
+                    named: StackLedger::default(),
+                    named_before: StackLedger::default(),
+                    outputs,
+                    last: None,
+                };
+                naming.work(&inbox);
+                (naming.outputs, naming.last)
+            })?;
         Ok(Names { messages, thread })
     }
 
@@ -109,7 +115,11 @@ impl Naming {
     fn work(&mut self, inbox: &Receiver<Message>) {
         for message in inbox {
             match message {
-                Message::New { modules, comms, stacks } => {
+                Message::New {
+                    modules,
+                    comms,
+                    stacks,
+                } => {
                     self.modules.extend(modules);
                     self.comms.extend(comms);
                     self.name(stacks);
@@ -124,19 +134,34 @@ impl Naming {
     }
 
     fn name(&mut self, stacks: Vec<Arc<[Frame]>>) {
-        let Naming { folding, modules, resolver, named, .. } = self;
+        let Naming {
+            folding,
+            modules,
+            resolver,
+            named,
+            ..
+        } = self;
         folding.add_stacks(stacks, |frame| {
             let module = &modules[frame.module.0 as usize];
             let names: Vec<FrameName> = resolver.name(module, frame);
             for reason in names.iter().filter_map(|name| name.unnamed) {
-                *named.unnamed.entry((reason, module.short_name())).or_default() += 1;
+                *named
+                    .unnamed
+                    .entry((reason, module.short_name()))
+                    .or_default() += 1;
             }
             names
         });
     }
 
     fn fold(&mut self, window: ClosedWindow) -> Profile {
-        let ClosedWindow { span, counts, processes, mut ledger, mut whole_run } = window;
+        let ClosedWindow {
+            span,
+            counts,
+            processes,
+            mut ledger,
+            mut whole_run,
+        } = window;
         self.named.frames = self.folding.n_frames() as u64;
         let in_window = self.named.since(&self.named_before);
         ledger.stacks.frames = in_window.frames;
@@ -146,7 +171,9 @@ impl Naming {
             whole.stacks.unnamed = self.named.unnamed.clone();
         }
         self.named_before = self.named.clone();
-        let rows = self.folding.fold(&counts, |comm| self.comms[comm.0 as usize].clone());
+        let rows = self
+            .folding
+            .fold(&counts, |comm| self.comms[comm.0 as usize].clone());
         Profile {
             run: self.run.clone(),
             span,

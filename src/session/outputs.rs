@@ -42,12 +42,14 @@ impl Outputs {
             .map(|(n, sink)| {
                 let (windows, inbox) = bounded(QUEUE);
                 let (open, waker) = (open.clone(), waker.clone());
-                let thread = thread::Builder::new().name(format!("perfd-sink-{n}")).spawn(move || {
-                    let report = write_all(sink, &inbox);
-                    open.fetch_sub(1, Ordering::Relaxed);
-                    waker.wake();
-                    report
-                })?;
+                let thread = thread::Builder::new()
+                    .name(format!("perfd-sink-{n}"))
+                    .spawn(move || {
+                        let report = write_all(sink, &inbox);
+                        open.fetch_sub(1, Ordering::Relaxed);
+                        waker.wake();
+                        report
+                    })?;
                 Ok(Lane { windows, thread })
             })
             .collect::<std::io::Result<Vec<Lane>>>()?;
@@ -71,7 +73,9 @@ impl Outputs {
     pub(super) fn finish(self) -> Vec<OutputReport> {
         let threads: Vec<_> = self.lanes.into_iter().map(|lane| lane.thread).collect();
         let join = |thread: JoinHandle<OutputReport>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect()
     }
@@ -92,24 +96,37 @@ fn write_all(mut sink: Sink, inbox: &Receiver<Arc<Profile>>) -> OutputReport {
         }
     }
     if let Err(error) = sink.finish() {
-        report.failures.push(format!("{:#}", anyhow::Error::new(error)));
+        report
+            .failures
+            .push(format!("{:#}", anyhow::Error::new(error)));
     }
     report
 }
 
 /// Writes a window, and all that follow, to a new file where there may be room; `false` if there is none anywhere.
 fn rescue(sink: &mut Sink, profile: &Profile, cause: String, report: &mut OutputReport) -> bool {
-    let folders = [std::env::temp_dir(), PathBuf::from("/dev/shm"), PathBuf::from("/var/tmp")];
+    let folders = [
+        std::env::temp_dir(),
+        PathBuf::from("/dev/shm"),
+        PathBuf::from("/var/tmp"),
+    ];
     for folder in folders {
         let Ok(paths) = sink.divert(&folder) else {
             continue;
         };
         if sink.write(profile).is_ok() {
-            let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-            report.failures.push(format!("{cause}\n  the profile is in {}", paths.join(", ")));
+            let paths: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            report
+                .failures
+                .push(format!("{cause}\n  the profile is in {}", paths.join(", ")));
             return true;
         }
     }
-    report.failures.push(format!("{cause}\n  and there is no room for it anywhere else"));
+    report.failures.push(format!(
+        "{cause}\n  and there is no room for it anywhere else"
+    ));
     false
 }

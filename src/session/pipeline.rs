@@ -7,10 +7,10 @@ use super::spec::Labels;
 use super::tables::Tables;
 use crate::aggregate::{Counting, TaskKey};
 use crate::model::{
-    AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, ModuleId, Modules, MonoNs, RawSample,
-    StackLedger, Weight,
+    AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, ModuleId, Modules, MonoNs,
+    RawSample, StackLedger, Weight,
 };
-use crate::sampler::{StackSource, CopySize, Item};
+use crate::sampler::{CopySize, Item, StackSource};
 use crate::sys::record::SideBand;
 use crate::target::{Change, CommId, Processes};
 use crate::unwind::{Pending, Walked, frames_of_chain, walk};
@@ -93,6 +93,11 @@ impl Pipeline {
         true
     }
 
+    /// Whether everything that was taken is counted.
+    pub(super) fn is_settled(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
     fn process(&mut self, item: &Item<'_>) -> Result<(), Pending> {
         match item {
             Item::SideBand(time, record) => {
@@ -139,7 +144,13 @@ impl Pipeline {
         let resized = self.copy_size.observe(walked.used_stack, too_short);
         self.wanted_copy = resized.or(self.wanted_copy);
         let task = self.task(sample);
-        self.counting.add(task, &self.frames, walked.ended, sample.event, sample.weight);
+        self.counting.add(
+            task,
+            &self.frames,
+            walked.ended,
+            sample.event,
+            sample.weight,
+        );
         let delivered = &mut self.taken[sample.event.0].delivered;
         delivered.samples += 1;
         delivered.total = delivered.total.saturating_add(sample.weight);
@@ -151,7 +162,11 @@ impl Pipeline {
         self.frames.clear();
         let mut kind = AddressKind::Interrupted;
         for address in sample.kernel_chain {
-            self.frames.push(Frame { module: Modules::KERNEL, kind, offset: FileOffset(*address) });
+            self.frames.push(Frame {
+                module: Modules::KERNEL,
+                kind,
+                offset: FileOffset(*address),
+            });
             kind = AddressKind::Return;
         }
         let nothing = AddressSpace::new();
@@ -160,7 +175,14 @@ impl Pipeline {
         let ended = match (self.stack_source, sample.registers) {
             (StackSource::Copy(_), Some(registers)) => {
                 let frames = &mut self.frames;
-                return walk(&registers, &sample.stack, space, &self.tables, MOST_FRAMES, frames);
+                return walk(
+                    &registers,
+                    &sample.stack,
+                    space,
+                    &self.tables,
+                    MOST_FRAMES,
+                    frames,
+                );
             }
             (StackSource::FramePointer, _) => {
                 frames_of_chain(sample.user_chain, space, &mut self.frames)
@@ -172,7 +194,11 @@ impl Pipeline {
             (_, None) => Ended::NoUserStack,
         };
         let module = self.frames[n_kernel..].last().map(|frame| frame.module);
-        Ok(Walked { ended, module, used_stack: 0 })
+        Ok(Walked {
+            ended,
+            module,
+            used_stack: 0,
+        })
     }
 
     /// Whether a process that no record spoke of is a target all the same: every process if the whole host is, and

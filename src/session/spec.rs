@@ -69,8 +69,8 @@ pub struct Spec {
     pub ring_pages: Option<usize>,
     /// Where the profile goes.
     pub sinks: Vec<SinkSpec>,
-    /// The event that a sink for one event gets, by position; the first unless asked for.
-    pub show: usize,
+    /// The one event to show, by position; `None`: files for each event, and the first everywhere else.
+    pub show: Option<usize>,
     /// What the numbers of folded lines are.
     pub measure: Measure,
     /// Whether the summary and progress are left out.

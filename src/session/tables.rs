@@ -52,7 +52,13 @@ impl Tables {
                 .name(format!("perfd-tables-{n}"))
                 .spawn(move || work(&proc_root, &todo, &done, &waker))?;
         }
-        Ok(Tables { states: Vec::new(), n_pending: 0, waiting: VecDeque::new(), requests, built })
+        Ok(Tables {
+            states: Vec::new(),
+            n_pending: 0,
+            waiting: VecDeque::new(),
+            requests,
+            built,
+        })
     }
 
     /// Asks for a module's table, unless that was done before.
@@ -129,7 +135,9 @@ impl RowSource for Tables {
 fn work(proc_root: &Path, todo: &Receiver<Request>, done: &Sender<Built>, waker: &Waker) {
     for (id, module) in todo {
         // The bytes are foreign; whatever a parser makes of them must not end the run.
-        let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module))).ok().flatten();
+        let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module)))
+            .ok()
+            .flatten();
         if done.send((id, table)).is_err() {
             return;
         }
