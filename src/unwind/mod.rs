@@ -9,6 +9,7 @@
 
 mod cfi;
 mod encoder;
+mod functions;
 mod rule;
 mod stack;
 mod step;
