@@ -1,1 +1,4 @@
-//! (being built)
+//! Text of `/proc` and `/sys`.
+
+pub mod kallsyms;
+pub mod module_file;
