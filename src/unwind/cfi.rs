@@ -7,21 +7,10 @@
 
 use gimli::{BaseAddresses, DebugFrame, EhFrame, LittleEndian, UnwindContext};
 
-use super::encoder::{Encoder, TableLimit};
+use super::encoder::Encoder;
 use super::functions::{Bytes, EntryKind, Functions, Span, Storage, Whole, fill_gaps};
 use super::x86_64::Base;
-use super::{CfaKind, Rule, Table};
-
-/// Why a module has no table.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// More than the format can hold.
-    #[error(transparent)]
-    Limit(#[from] TableLimit),
-    /// A section that is larger than its offsets are kept in.
-    #[error("an unwind section of {0} bytes is too large")]
-    SectionTooLarge(usize),
-}
+use super::{BuildError, CfaKind, Rule, Table};
 
 /// A section and the address that it was linked for.
 #[derive(Clone, Copy, Debug)]
