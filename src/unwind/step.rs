@@ -20,6 +20,8 @@ pub struct Cursor {
     pub fp: u64,
     /// [`Registers::extra`](crate::model::Registers): known in the sampled leaf alone.
     pub extra: Option<u64>,
+    /// The base register, where a caller had saved it.
+    pub base: Option<u64>,
 }
 
 impl Cursor {
@@ -54,6 +56,11 @@ pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Curs
         RaKind::Link => frame.extra.ok_or(Ended::NoRegister)?,
         RaKind::Undefined => return Err(Ended::Root),
     };
+    let base = match (rule.cfa, rule.parameter()) {
+        (CfaKind::DerefSp | CfaKind::DerefFp | CfaKind::Plt, _) | (_, 0) => None,
+        (_, Rule::BASE_SAME) => frame.base,
+        (_, words) => stack.read(cfa.wrapping_sub(8 * u64::from(words))).ok(),
+    };
     let kind = if rule.is_signal() {
         AddressKind::Interrupted
     } else {
@@ -68,6 +75,7 @@ pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Curs
         sp: cfa,
         fp,
         extra: None,
+        base,
     })
 }
 
@@ -87,6 +95,7 @@ fn cfa(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<u64, Ended> 
             let has_pushed = frame.pc & 15 >= u64::from(parameter);
             plus(frame.sp, if has_pushed { 16u8 } else { 8 })
         }
+        CfaKind::Base => plus(frame.base.ok_or(Ended::NoRegister)?, rule.cfa_offset),
         CfaKind::End => return Err(Ended::Root),
         CfaKind::Unsupported => return Err(Ended::UnsupportedRow),
         CfaKind::None => return Err(Ended::NoRow),
@@ -133,6 +142,7 @@ pub fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor,
         sp: fp + 16,
         fp: caller_fp,
         extra: None,
+        base: None,
     })
 }
 
@@ -167,6 +177,7 @@ mod tests {
         sp: SP,
         fp: FP,
         extra: Some(SP + 0x18),
+        base: None,
     };
     const CALLER: Cursor = Cursor {
         kind: AddressKind::Return,
@@ -287,6 +298,7 @@ mod tests {
             sp: word(SP + 8),
             fp: word(SP + 24),
             extra: None,
+            base: None,
         };
         assert_eq!(caller, Ok(expected));
     }
@@ -300,6 +312,28 @@ mod tests {
         };
         check(rule, LEAF, Ok((SP + 0x18, SP, FP)));
         check(rule, CALLER, Err(Ended::NoRegister));
+    }
+
+    #[test]
+    fn a_base_is_known_from_where_a_callee_saved_it() {
+        let saving = Rule { flags: 2, ..PLAIN };
+        let keeping = Rule {
+            flags: Rule::BASE_SAME,
+            ..PLAIN
+        };
+        let based = Rule {
+            cfa: CfaKind::Base,
+            cfa_offset: 8,
+            ..PLAIN
+        };
+        check(based, LEAF, Err(Ended::NoRegister));
+        let step = |rule, frame| on_stack(false, |stack| by_rule(rule, &frame, stack));
+        let saved = step(saving, LEAF).expect("a caller");
+        assert_eq!(saved.base, Some(word(SP)));
+        let kept = step(keeping, saved).expect("a caller");
+        assert_eq!(kept.base, Some(word(SP)));
+        check(based, kept, Ok((word(word(SP)), word(SP) + 8, FP)));
+        assert_eq!(step(PLAIN, saved).expect("a caller").base, None);
     }
 
     #[test]

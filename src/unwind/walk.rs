@@ -73,6 +73,7 @@ impl<'a, R: RowSource> Walk<'a, R> {
             sp: registers.sp,
             fp: registers.fp,
             extra: Some(registers.extra),
+            base: None,
         };
         let before = frames.len();
         loop {
