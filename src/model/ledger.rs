@@ -94,6 +94,8 @@ pub struct StackLedger {
     /// Truncated stacks by reason and by the module (its short name) in which the walk ended.
     #[serde(serialize_with = "as_rows")]
     pub truncated_in: BTreeMap<(Ended, String), u64>,
+    /// Distinct frames that names were looked up for.
+    pub frames: u64,
     /// Distinct frames without a name, by reason and module.
     #[serde(serialize_with = "as_rows")]
     pub unnamed: BTreeMap<(Unnamed, String), u64>,
@@ -144,6 +146,7 @@ impl StackLedger {
     pub fn merge(&mut self, other: &StackLedger) {
         add(&mut self.ended, &other.ended);
         add(&mut self.truncated_in, &other.truncated_in);
+        self.frames += other.frames;
         add(&mut self.unnamed, &other.unnamed);
         self.stack_table_full += other.stack_table_full;
     }
