@@ -10,6 +10,8 @@ mod events;
 mod names;
 mod outputs;
 mod pipeline;
+pub mod progress;
+pub mod report;
 mod run;
 mod spec;
 mod tables;
