@@ -14,6 +14,7 @@ pub mod progress;
 pub mod report;
 mod run;
 mod spec;
+pub mod stat;
 mod tables;
 mod window;
 

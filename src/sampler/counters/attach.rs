@@ -89,12 +89,12 @@ pub fn attach(
 mod tests {
     use super::*;
     use crate::procfs::SysRoots;
-    use crate::sampler::counters::{Plan, Request, Scope};
+    use crate::sampler::counters::{Children, Plan, Request, Scope};
 
     fn counters() -> Option<Counters> {
         let clock = Request::Explicit(vec!["task-clock:u".parse().unwrap()]);
         let plan = Plan::make(&SysRoots::default(), &clock, Scope::Processes);
-        plan.ok().map(Counters::new)
+        plan.ok().map(|plan| Counters::new(plan, Children::Counted))
     }
 
     /// Attaches to this test's own thread under a script of listings.

@@ -11,4 +11,4 @@ mod set;
 pub use attach::{AttachError, Attached, attach};
 pub use difference::minus;
 pub use plan::{Plan, PlanError, Request, Scope};
-pub use set::Counters;
+pub use set::{Children, Counters};

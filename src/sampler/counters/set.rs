@@ -10,11 +10,21 @@ use super::plan::{Plan, Planned, counting};
 use crate::model::{Count, Cpu, Pid, ProcessCounts, Tid};
 use crate::sys::event_error::{OpenEventError, Place};
 
-/// The open events of all targets. They are inherited by threads and processes that a target creates after
-/// they were opened, and a thread's counts stay when it ends.
+/// What becomes of threads and processes that a target creates after its events were opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Children {
+    /// They inherit the events, and are counted with it.
+    #[default]
+    Counted,
+    /// They are not counted.
+    Left,
+}
+
+/// The open events of all targets. A thread's counts stay when it ends.
 #[derive(Debug)]
 pub struct Counters {
     plan: Plan,
+    children: Children,
     targets: Vec<Target>,
 }
 
@@ -42,9 +52,10 @@ enum Begin {
 
 impl Counters {
     /// No targets yet.
-    pub fn new(plan: Plan) -> Counters {
+    pub fn new(plan: Plan, children: Children) -> Counters {
         Counters {
             plan,
+            children,
             targets: Vec::new(),
         }
     }
@@ -65,7 +76,7 @@ impl Counters {
     ) -> Result<Vec<Tid>, OpenEventError> {
         let (mut opened, mut there) = (Vec::new(), Vec::new());
         for tid in tids {
-            match open(&self.plan, Place::Thread(pid, tid), Begin::WhenEnabled) {
+            match self.open(Place::Thread(pid, tid), Begin::WhenEnabled) {
                 Ok(events) => {
                     opened.push(events);
                     there.push(tid);
@@ -81,7 +92,7 @@ impl Counters {
     /// Opens the events on a command that waits before its `exec`; they begin with it.
     pub fn add_prepared(&mut self, pid: Pid, comm: &str) -> Result<(), OpenEventError> {
         let place = Place::Thread(pid, pid.main_thread());
-        let events = open(&self.plan, place, Begin::OnExec)?;
+        let events = self.open(place, Begin::OnExec)?;
         self.target(Some(pid), comm).opened.push(events);
         Ok(())
     }
@@ -89,7 +100,7 @@ impl Counters {
     /// Opens the events on CPUs, disabled, whatever runs there.
     pub fn add_host(&mut self, cpus: &[Cpu]) -> Result<(), OpenEventError> {
         for &cpu in cpus {
-            let events = open(&self.plan, Place::Cpu(cpu), Begin::WhenEnabled)?;
+            let events = self.open(Place::Cpu(cpu), Begin::WhenEnabled)?;
             self.target(None, "host").opened.push(events);
         }
         Ok(())
@@ -119,7 +130,7 @@ impl Counters {
 
     /// The counts since the start, one entry for each target in the order added.
     pub fn read(&mut self) -> io::Result<Vec<ProcessCounts>> {
-        let Counters { plan, targets } = self;
+        let Counters { plan, targets, .. } = self;
         targets
             .iter_mut()
             .map(|target| {
@@ -136,6 +147,40 @@ impl Counters {
                 })
             })
             .collect()
+    }
+
+    fn open(&self, place: Place, begin: Begin) -> Result<Opened, OpenEventError> {
+        let mut counters: Vec<Counter> = Vec::with_capacity(self.plan.events.len());
+        let mut leader = None;
+        for (index, event) in self.plan.events.iter().enumerate() {
+            let mut builder = counting(event.resolved, event.spec.modes);
+            match place {
+                Place::Thread(_, tid) => {
+                    builder.observe_pid(tid.0.cast_signed()).any_cpu();
+                    builder.inherit(self.children == Children::Counted);
+                }
+                Place::Cpu(cpu) => {
+                    builder.any_pid().one_cpu(cpu.0 as usize);
+                }
+                Place::Probe => {}
+            }
+            let in_group = Some(event.group) == self.plan.hardware_group;
+            let result = match leader.filter(|_| in_group) {
+                Some(leader) => {
+                    // Counts whenever its leader does.
+                    let leader: &mut Counter = &mut counters[leader];
+                    builder.enabled(true).build_with_group(leader)
+                }
+                None => builder.enable_on_exec(begin == Begin::OnExec).build(),
+            };
+            let counter =
+                result.map_err(|error| OpenEventError::new(&event.spec, place, &error))?;
+            counters.push(counter);
+            if in_group && leader.is_none() {
+                leader = Some(index);
+            }
+        }
+        Ok(Opened { counters })
     }
 
     fn target(&mut self, pid: Option<Pid>, comm: &str) -> &mut Target {
@@ -168,37 +213,4 @@ fn add(count: &mut Count, counter: &mut Counter) -> io::Result<()> {
     count.enabled += data.time_enabled().unwrap_or_default();
     count.running += data.time_running().unwrap_or_default();
     Ok(())
-}
-
-fn open(plan: &Plan, place: Place, begin: Begin) -> Result<Opened, OpenEventError> {
-    let mut counters: Vec<Counter> = Vec::with_capacity(plan.events.len());
-    let mut leader = None;
-    for (index, event) in plan.events.iter().enumerate() {
-        let mut builder = counting(event.resolved, event.spec.modes);
-        match place {
-            Place::Thread(_, tid) => {
-                builder.observe_pid(tid.0.cast_signed()).any_cpu();
-                builder.inherit(true);
-            }
-            Place::Cpu(cpu) => {
-                builder.any_pid().one_cpu(cpu.0 as usize);
-            }
-            Place::Probe => {}
-        }
-        let in_group = Some(event.group) == plan.hardware_group;
-        let result = match leader.filter(|_| in_group) {
-            Some(leader) => {
-                // Counts whenever its leader does.
-                let leader: &mut Counter = &mut counters[leader];
-                builder.enabled(true).build_with_group(leader)
-            }
-            None => builder.enable_on_exec(begin == Begin::OnExec).build(),
-        };
-        let counter = result.map_err(|error| OpenEventError::new(&event.spec, place, &error))?;
-        counters.push(counter);
-        if in_group && leader.is_none() {
-            leader = Some(index);
-        }
-    }
-    Ok(Opened { counters })
 }
