@@ -374,10 +374,10 @@ fn dependencies_without_reason(manifest: &str) -> Vec<&str> {
     for line in manifest.lines() {
         if line.starts_with('[') {
             is_inside = line.contains("dependencies");
-        } else if let (true, Some((name, _))) = (is_inside, line.split_once(" = ")) {
-            if !previous.starts_with("# ") {
-                faults.push(name);
-            }
+        } else if let (true, Some((name, _))) = (is_inside, line.split_once(" = "))
+            && !previous.starts_with("# ")
+        {
+            faults.push(name);
         }
         previous = line;
     }
