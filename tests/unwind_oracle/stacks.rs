@@ -56,7 +56,7 @@ impl Dump {
             .status();
         match compiled {
             Err(error) => {
-                println!("SKIPPED: no C compiler: {error}");
+                eprintln!("SKIPPED: no C compiler: {error}");
                 return None;
             }
             Ok(status) => assert!(status.success(), "compile {}", source.display()),

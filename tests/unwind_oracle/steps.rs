@@ -71,7 +71,6 @@ fn one_step_from_any_function_of_real_files_leads_where_framehop_goes() {
             "{}: {tally:?}",
             path.display()
         );
-        println!("{}: {tally:?}", path.display());
     }
     assert!(n_files >= 2, "this program itself, and at least its libc");
 }
