@@ -1,7 +1,7 @@
 //! User-space stacks without frame pointers: rows from `.eh_frame` and `.debug_frame`, and the walk over them.
 //!
 //! Building a [`Table`] and walking a stack are apart. A table is built once per module, from its [`Elf`](crate::object::Elf) or
-//! from the bytes of its sections. A [`walk`] sees sampled registers, the copied stack and tables, and allocates nothing
+//! from the bytes of its sections. A walk sees sampled registers, the copied stack and tables, and allocates nothing
 //! but room for its frames. Nothing here opens a file or names a function.
 //!
 //! `table.rs` and `rule.rs` state the format, which an in-kernel unwinder can read as it is; `cfi.rs` and `functions.rs`
