@@ -14,12 +14,14 @@
 
 use clap::Args;
 
-use super::{Exit, SamplingArgs, manual, values};
-use crate::model::{Fault, FaultClass, Pid, Tid};
+use super::{Exit, SamplingArgs, manual, profile, values};
+use crate::model::{Pid, Tid};
+use crate::session::Target;
+use crate::target::Selection;
 
 /// Profile running processes
 #[derive(Args, Clone, Debug)]
-#[command(long_about = manual::of(include_str!("attach.rs")))]
+#[command(long_about = manual::of(include_str!("attach.rs")), override_usage = "perfd attach [FLAGS] PID… | -t TID… | -a")]
 pub struct AttachArgs {
     /// Everything but the targets.
     #[command(flatten)]
@@ -39,6 +41,14 @@ pub struct AttachArgs {
 }
 
 /// Runs `perfd attach`.
-pub(super) fn run(_args: AttachArgs) -> anyhow::Result<Exit> {
-    Err(Fault::new(FaultClass::Internal, "attach is not wired to a session").into())
+pub(super) fn run(args: AttachArgs) -> anyhow::Result<Exit> {
+    let selection = match (args.sampling.whole_host, args.threads.is_empty()) {
+        (true, _) => Selection::Host,
+        (false, true) => Selection::Processes {
+            pids: args.pids,
+            with_tree: args.tree,
+        },
+        (false, false) => Selection::Threads(args.threads),
+    };
+    profile::run(&args.sampling, Target::Running(selection), "-")
 }

@@ -25,7 +25,7 @@ use crate::session::stat::{self, Form, Output, Over, StatSpec};
 
 /// Count events of a command or of running processes
 #[derive(Args, Clone, Debug)]
-#[command(long_about = manual::of(include_str!("stat.rs")))]
+#[command(long_about = manual::of(include_str!("stat.rs")), override_usage = "perfd stat [FLAGS] -p PID… | -- CMD…")]
 pub struct StatArgs {
     /// Events to count; see `perfd list` [default: task-clock and other software events, and where there is a PMU cycles, instructions, cache-misses]
     #[arg(short = 'e', long = "event", value_name = "EVENT[,EVENT…]")]

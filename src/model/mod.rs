@@ -14,6 +14,7 @@ mod id;
 mod ledger;
 mod module;
 mod profile;
+mod ratio;
 mod sample;
 mod time;
 
@@ -34,5 +35,6 @@ pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
 };
+pub use ratio::{Ratio, total};
 pub use sample::{RawSample, Registers, StackCopy};
 pub use time::{Hz, MonoNs, Rate};

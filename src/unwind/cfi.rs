@@ -1,32 +1,16 @@
 //! From `.eh_frame` and `.debug_frame` to a [`Table`].
 //!
-//! Every entry of the sections is looked at, in order; `.eh_frame_hdr` is not trusted. `.debug_frame` counts
-//! for code that `.eh_frame` does not cover (Go has nothing else). The bytes are foreign: a damaged entry is left
-//! out and counted, time and memory stay proportional to the size of the sections.
+//! `.debug_frame` counts for code that `.eh_frame` does not cover (Go has nothing else). The bytes are foreign: a damaged
+//! entry is left out and counted, time and memory stay proportional to the size of the sections.
 //!
 //! Not done here: reading the sections from a file.
 
-use std::cmp::Reverse;
+use gimli::{BaseAddresses, DebugFrame, EhFrame, LittleEndian, UnwindContext};
 
-use gimli::{
-    BaseAddresses, CommonInformationEntry, DebugFrame, EhFrame, EndianSlice, FrameDescriptionEntry,
-    LittleEndian, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindOffset,
-    UnwindSection, UnwindTableRow,
-};
-
-use super::encoder::{Encoder, TableLimit};
-use super::{Rule, Table, x86_64};
-
-/// Why a module has no table.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// More than the format can hold.
-    #[error(transparent)]
-    Limit(#[from] TableLimit),
-    /// A section that is larger than its offsets are kept in.
-    #[error("an unwind section of {0} bytes is too large")]
-    SectionTooLarge(usize),
-}
+use super::encoder::Encoder;
+use super::functions::{Bytes, EntryKind, Functions, Span, Storage, Whole, fill_gaps};
+use super::x86_64::Base;
+use super::{BuildError, CfaKind, Rule, Table};
 
 /// A section and the address that it was linked for.
 #[derive(Clone, Copy, Debug)]
@@ -64,21 +48,46 @@ impl Table {
     ///
     /// Of functions that overlap, each ends where the next one begins: hand-written trampolines start a byte early.
     pub fn from_cfi(input: &CfiInput<'_>) -> Result<Table, BuildError> {
-        let eh_frame = input.eh_frame.map(|section| {
+        let mut cfi = Cfi::read(input)?;
+        let table = cfi.encode(Base::Ignored)?;
+        if table.rules.iter().any(|rule| rule.cfa == CfaKind::Base) {
+            return cfi.encode(Base::Followed);
+        }
+        Ok(table)
+    }
+}
+
+/// The functions of a module.
+struct Cfi<'a> {
+    eh_frame: Option<Functions<'a, EhFrame<Bytes<'a>>>>,
+    debug_frame: Option<Functions<'a, DebugFrame<Bytes<'a>>>>,
+    /// Sorted, disjoint.
+    spans: Vec<Span>,
+    skipped: u32,
+    context: UnwindContext<usize, Storage>,
+}
+
+impl<'a> Cfi<'a> {
+    fn read(input: &CfiInput<'a>) -> Result<Cfi<'a>, BuildError> {
+        let sections = [input.eh_frame, input.debug_frame];
+        for section in sections.iter().flatten() {
+            // Functions are remembered by 32-bit offsets.
+            if u32::try_from(section.bytes.len()).is_err() {
+                return Err(BuildError::SectionTooLarge(section.bytes.len()));
+            }
+        }
+        let mut eh_frame = input.eh_frame.map(|section| {
             let mut eh_frame = EhFrame::new(section.bytes, LittleEndian);
             eh_frame.set_address_size(8);
             let bases = BaseAddresses::default().set_eh_frame(section.address);
-            Functions::of(eh_frame, bases, section.bytes, EntryKind::EhFrame)
+            Functions::new(eh_frame, bases, section.bytes, EntryKind::EhFrame)
         });
-        let debug_frame = input.debug_frame.map(|section| {
+        let mut debug_frame = input.debug_frame.map(|section| {
             let mut debug_frame = DebugFrame::new(section.bytes, LittleEndian);
             debug_frame.set_address_size(8);
             let bases = BaseAddresses::default();
-            Functions::of(debug_frame, bases, section.bytes, EntryKind::DebugFrame)
+            Functions::new(debug_frame, bases, section.bytes, EntryKind::DebugFrame)
         });
-        let mut eh_frame = eh_frame.transpose()?;
-        let mut debug_frame = debug_frame.transpose()?;
-
         let mut skipped = 0;
         let mut spans = Vec::new();
         if let Some(functions) = &mut eh_frame {
@@ -88,24 +97,32 @@ impl Table {
             let more = functions.spans(input.code, &mut skipped);
             spans = fill_gaps(spans, &more);
         }
+        Ok(Cfi {
+            eh_frame,
+            debug_frame,
+            spans,
+            skipped,
+            context: UnwindContext::new_in(),
+        })
+    }
 
+    fn encode(&mut self, base: Base) -> Result<Table, BuildError> {
         let mut encoder = Encoder::new();
-        let mut context = UnwindContext::new_in();
-        for (idx, span) in spans.iter().enumerate() {
-            let whole = match span.kind {
-                EntryKind::EhFrame => eh_frame
-                    .as_mut()
-                    .map(|functions| functions.encode(span, &mut context, &mut encoder)),
-                EntryKind::DebugFrame => debug_frame
-                    .as_mut()
-                    .map(|functions| functions.encode(span, &mut context, &mut encoder)),
+        let mut skipped = self.skipped;
+        let mut spans = self.spans.iter().peekable();
+        while let Some(span) = spans.next() {
+            let (context, encoder) = (&mut self.context, &mut encoder);
+            let whole = match (span.kind, &mut self.eh_frame, &mut self.debug_frame) {
+                (EntryKind::EhFrame, Some(functions), _) => {
+                    functions.encode(span, base, context, encoder)?
+                }
+                (EntryKind::DebugFrame, _, Some(functions)) => {
+                    functions.encode(span, base, context, encoder)?
+                }
+                _ => Whole::No,
             };
-            match whole {
-                Some(Ok(Whole::Yes)) | None => {}
-                Some(Ok(Whole::No)) => skipped += 1,
-                Some(Err(limit)) => return Err(limit.into()),
-            }
-            if spans.get(idx + 1).is_none_or(|next| next.start > span.end) {
+            skipped += u32::from(whole == Whole::No);
+            if spans.peek().is_none_or(|next| next.start > span.end) {
                 encoder.push(span.end, Rule::NONE)?;
             }
         }
@@ -113,287 +130,308 @@ impl Table {
     }
 }
 
-type Bytes<'a> = EndianSlice<'a, LittleEndian>;
-/// A row as gimli evaluates it.
-pub(super) type CfiRow = UnwindTableRow<usize, Storage>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FileOffset;
+    use crate::object::Elf;
+    use crate::unwind::{FpKind, RaKind};
 
-/// Room for the evaluation of one function. No compiler names more registers; a hostile file that does is left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Storage;
+    const ADDRESS: u64 = 0x40_1000;
+    const FILE_OFFSET: u64 = 0x1000;
+    const CODE: [CodeRange; 1] = [CodeRange {
+        address: ADDRESS,
+        file_offset: FILE_OFFSET,
+        size: 0x1000,
+    }];
 
-impl UnwindContextStorage<usize> for Storage {
-    type Rules = [(Register, RegisterRule<usize>); 40];
-    type Stack = Box<[UnwindTableRow<usize, Self>; 8]>;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EntryKind {
-    EhFrame,
-    DebugFrame,
-}
-
-/// The code of one function, before its rows are evaluated.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    /// File offset of its first byte.
-    start: u64,
-    /// File offset behind its last byte.
-    end: u64,
-    /// Linked address − file offset.
-    bias: u64,
-    /// Where in the section its entry is.
-    entry: u32,
-    kind: EntryKind,
-}
-
-/// Whether a function's rows are all there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whole {
-    Yes,
-    No,
-}
-
-/// The function entries of one section.
-struct Functions<'a, S> {
-    section: S,
-    bases: BaseAddresses,
-    bytes: &'a [u8],
-    kind: EntryKind,
-    headers: Headers<'a>,
-}
-
-impl<'a, S> Functions<'a, S>
-where
-    S: UnwindSection<Bytes<'a>>,
-{
-    fn of(
-        section: S,
-        bases: BaseAddresses,
-        bytes: &'a [u8],
+    /// A section in the making; its header entry is at its start.
+    struct Section {
+        bytes: Vec<u8>,
         kind: EntryKind,
-    ) -> Result<Self, BuildError> {
-        if u32::try_from(bytes.len()).is_err() {
-            return Err(BuildError::SectionTooLarge(bytes.len()));
+    }
+
+    impl Section {
+        /// Rules of a function's first instruction: `cfa = sp + 8`, return address at `cfa − 8`.
+        fn new(kind: EntryKind, augmentation: &str) -> Section {
+            let mut section = Section {
+                bytes: Vec::new(),
+                kind,
+            };
+            let mut body = Vec::from(match kind {
+                EntryKind::EhFrame => 0u32.to_le_bytes(),
+                EntryKind::DebugFrame => u32::MAX.to_le_bytes(),
+            });
+            body.push(1);
+            body.extend(augmentation.as_bytes());
+            body.extend([0, 1, 0x78, 16]);
+            if augmentation.starts_with('z') {
+                body.extend([1, 0]);
+            }
+            body.extend([0x0c, 7, 8, 0x90, 1]);
+            section.entry(&body);
+            section
         }
-        Ok(Functions {
-            section,
-            bases,
-            bytes,
-            kind,
-            headers: Headers::new(bytes),
+
+        fn eh_frame() -> Section {
+            Section::new(EntryKind::EhFrame, "zR")
+        }
+
+        fn entry(&mut self, body: &[u8]) {
+            let len = u32::try_from(body.len()).expect("small");
+            self.bytes.extend(len.to_le_bytes());
+            self.bytes.extend(body);
+        }
+
+        /// A function at `ADDRESS + start` whose later rows the instructions make.
+        fn function(mut self, start: u64, len: u64, instructions: &[u8]) -> Section {
+            let header = match self.kind {
+                EntryKind::EhFrame => u32::try_from(self.bytes.len()).expect("small") + 4,
+                EntryKind::DebugFrame => 0,
+            };
+            let mut body = Vec::from(header.to_le_bytes());
+            body.extend(ADDRESS.wrapping_add(start).to_le_bytes());
+            body.extend(len.to_le_bytes());
+            if self.kind == EntryKind::EhFrame {
+                body.push(0);
+            }
+            body.extend(instructions);
+            self.entry(&body);
+            self
+        }
+    }
+
+    fn table(eh_frame: Option<&Section>, debug_frame: Option<&Section>) -> Table {
+        let section = |section: &'_ Section| -> CfiSection<'static> {
+            CfiSection {
+                address: 0,
+                bytes: Vec::leak(section.bytes.clone()),
+            }
+        };
+        Table::from_cfi(&CfiInput {
+            eh_frame: eh_frame.map(section),
+            debug_frame: debug_frame.map(section),
+            code: &CODE,
+        })
+        .expect("within the limits")
+    }
+
+    fn at(table: &Table, offset: u64) -> Option<Rule> {
+        table.rule_at(FileOffset(FILE_OFFSET + offset))
+    }
+
+    fn sp(cfa_offset: i32) -> Option<Rule> {
+        Some(Rule {
+            cfa_offset,
+            fp_offset: 0,
+            ra_offset: -8,
+            cfa: CfaKind::Sp,
+            fp: FpKind::Same,
+            ra: RaKind::AtCfa,
+            flags: 0,
         })
     }
 
-    /// The functions that lie in `code`, sorted, disjoint.
-    fn spans(&mut self, code: &[CodeRange], skipped: &mut u32) -> Vec<Span> {
-        let mut spans = Vec::new();
-        let mut range: Option<&CodeRange> = None;
-        for entry in entries(self.bytes, self.kind) {
-            let Some(function) = self.function(entry) else {
-                *skipped += 1;
-                continue;
-            };
-            let address = function.initial_address();
-            if !range.is_some_and(|range| holds(range, address)) {
-                range = code.iter().find(|range| holds(range, address));
+    /// `advance_loc 1; def_cfa_offset`
+    const fn push_at_1(cfa_offset: u8) -> [u8; 4] {
+        [0x41, 0x0e, cfa_offset, 0]
+    }
+
+    #[test]
+    fn rows_hold_within_their_functions_and_nothing_holds_between() {
+        let section = Section::eh_frame()
+            .function(0x10, 0x10, &push_at_1(16))
+            .function(0x28, 8, &[]);
+        let table = table(Some(&section), None);
+        let expected = [
+            (0xf, None),
+            (0x10, sp(8)),
+            (0x11, sp(16)),
+            (0x1f, sp(16)),
+            (0x20, None),
+            (0x28, sp(8)),
+            (0x30, None),
+        ];
+        for (offset, rule) in expected {
+            assert_eq!(at(&table, offset), rule, "{offset:#x}");
+        }
+        assert_eq!(table.skipped(), 0);
+    }
+
+    #[test]
+    fn functions_in_any_order_make_the_same_table() {
+        let up = Section::eh_frame()
+            .function(0x10, 0x10, &push_at_1(16))
+            .function(0x20, 0x10, &[]);
+        let down =
+            Section::eh_frame()
+                .function(0x20, 0x10, &[])
+                .function(0x10, 0x10, &push_at_1(16));
+        assert_eq!(table(Some(&up), None), table(Some(&down), None));
+    }
+
+    #[test]
+    fn a_function_ends_where_one_that_overlaps_it_begins() {
+        let section = Section::eh_frame()
+            .function(0x10, 0x20, &push_at_1(16))
+            .function(0x1f, 0x11, &[]);
+        let table = table(Some(&section), None);
+        assert_eq!(at(&table, 0x1e), sp(16));
+        assert_eq!(at(&table, 0x1f), sp(8));
+        assert_eq!(at(&table, 0x2f), sp(8));
+        assert_eq!(at(&table, 0x30), None);
+    }
+
+    #[test]
+    fn debug_frame_says_what_eh_frame_does_not() {
+        let eh_frame = Section::eh_frame().function(0x20, 0x10, &push_at_1(16));
+        let debug_frame = Section::new(EntryKind::DebugFrame, "")
+            .function(0x10, 0x18, &push_at_1(24))
+            .function(0x20, 0x10, &push_at_1(32))
+            .function(0x28, 0x18, &push_at_1(40));
+        let both = table(Some(&eh_frame), Some(&debug_frame));
+        let expected = [
+            (0x1f, sp(24)),
+            (0x2f, sp(16)),
+            (0x30, sp(40)),
+            (0x3f, sp(40)),
+            (0x40, None),
+        ];
+        for (offset, rule) in expected {
+            assert_eq!(at(&both, offset), rule, "{offset:#x}");
+        }
+        let alone = table(None, Some(&debug_frame));
+        assert_eq!(at(&alone, 0x21), sp(32));
+    }
+
+    #[test]
+    fn functions_outside_of_the_code_have_no_rows() {
+        let section = Section::eh_frame()
+            .function(0u64.wrapping_sub(ADDRESS), 0x100, &[])
+            .function(0xff8, 0x100, &[]);
+        let table = table(Some(&section), None);
+        assert_eq!(at(&table, 0xff8), sp(8));
+        assert_eq!(at(&table, 0x1000), None);
+        assert_eq!(table.rule_at(FileOffset(0)), None);
+    }
+
+    #[test]
+    fn a_damaged_function_is_counted_and_does_not_hide_others() {
+        let mut section = Section::eh_frame().function(0, 0x10, &[0x3f]);
+        // A function whose header lies outside of the section, and a header of an unknown version.
+        section.entry(&[0xff; 24]);
+        section.entry(&[0, 0, 0, 0, 99, 0, 0, 0]);
+        let section = section.function(0x20, 0x10, &[]);
+        let table = table(Some(&section), None);
+        assert_eq!(table.skipped(), 2);
+        assert_eq!(at(&table, 0), Some(Rule::UNSUPPORTED));
+        assert_eq!(at(&table, 0x20), sp(8));
+    }
+
+    #[test]
+    fn the_terminator_of_one_input_file_does_not_hide_the_next_ones() {
+        let mut section = Section::eh_frame();
+        section.bytes.extend([0; 4]);
+        let table = table(Some(&section.function(0, 0x10, &[])), None);
+        assert_eq!(at(&table, 0), sp(8));
+    }
+
+    #[test]
+    fn signal_frames_are_marked() {
+        // def_cfa_expression breg7 160, deref; expression rip: breg7 168; expression rbp: breg7 120
+        let instructions = [
+            0x0f, 4, 0x77, 0xa0, 0x01, 0x06, 0x10, 16, 3, 0x77, 0xa8, 0x01, 0x10, 6, 3, 0x77, 0xf8,
+            0x00,
+        ];
+        let section = Section::new(EntryKind::EhFrame, "zRS").function(0, 9, &instructions);
+        let expected = Rule {
+            cfa_offset: 160,
+            fp_offset: 120,
+            ra_offset: 168,
+            cfa: CfaKind::DerefSp,
+            fp: FpKind::AtSp,
+            ra: RaKind::AtSp,
+            flags: Rule::SIGNAL,
+        };
+        assert_eq!(at(&table(Some(&section), None), 0), Some(expected));
+    }
+
+    #[test]
+    fn a_function_that_realigns_its_stack_has_rules_for_prologue_and_body() {
+        // def_cfa r10, 0 at 1; expression rbp: breg6 0 at 2; def_cfa_expression breg6 -8, deref at 3
+        let instructions = [
+            0x41, 0x0c, 10, 0, 0x41, 0x10, 6, 2, 0x76, 0, 0x41, 0x0f, 3, 0x76, 0x78, 0x06,
+        ];
+        let table = table(
+            Some(&Section::eh_frame().function(0, 9, &instructions)),
+            None,
+        );
+        let kinds = |offset| at(&table, offset).map(|rule| (rule.cfa, rule.cfa_offset, rule.fp));
+        assert_eq!(kinds(1), Some((CfaKind::Extra, 0, FpKind::Same)));
+        assert_eq!(kinds(2), Some((CfaKind::Extra, 0, FpKind::AtFp)));
+        assert_eq!(kinds(3), Some((CfaKind::DerefFp, -8, FpKind::AtFp)));
+    }
+
+    #[test]
+    fn an_undefined_return_address_ends_the_stack() {
+        let section = Section::eh_frame().function(0, 8, &[0x07, 16]);
+        assert_eq!(at(&table(Some(&section), None), 0), Some(Rule::END));
+    }
+
+    #[test]
+    fn where_the_base_register_is_saved_is_said_where_a_frame_is_on_it() {
+        // Either function saves rbx at cfa − 16; the second one bases its cfa on it.
+        let saves = [0x83, 2];
+        let section = Section::eh_frame().function(0, 8, &saves);
+        assert_eq!(at(&table(Some(&section), None), 0), sp(8));
+        let section = section.function(8, 8, &[0x83, 2, 0x0d, 3]);
+        let table = table(Some(&section), None);
+        assert_eq!(at(&table, 0).map(|rule| rule.flags), Some(2));
+        assert_eq!(at(&table, 8).map(|rule| rule.cfa), Some(CfaKind::Base));
+    }
+
+    #[test]
+    fn damaged_sections_cost_rows_and_nothing_else() {
+        let program = std::fs::File::open("/proc/self/exe").expect("this program");
+        let elf = Elf::parse(Box::new(program)).expect("an ELF file");
+        let section = elf.section(".eh_frame").expect("readable");
+        let section = section.expect("this program is unwound by it");
+        let code = [CodeRange {
+            address: 0,
+            file_offset: 0,
+            size: 1 << 30,
+        }];
+        let whole = &section.bytes[..section.bytes.len().min(20_000)];
+        let mut seed = 1u64;
+        let mut random = |below: usize| {
+            seed = seed
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            usize::try_from(seed >> 33).expect("31 bits") % below
+        };
+        for _ in 0..300 {
+            let mut bytes = whole[..random(whole.len())].to_vec();
+            for _ in 0..random(40) {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = random(bytes.len());
+                bytes[at] = [0, 0xff, 0x80, 0x7f, 0x0f, 0x0a][random(6)];
             }
-            // A function that the linker dropped stands at address 0, or anywhere: it has no code.
-            let Some(range) = range.filter(|range| holds(range, address)) else {
-                continue;
+            let section = CfiSection {
+                address: section.address.0,
+                bytes: &bytes,
             };
-            let bias = range.address.wrapping_sub(range.file_offset);
-            let start = address.wrapping_sub(bias);
-            let room = range.size - (address - range.address);
-            let end = start.saturating_add(function.len().min(room));
-            if start < end {
-                spans.push(Span {
-                    start,
-                    end,
-                    bias,
-                    entry,
-                    kind: self.kind,
+            for (eh_frame, debug_frame) in [(Some(section), None), (None, Some(section))] {
+                let table = Table::from_cfi(&CfiInput {
+                    eh_frame,
+                    debug_frame,
+                    code: &code,
                 });
+                if let Ok(table) = table {
+                    assert!(table.rows().len() <= 4 * bytes.len() + 4 * table.index().len());
+                }
             }
         }
-        spans.sort_by_key(|span| (span.start, Reverse(span.end)));
-        spans.dedup_by_key(|span| span.start);
-        for idx in 1..spans.len() {
-            let next = spans[idx].start;
-            let span = &mut spans[idx - 1];
-            span.end = span.end.min(next);
-        }
-        spans
     }
-
-    fn function(&mut self, entry: u32) -> Option<FrameDescriptionEntry<Bytes<'a>>> {
-        let offset = S::Offset::from(entry as usize);
-        let partial = self
-            .section
-            .partial_fde_from_offset(&self.bases, offset)
-            .ok()?;
-        let headers = &mut self.headers;
-        partial
-            .parse(|section, bases, offset| headers.find(section, bases, offset))
-            .ok()
-    }
-
-    /// Writes a function's rows. `Ok(Whole::No)`: they end where something is damaged.
-    fn encode(
-        &mut self,
-        span: &Span,
-        context: &mut UnwindContext<usize, Storage>,
-        encoder: &mut Encoder,
-    ) -> Result<Whole, TableLimit> {
-        let damaged_from = |encoder: &mut Encoder, offset: u64| {
-            encoder.push(offset, Rule::UNSUPPORTED)?;
-            Ok(Whole::No)
-        };
-        let Some(function) = self.function(span.entry) else {
-            return damaged_from(encoder, span.start);
-        };
-        let flags = if function.is_signal_trampoline() {
-            Rule::SIGNAL
-        } else {
-            0
-        };
-        let Ok(mut rows) = function.rows(&self.section, &self.bases, context) else {
-            return damaged_from(encoder, span.start);
-        };
-        let mut done = span.start;
-        loop {
-            let row = match rows.next_row() {
-                Ok(Some(row)) => row,
-                Ok(None) => return Ok(Whole::Yes),
-                Err(_) => return damaged_from(encoder, done),
-            };
-            let start = row.start_address().wrapping_sub(span.bias);
-            let end = row.end_address().wrapping_sub(span.bias);
-            if start >= span.end {
-                return Ok(Whole::Yes);
-            }
-            // Rows of no length are what the next one replaces; those before the span were cut off.
-            if end <= done || start >= end {
-                continue;
-            }
-            let mut rule = x86_64::translate(&self.section, row);
-            rule.flags |= flags;
-            encoder.push(start.max(done), rule)?;
-            done = end.min(span.end);
-        }
-    }
-}
-
-/// The entries that functions share, as they were last read.
-struct Headers<'a> {
-    bytes: &'a [u8],
-    slots: Vec<Option<(usize, CommonInformationEntry<Bytes<'a>>)>>,
-}
-
-/// Enough for the libraries of a distribution, whose linker merges equal headers.
-const HEADER_SLOTS: usize = 64;
-/// Real ones have 20 to 40 bytes. They are evaluated again for each function, so that a long one would cost quadratic time.
-const MAX_HEADER_BYTES: u32 = 512;
-
-impl<'a> Headers<'a> {
-    fn new(bytes: &'a [u8]) -> Headers<'a> {
-        Headers {
-            bytes,
-            slots: vec![None; HEADER_SLOTS],
-        }
-    }
-
-    fn find<S>(
-        &mut self,
-        section: &S,
-        bases: &BaseAddresses,
-        offset: S::Offset,
-    ) -> gimli::Result<CommonInformationEntry<Bytes<'a>>>
-    where
-        S: UnwindSection<Bytes<'a>>,
-    {
-        let position: usize = UnwindOffset::into(offset);
-        let slot = (position / 4) % HEADER_SLOTS;
-        if let Some((held, header)) = &self.slots[slot]
-            && *held == position
-        {
-            return Ok(header.clone());
-        }
-        if u32_at(self.bytes, position).is_none_or(|length| length > MAX_HEADER_BYTES) {
-            return Err(gimli::Error::UnexpectedEof(gimli::ReaderOffsetId(0)));
-        }
-        let header = section.cie_from_offset(bases, offset)?;
-        self.slots[slot] = Some((position, header.clone()));
-        Ok(header)
-    }
-}
-
-/// Offsets of the function entries of a section, read from the lengths and kinds of entries alone, so that a
-/// damaged entry does not hide those behind it.
-fn entries(bytes: &[u8], kind: EntryKind) -> impl Iterator<Item = u32> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let entry = at;
-            let length = u32_at(bytes, at)?;
-            // 64-bit entries are legal, and no toolchain writes them for Linux programs.
-            if length == u32::MAX {
-                return None;
-            }
-            at = at
-                .checked_add(4)?
-                .checked_add(usize::try_from(length).ok()?)?;
-            // The terminator of one input file may stand before another's entries.
-            if length < 4 {
-                continue;
-            }
-            let is_header = match (kind, u32_at(bytes, entry + 4)?) {
-                (EntryKind::EhFrame, id) => id == 0,
-                (EntryKind::DebugFrame, id) => id == u32::MAX,
-            };
-            if !is_header {
-                return u32::try_from(entry).ok();
-            }
-        }
-    })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
-}
-
-fn holds(range: &CodeRange, address: u64) -> bool {
-    address.wrapping_sub(range.address) < range.size
-}
-
-/// `first`, and what of `second` lies between; both sorted and disjoint.
-///
-/// A function of `second` gives at most one piece, so that its rows are evaluated at most once.
-fn fill_gaps(first: Vec<Span>, second: &[Span]) -> Vec<Span> {
-    if first.is_empty() {
-        return second.to_vec();
-    }
-    let mut pieces = Vec::new();
-    for span in second {
-        let next = first.partition_point(|other| other.start <= span.start);
-        let start = match next.checked_sub(1).map(|idx| first[idx].end) {
-            Some(covered) => span.start.max(covered),
-            None => span.start,
-        };
-        let end = match first.get(next) {
-            Some(other) => span.end.min(other.start),
-            None => span.end,
-        };
-        if start < end {
-            pieces.push(Span {
-                start,
-                end,
-                ..*span
-            });
-        }
-    }
-    let mut all = first;
-    all.append(&mut pieces);
-    all.sort_by_key(|span| span.start);
-    all
 }

@@ -22,6 +22,8 @@ pub enum Request {
     Default,
     /// These, or an error.
     Explicit(Vec<EventSpec>),
+    /// These and what the kernel counts on any machine, as far as it can be counted: beside a profile.
+    Beside(Vec<EventSpec>),
 }
 
 /// Over what is counted.
@@ -76,6 +78,7 @@ impl Plan {
         let (wanted, all_needed) = match request {
             Request::Default => (default_events(scope), false),
             Request::Explicit(events) => (events.clone(), true),
+            Request::Beside(events) => (beside(events, scope), false),
         };
         let mut events = Vec::new();
         let mut left_out: Vec<OpenEventError> = Vec::new();
@@ -127,26 +130,36 @@ impl Plan {
     }
 }
 
-/// Hardware first, then what the kernel counts on any machine. Of the whole host there is no task whose clock could run.
+/// Hardware first, then what the kernel counts on any machine.
 fn default_events(scope: Scope) -> Vec<EventSpec> {
-    let clock = match scope {
-        Scope::Processes => SoftwareEvent::TaskClock,
-        Scope::Host(_) => SoftwareEvent::CpuClock,
-    };
     let hardware = [
         HardwareEvent::Cycles,
         HardwareEvent::Instructions,
         HardwareEvent::CacheMisses,
     ];
+    let hardware = hardware.map(|event| EventSpec::new(EventSource::Hardware(event)));
+    beside(&hardware, scope)
+}
+
+/// The events, and what the kernel counts on any machine. Of the whole host there is no task whose clock could run.
+fn beside(events: &[EventSpec], scope: Scope) -> Vec<EventSpec> {
+    let clock = match scope {
+        Scope::Processes => SoftwareEvent::TaskClock,
+        Scope::Host(_) => SoftwareEvent::CpuClock,
+    };
     let software = [
         clock,
         SoftwareEvent::PageFaults,
         SoftwareEvent::ContextSwitches,
         SoftwareEvent::CpuMigrations,
     ];
-    let hardware = hardware.into_iter().map(EventSource::Hardware);
-    let software = software.into_iter().map(EventSource::Software);
-    hardware.chain(software).map(EventSpec::new).collect()
+    let mut all = events.to_vec();
+    for event in software.map(|event| EventSpec::new(EventSource::Software(event))) {
+        if !all.contains(&event) {
+            all.push(event);
+        }
+    }
+    all
 }
 
 /// The modes in which the event can be opened: those asked for, or user mode alone where counting the kernel is not
