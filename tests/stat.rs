@@ -401,12 +401,7 @@ fn the_table_goes_to_standard_error_and_leaves_standard_output_to_the_command() 
         .expect("perfd runs");
     assert_eq!(output.stdout, b"hello\nhello\n");
     let text = said(&output);
-    for part in [
-        "echo hello (2 runs)",
-        "task-clock",
-        "page-faults",
-        "elapsed",
-    ] {
+    for part in ["echo hello, 2 runs", "task-clock", "page-faults", "elapsed"] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
 }
