@@ -113,15 +113,18 @@ impl OpenEventError {
                         .to_owned(),
                 ]
             }
+            _ if self.errno == libc::ENOSPC => {
+                vec!["a thread has a few of them (4 on x86-64), shared with debuggers".to_owned()]
+            }
             _ => vec!["try: perfd list".to_owned()],
         }
     }
 
     fn permission_remedy(&self, paranoid: Option<i32>) -> Vec<String> {
         let (asked, needed) = match self.place {
-            Place::Cpu(_) => ("whole CPUs", 0),
-            _ if self.event.modes.kernel => ("the kernel's part of a process", 1),
-            _ => ("user mode of your own processes", 2),
+            Place::Cpu(_) => ("counting on whole CPUs", 0),
+            _ if self.event.modes.kernel => ("counting the kernel's part of a process", 1),
+            _ => ("counting your own processes", 2),
         };
         match paranoid {
             Some(level) if level > needed => vec![

@@ -182,8 +182,13 @@ fn probe(spec: &EventSpec, resolved: ResolvedEvent, scope: Scope) -> Result<Mode
                 && spec.modes == Modes::ALL
                 && !happens_in_kernel_only(&spec.source) =>
         {
-            // The first error says what is missing for what was asked.
-            open(Modes::USER).map(|()| Modes::USER).map_err(|_| error)
+            match open(Modes::USER) {
+                Ok(()) => Ok(Modes::USER),
+                // Says what is missing for what was asked.
+                Err(narrowed) if narrowed.class() == FaultClass::Permission => Err(error),
+                // Permission would not help.
+                Err(narrowed) => Err(narrowed),
+            }
         }
         Err(error) => Err(error),
     }

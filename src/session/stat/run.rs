@@ -52,7 +52,9 @@ fn plan(spec: &StatSpec) -> anyhow::Result<Plan> {
     };
     Plan::make(&spec.roots, &spec.events, scope).map_err(|error| match error {
         PlanError::Open(error) => refused(spec, &error).into(),
-        other => other.into(),
+        PlanError::Resolve { event, cause } => {
+            anyhow::Error::new(*cause).context(format!("count {event}"))
+        }
     })
 }
 
