@@ -3,7 +3,7 @@
 //! addr2line does the search, over sections that are read whole and owned here. Lines are not read at all
 //! ([`super::line_tables`]). No split DWARF and no supplementary files yet: their functions have no name here.
 
-use addr2line::Context;
+use addr2line::{Context, FunctionName};
 use gimli::{AbbreviationsCacheStrategy, DwarfSections, SectionId};
 use self_cell::self_cell;
 
@@ -168,14 +168,7 @@ fn find(
         if is_inlined_callee && (inline == Inline::Hide || found.len() >= MAX_INLINED) {
             found.remove(0);
         }
-        found.push(SourceName {
-            text: frame
-                .function
-                .map(|function| function.name.slice())
-                .filter(|name| !name.is_empty())
-                .map(demangle),
-            kind: NameKind::Inlined,
-        });
+        found.push(source_name(frame.function));
     }
     if let Some(outermost) = found.last_mut() {
         outermost.kind = NameKind::User;
@@ -183,18 +176,39 @@ fn find(
     Ok(found)
 }
 
+/// A function without a linkage name is not visible outside its file. In C its name says all; in C++ its namespace
+/// and its parameters are missing.
+fn source_name(function: Option<FunctionName<Watched<'_>>>) -> SourceName {
+    let language = function.as_ref().and_then(|function| function.language);
+    let name = function
+        .map(|function| function.name.slice())
+        .filter(|name| !name.is_empty());
+    let is_linkage_name = name.is_some_and(|name| name.starts_with(b"_"));
+    SourceName {
+        text: name.map(demangle),
+        is_bare: !is_linkage_name && language.is_some_and(is_cpp) && name != Some(b"main"),
+        kind: NameKind::Inlined,
+    }
+}
+
+fn is_cpp(language: gimli::DwLang) -> bool {
+    matches!(
+        language,
+        gimli::DW_LANG_C_plus_plus
+            | gimli::DW_LANG_C_plus_plus_03
+            | gimli::DW_LANG_C_plus_plus_11
+            | gimli::DW_LANG_C_plus_plus_14
+            | gimli::DW_LANG_C_plus_plus_17
+            | gimli::DW_LANG_C_plus_plus_20
+    )
+}
+
 /// Whether the file may be in order and gimli just does not know that part of DWARF.
 fn is_unsupported(error: gimli::Error) -> bool {
     use gimli::Error;
-    matches!(
-        error,
-        Error::UnknownVersion(_)
-            | Error::UnknownForm(_)
-            | Error::UnknownUnitType(_)
-            | Error::UnknownRangeListsEntry(_)
-            | Error::UnsupportedAttributeForm(_)
-            | Error::UnsupportedSegmentSize(_)
-            | Error::MissingSplitUnit
-            | Error::AddressOverflow
-    )
+    match error {
+        Error::UnknownVersion(version) => (6..=10).contains(&version),
+        Error::MissingSplitUnit | Error::AddressOverflow => true,
+        _ => false,
+    }
 }

@@ -82,7 +82,7 @@ fn load(elf: &Elf, memory_budget: usize) -> Result<Vec<Box<dyn NameSource>>, Cor
     Ok(sources)
 }
 
-/// The first source that covers the address gives the names; where it lacks the outermost one, a later one gives that.
+/// The first source that covers the address gives the names; what it lacks of the outermost one, a later one gives.
 fn ask(
     sources: &mut [Box<dyn NameSource>],
     address: LinkedAddress,
@@ -94,16 +94,26 @@ fn ask(
         source.names(address, inline, &mut more)?;
         match names.first_mut() {
             None => names = more,
-            Some(outermost) => outermost.text = more.into_iter().find_map(|name| name.text),
+            Some(outermost) => {
+                if let Some(better) = more.into_iter().next().filter(SourceName::is_whole) {
+                    outermost.text = better.text.map(without_clone);
+                    outermost.is_bare = false;
+                }
+            }
         }
-        if names
-            .first()
-            .is_some_and(|outermost| outermost.text.is_some())
-        {
+        if names.first().is_some_and(SourceName::is_whole) {
             break;
         }
     }
     Ok((!names.is_empty()).then_some(names))
+}
+
+/// A compiler's copy of a function (`f() [clone .isra.0]`) has the name of the function in DWARF, and so here.
+fn without_clone(mut name: String) -> String {
+    if let Some(at) = name.find(" [clone ") {
+        name.truncate(at);
+    }
+    name
 }
 
 #[cfg(test)]
@@ -122,6 +132,7 @@ mod tests {
         ) -> Result<(), Corrupt> {
             names.extend(self.0.iter().map(|text| SourceName {
                 text: text.map(str::to_owned),
+                is_bare: text.is_some_and(|text| text == "bare"),
                 kind: NameKind::User,
             }));
             Ok(())
@@ -161,5 +172,10 @@ mod tests {
             Some(&[Some("c"), Some("b")]),
         );
         check(&[&[None], &[]], Some(&[None]));
+        check(
+            &[&[Some("bare"), Some("b")], &[Some("ns::bare(int)")]],
+            Some(&[Some("ns::bare(int)"), Some("b")]),
+        );
+        check(&[&[Some("bare")], &[]], Some(&[Some("bare")]));
     }
 }

@@ -165,3 +165,14 @@ fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
         unnamed: Some(why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_can_move_to_a_thread_of_its_own() {
+        fn assert_send<T: Send>() {}
+        assert_send::<Resolver>();
+    }
+}
