@@ -30,8 +30,10 @@ const SECTIONS: [SectionId; 9] = [
 const FREE_READS: u64 = 4 << 20;
 /// A compiler inlines some tens deep.
 const MAX_INLINED: usize = 256;
-/// Bytes that addr2line keeps per read, measured on libpython with all functions looked up.
-const MEMORY_PER_READ: u64 = 4;
+/// Bytes that addr2line keeps for each byte of `.debug_abbrev`, measured on libpython.
+const MEMORY_PER_ABBREV: usize = 16;
+/// Bytes that it keeps for each read, measured there too, with most functions looked up.
+const MEMORY_PER_READ: u64 = 2;
 
 /// The DWARF of one file.
 pub(super) struct Dwarf {
@@ -40,7 +42,10 @@ pub(super) struct Dwarf {
 
 struct Sections {
     sections: DwarfSections<Vec<u8>>,
+    /// Bytes of all sections.
     size: usize,
+    /// Bytes of `.debug_abbrev`.
+    n_abbrev: usize,
     watch: Watch,
 }
 
@@ -82,7 +87,7 @@ impl Dwarf {
         if elf.section_size(SectionId::DebugInfo.name()).ok() == Some(0) {
             return Ok(Opened::None);
         }
-        let mut size = 0;
+        let (mut size, mut n_abbrev) = (0, 0);
         let sections = DwarfSections::load(|id| -> Result<Vec<u8>, ElfError> {
             if !SECTIONS.contains(&id) {
                 return Ok(Vec::new());
@@ -91,6 +96,7 @@ impl Dwarf {
             let mut bytes = section.map_or_else(Vec::new, |section| section.bytes);
             if id == SectionId::DebugAbbrev {
                 line_tables::hide(&mut bytes);
+                n_abbrev = bytes.len();
             }
             size += bytes.len();
             Ok(bytes)
@@ -99,6 +105,7 @@ impl Dwarf {
         let owner = Sections {
             sections,
             size,
+            n_abbrev,
             watch: Watch::default(),
         };
         let loaded = confined(|| Loaded::try_new(owner, context));
@@ -149,8 +156,10 @@ impl NameSource for Dwarf {
     fn memory(&self) -> usize {
         let owner = self.loaded.borrow_owner();
         let built = owner.watch.reads_in_all().saturating_mul(MEMORY_PER_READ);
+        let declared = owner.n_abbrev.saturating_mul(MEMORY_PER_ABBREV);
         owner
             .size
+            .saturating_add(declared)
             .saturating_add(usize::try_from(built).unwrap_or(usize::MAX))
     }
 }

@@ -9,11 +9,16 @@ use crate::model::{FileOffset, Module, Unnamed};
 use crate::object::{Elf, LinkedAddress};
 use crate::procfs::module_file::{self, OpenError};
 
+/// A module that was unloaded so often shares the budget with one of its size: it gets along with its symbols.
+const MAX_LOADS: u32 = 8;
+
 /// A module whose file is open. The sources over it can be dropped and made again.
 pub(super) struct ModuleNames {
     elf: Elf,
     /// In the order they are asked; `None` while they are not loaded.
     sources: Option<Vec<Box<dyn NameSource>>>,
+    /// Number of times that they have been loaded.
+    n_loads: u32,
 }
 
 impl ModuleNames {
@@ -25,7 +30,11 @@ impl ModuleNames {
             OpenError::NoFile => Unnamed::Anonymous,
         })?;
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
-        Ok(ModuleNames { elf, sources: None })
+        Ok(ModuleNames {
+            elf,
+            sources: None,
+            n_loads: 0,
+        })
     }
 
     /// The names at `offset`, outermost first, never empty; or why there are none.
@@ -42,7 +51,13 @@ impl ModuleNames {
         let sources = match &mut self.sources {
             Some(sources) => sources,
             unloaded => {
-                let loaded = load(&self.elf, config.memory_budget);
+                self.n_loads += 1;
+                // What is built from the sections takes about as much again.
+                let max_dwarf = match self.n_loads {
+                    0..=MAX_LOADS => config.memory_budget / 2,
+                    _ => 0,
+                };
+                let loaded = load(&self.elf, max_dwarf);
                 unloaded.insert(loaded.map_err(|Corrupt| Unnamed::FileCorrupt)?)
             }
         };
@@ -69,10 +84,10 @@ impl ModuleNames {
     }
 }
 
-/// The sources that a file has. DWARF that alone would break the memory budget is left out: symbols must do.
-fn load(elf: &Elf, memory_budget: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
+/// The sources that a file has, DWARF only up to a size.
+fn load(elf: &Elf, max_dwarf: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
     let mut sources: Vec<Box<dyn NameSource>> = Vec::new();
-    if let Opened::Dwarf(dwarf) = Dwarf::open(elf, memory_budget)? {
+    if let Opened::Dwarf(dwarf) = Dwarf::open(elf, max_dwarf)? {
         sources.push(dwarf);
     }
     let symbols = elf.symbols().map_err(|_| Corrupt)?;
