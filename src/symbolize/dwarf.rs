@@ -32,8 +32,8 @@ const FREE_READS: u64 = 4 << 20;
 const MAX_INLINED: usize = 256;
 /// Bytes that addr2line keeps for each byte of `.debug_abbrev`, measured on libpython.
 const MEMORY_PER_ABBREV: usize = 16;
-/// Bytes that it keeps for each read, measured there too, with most functions looked up.
-const MEMORY_PER_READ: u64 = 2;
+/// Bytes that it keeps for each read: 2 on libpython with most functions looked up, 4 where much is inlined.
+const MEMORY_PER_READ: u64 = 4;
 
 /// The DWARF of one file.
 pub(super) struct Dwarf {
