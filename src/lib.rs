@@ -14,6 +14,7 @@
 
 // Floor 1: words
 pub mod model;
+pub mod stats;
 
 // Floor 2: edges; the only unsafe code is in sys
 pub mod object;

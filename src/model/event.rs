@@ -1,9 +1,7 @@
-//! Events: what can be counted and sampled, and the one table of their names.
+//! Events: what can be counted and sampled.
 //!
-//! A spec is what was asked for, parsed; which `perf_event_attr` it becomes on this host is for
-//! `procfs::event_source` to say. Names and grammar are those of `perf list` and `perf record -e`.
-
-use std::fmt;
+//! A spec is what was asked for, parsed (`event_text.rs`; the one table of names is `event_names.rs`);
+//! which `perf_event_attr` it becomes on this host is for `procfs::event_source` to say.
 
 /// Position of an event in a run's list of sampled events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,35 +162,19 @@ pub enum Unit {
     Occurrences,
 }
 
-/// Why an event's text was not understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParseEventError {
-    /// No event of that name, and no form that could be one.
-    #[error("unknown event {name:?}")]
-    Unknown {
-        /// As typed.
-        name: String,
-        /// The nearest known name, if one is near.
-        nearest: Option<&'static str>,
-    },
-    /// A modifier other than `u` and `k`.
-    #[error("unknown modifier {modifier:?} in {event:?}: u (user) and k (kernel) are known")]
-    Modifier {
-        /// The whole event, as typed.
-        event: String,
-        /// The part behind the colon.
-        modifier: String,
-    },
-    /// A number that is none, or out of range.
-    #[error("{what} {text:?} in {event:?} is not a number perfd can use")]
-    Number {
-        /// The whole event, as typed.
-        event: String,
-        /// Which number: `address`, `length`, `raw config`, `term`.
-        what: &'static str,
-        /// As typed.
-        text: String,
-    },
+/// An event in the kernel's own numbers: the fields of `perf_event_attr` that say what is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ResolvedEvent {
+    /// `type`: `PERF_TYPE_*`, or the number of a PMU in sysfs.
+    pub type_: u32,
+    /// `config`.
+    pub config: u64,
+    /// `config1`; for a breakpoint the same place is `bp_addr`.
+    pub config1: u64,
+    /// `config2`; for a breakpoint the same place is `bp_len`.
+    pub config2: u64,
+    /// `bp_type`: `HW_BREAKPOINT_*`, 0 unless the event is a breakpoint.
+    pub bp_type: u32,
 }
 
 impl EventSpec {

@@ -5,6 +5,8 @@
 mod address;
 mod address_space;
 mod event;
+mod event_names;
+mod event_text;
 mod frame;
 mod id;
 mod ledger;
@@ -17,8 +19,10 @@ pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,
-    Modes, ParseEventError, SoftwareEvent, Unit,
+    Modes, ResolvedEvent, SoftwareEvent, Unit,
 };
+pub use event_names::{NAMES, NamedEvent, nearest_name};
+pub use event_text::{ParseEventError, parse_events};
 pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
 pub use id::{Cpu, Pid, Tid};
 pub use ledger::{EventLedger, Ledger, LossReason, StackLedger};

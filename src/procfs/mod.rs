@@ -1,1 +1,14 @@
-//! (being built)
+//! Text of `/proc` and `/sys`: what the kernel says of itself and of processes.
+//!
+//! Every reader takes the root of its tree (all of them together: [`SysRoots`]), so that tests can plant their own.
+
+pub mod event_source;
+pub mod maps;
+mod pmu_format;
+mod resolve_event_error;
+mod roots;
+pub mod sysctl;
+pub mod tasks;
+mod tracefs;
+
+pub use roots::SysRoots;

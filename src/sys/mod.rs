@@ -1,1 +1,20 @@
-//! (being built)
+//! System calls, and the memory that the kernel shares with perfd: the only floor with `unsafe` code.
+//!
+//! Everything here is mechanism: what to open, when to read and what it means is decided above.
+
+mod clock;
+mod event;
+pub mod pidfd;
+mod poller;
+pub mod record;
+mod ring;
+pub mod signals;
+pub mod spawn;
+
+pub use clock::{now, unix_ns_at};
+pub use event::{
+    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, open_ring_owner,
+    open_sampling, open_side_band,
+};
+pub use poller::{Poller, Ticker, Waker, Wakeup};
+pub use ring::{Ring, page_size};

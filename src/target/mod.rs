@@ -1,1 +1,10 @@
-//! (being built)
+//! What the profiled processes are doing: their threads, names and mappings, followed through fork, exec and exit.
+//!
+//! Side-band records and `/proc` go in, address spaces come out. Which threads to open events on is decided here
+//! (`Selection`), opening them is the sampler's work.
+
+mod processes;
+mod selection;
+
+pub use processes::{Change, CommId, Comms, Processes, Task};
+pub use selection::{FindError, Selection, find};

@@ -1,0 +1,118 @@
+//! Processes and threads as `/proc` lists them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use crate::model::{Pid, Tid};
+
+/// The living threads of a process, sorted.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn threads(proc_root: &Path, pid: Pid) -> io::Result<BTreeSet<Tid>> {
+    let entries = std::fs::read_dir(proc_root.join(pid.to_string()).join("task"))?;
+    Ok(numbers(entries).map(Tid).collect())
+}
+
+/// All processes, sorted.
+pub fn processes(proc_root: &Path) -> io::Result<BTreeSet<Pid>> {
+    Ok(numbers(std::fs::read_dir(proc_root)?).map(Pid).collect())
+}
+
+fn numbers(entries: std::fs::ReadDir) -> impl Iterator<Item = u32> {
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// A thread's name; without the final newline, otherwise raw.
+pub fn comm(proc_root: &Path, pid: Pid, tid: Tid) -> io::Result<Vec<u8>> {
+    let path = proc_root
+        .join(pid.to_string())
+        .join("task")
+        .join(tid.to_string())
+        .join("comm");
+    let mut comm = std::fs::read(path)?;
+    comm.pop_if(|byte| *byte == b'\n');
+    Ok(comm)
+}
+
+/// The process that a thread belongs to.
+pub fn process_of(proc_root: &Path, tid: Tid) -> io::Result<Pid> {
+    let status = std::fs::read_to_string(proc_root.join(tid.to_string()).join("status"))?;
+    let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    let number = tgid.and_then(|number| number.trim().parse().ok());
+    number.map(Pid).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// What `/proc/PID/stat` says of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// `R`, `S`, `D`, `T`, `Z`, …
+    pub state: char,
+    /// The process that started it.
+    pub parent: Pid,
+}
+
+/// Reads state and parent of a process.
+pub fn stat(proc_root: &Path, pid: Pid) -> io::Result<ProcessStat> {
+    let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"))?;
+    parse_stat(&text).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// `PID (COMM) STATE PPID …`, where COMM may hold anything: the fields begin behind the *last* parenthesis.
+fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
+    let behind = text.iter().rposition(|byte| *byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(text.get(behind..)?)
+        .ok()?
+        .split_ascii_whitespace();
+    Some(ProcessStat {
+        state: fields.next()?.chars().next()?,
+        parent: Pid(fields.next()?.parse().ok()?),
+    })
+}
+
+/// The living descendants of a process, parents before children.
+pub fn descendants(proc_root: &Path, pid: Pid) -> io::Result<Vec<Pid>> {
+    let parents: Vec<(Pid, Pid)> = processes(proc_root)?
+        .into_iter()
+        .filter_map(|child| Some((child, stat(proc_root, child).ok()?.parent)))
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next += 1;
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(child, _)| *child),
+        );
+    }
+    found.remove(0);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_does_not_shift_the_fields_of_stat() {
+        let stat = parse_stat(b"42 (a) Z 1 (b) R 7 42 42 0 -1").unwrap();
+        assert_eq!((stat.state, stat.parent), ('R', Pid(7)));
+        assert_eq!(parse_stat(b"42 (a"), None);
+    }
+
+    #[test]
+    fn this_process_is_listed_with_its_threads() {
+        let proc_root = Path::new("/proc");
+        let own = Pid(std::process::id());
+        assert!(processes(proc_root).unwrap().contains(&own));
+        assert!(
+            threads(proc_root, own)
+                .unwrap()
+                .contains(&own.main_thread())
+        );
+        assert_eq!(process_of(proc_root, own.main_thread()).unwrap(), own);
+    }
+}
