@@ -4,25 +4,30 @@
 
 mod address;
 mod address_space;
+mod call_graph;
 mod event;
 mod event_names;
 mod event_text;
+mod fault;
 mod frame;
 mod id;
 mod ledger;
 mod module;
 mod profile;
+mod ratio;
 mod sample;
 mod time;
 
 pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
+pub use call_graph::{CallGraph, ParseCallGraphError};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,
     Modes, ResolvedEvent, SoftwareEvent, Unit,
 };
 pub use event_names::{NAMES, NamedEvent, nearest_name};
 pub use event_text::{ParseEventError, parse_events};
+pub use fault::{Fault, FaultClass};
 pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
 pub use id::{Cpu, Pid, Tid};
 pub use ledger::{EventLedger, Ledger, LossReason, StackLedger};
@@ -30,5 +35,6 @@ pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
 };
+pub use ratio::{Ratio, total};
 pub use sample::{RawSample, Registers, StackCopy};
 pub use time::{Hz, MonoNs, Rate};

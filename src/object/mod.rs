@@ -1,1 +1,18 @@
-//! (being built)
+//! ELF files from untrusted bytes: segments, sections, function symbols, build id.
+//!
+//! A file is never mapped (somebody else may truncate it, which would be a SIGBUS): it is read in windows with
+//! `pread`, and only what is asked for. Every size that the file declares is checked against the file's length or
+//! a fixed cap before memory is taken. Neither DWARF nor unwind rows are known here.
+
+mod decompress;
+mod elf;
+mod headers;
+mod note;
+mod plt;
+mod read_at;
+mod symbol_name;
+mod symbols;
+
+pub use elf::{Elf, ElfError, LinkedAddress, Machine, Section, Segment};
+pub use read_at::ReadAt;
+pub use symbols::Symbols;

@@ -48,6 +48,15 @@ fn number<T: FromStr>(roots: &SysRoots, name: &str) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// Whether perfd runs in the host's own user namespace: elsewhere its capabilities do not count for perf events.
+pub fn is_initial_user_namespace(roots: &SysRoots) -> bool {
+    // The initial namespace maps every id to itself: `0 0 4294967295`. A kernel without namespaces has no such file.
+    let map = fs::read_to_string(roots.proc.join("self/uid_map"));
+    map.map_or(true, |map| {
+        map.split_whitespace().eq(["0", "0", "4294967295"])
+    })
+}
+
 /// Kernel release, as `uname -r` prints it.
 pub fn kernel_release(roots: &SysRoots) -> Option<String> {
     let text = fs::read_to_string(roots.proc.join("sys/kernel/osrelease")).ok()?;

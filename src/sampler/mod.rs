@@ -1,1 +1,15 @@
-//! (being built)
+//! How samples are taken: events on threads, one ring per CPU, records in time order.
+//!
+//! Does not know what a stack is or whom to follow: the session says which threads to open, and gets back samples
+//! and side-band records, each once.
+
+mod copy_size;
+mod owners;
+mod plan;
+mod rings;
+mod sampling;
+
+pub use copy_size::{CopySize, LARGEST_COPY};
+pub use plan::{CallGraph, PlannedEvent, SamplePlan};
+pub use rings::RingsError;
+pub use sampling::{Item, OpenEventError, Sampling, Totals};

@@ -4,8 +4,11 @@
 
 mod clock;
 mod event;
+pub mod limits;
 pub mod pidfd;
 mod poller;
+pub mod privilege;
+pub mod probe;
 pub mod record;
 mod ring;
 pub mod signals;

@@ -3,6 +3,8 @@
 //! Speaks the layouts of `perf_event_open(2)` for exactly the `sample_type` that [`super::open_sampling`] and
 //! [`super::open_side_band`] set. Every record can be cut short or lie: that gives `None`, never a panic.
 
+use std::borrow::Cow;
+
 use crate::model::{Avma, FileOffset, MonoNs, Pid, Registers, StackCopy, Tid};
 
 use super::event::SampleContent;
@@ -82,7 +84,7 @@ pub enum SideBand<'a> {
         /// Inode.
         inode: u64,
         /// Path, or a bracketed or `//anon` name.
-        path: &'a [u8],
+        path: Cow<'a, [u8]>,
         /// Whether it can be executed.
         executable: bool,
     },
@@ -93,7 +95,7 @@ pub enum SideBand<'a> {
         /// Thread.
         tid: Tid,
         /// The new name.
-        comm: &'a [u8],
+        comm: Cow<'a, [u8]>,
         /// Whether an exec did it.
         by_exec: bool,
     },
@@ -131,6 +133,62 @@ pub enum SideBand<'a> {
     Other,
 }
 
+impl SideBand<'_> {
+    /// The same, no longer borrowed from the ring.
+    pub fn into_owned(self) -> SideBand<'static> {
+        match self {
+            SideBand::Mmap {
+                pid,
+                start,
+                length,
+                file_offset,
+                dev,
+                inode,
+                path,
+                executable,
+            } => {
+                let path = Cow::Owned(path.into_owned());
+                SideBand::Mmap {
+                    pid,
+                    start,
+                    length,
+                    file_offset,
+                    dev,
+                    inode,
+                    path,
+                    executable,
+                }
+            }
+            SideBand::Comm {
+                pid,
+                tid,
+                comm,
+                by_exec,
+            } => SideBand::Comm {
+                pid,
+                tid,
+                comm: Cow::Owned(comm.into_owned()),
+                by_exec,
+            },
+            SideBand::Fork {
+                pid,
+                parent_pid,
+                tid,
+                parent_tid,
+            } => SideBand::Fork {
+                pid,
+                parent_pid,
+                tid,
+                parent_tid,
+            },
+            SideBand::Exit { pid, tid } => SideBand::Exit { pid, tid },
+            SideBand::Lost { n_records, id } => SideBand::Lost { n_records, id },
+            SideBand::Throttled { id } => SideBand::Throttled { id },
+            SideBand::Other => SideBand::Other,
+        }
+    }
+}
+
 /// Parses a record that is no sample.
 pub fn side_band(words: &[u64]) -> Option<SideBand<'_>> {
     let kind = kind(words)?;
@@ -140,7 +198,7 @@ pub fn side_band(words: &[u64]) -> Option<SideBand<'_>> {
         COMM => SideBand::Comm {
             pid: Pid(low(*body.first()?)),
             tid: Tid(high(*body.first()?)),
-            comm: text(body.get(1..)?),
+            comm: Cow::Borrowed(text(body.get(1..)?)),
             by_exec: misc(words) & MISC_COMM_EXEC != 0,
         },
         FORK => SideBand::Fork {
@@ -186,7 +244,7 @@ fn mmap(body: &[u64]) -> Option<SideBand<'_>> {
         file_offset: FileOffset(file_offset),
         dev: libc::makedev(low(device), high(device)),
         inode,
-        path: text(body.get(8..)?),
+        path: Cow::Borrowed(text(body.get(8..)?)),
         executable: low(protection) & PROT_EXEC != 0,
     })
 }
@@ -206,7 +264,7 @@ pub struct Sample<'a> {
     pub in_user_mode: bool,
     /// The period, if the record carries it.
     pub period: Option<u64>,
-    /// Kernel addresses, leaf first.
+    /// Kernel addresses, leaf first; without a call chain the sampled address, if it is the kernel's.
     pub kernel_chain: &'a [u64],
     /// User addresses, leaf first.
     pub user_chain: &'a [u64],
@@ -221,6 +279,7 @@ pub fn sample<'a>(words: &'a [u64], content: &SampleContent) -> Option<Sample<'a
     let &[_, _, pc, task, time, ref rest @ ..] = words else {
         return None;
     };
+    let in_user_mode = misc(words) & MISC_CPUMODE == MISC_USER;
     let mut rest = Words(rest);
     let period = if content.period {
         Some(rest.next()?)
@@ -230,7 +289,13 @@ pub fn sample<'a>(words: &'a [u64], content: &SampleContent) -> Option<Sample<'a
     let (kernel_chain, user_chain) = if content.has_callchain() {
         rest.chain()?
     } else {
-        (&[][..], &[][..])
+        (
+            words
+                .get(2..3)
+                .filter(|_| !in_user_mode)
+                .unwrap_or_default(),
+            &[][..],
+        )
     };
     let registers = if content.registers {
         rest.registers()?
@@ -250,7 +315,7 @@ pub fn sample<'a>(words: &'a [u64], content: &SampleContent) -> Option<Sample<'a
         tid: Tid(high(task)),
         time: MonoNs(time),
         pc,
-        in_user_mode: misc(words) & MISC_CPUMODE == MISC_USER,
+        in_user_mode,
         period,
         kernel_chain,
         user_chain,
@@ -439,7 +504,7 @@ mod tests {
             (pid, start, length, inode),
             (Pid(5), Avma(0x7000), 0x2000, 42)
         );
-        assert_eq!((path, executable), (&b"/lib/x.so"[..], true));
+        assert_eq!((path, executable), (Cow::Borrowed(&b"/lib/x.so"[..]), true));
         assert_eq!(time_of(&words), Some(MonoNs(1234)));
     }
 }

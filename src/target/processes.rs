@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -146,7 +146,7 @@ impl Processes {
 
     /// Applies one record.
     pub fn apply(&mut self, time: MonoNs, record: &SideBand<'_>) -> Change {
-        match *record {
+        match record.clone() {
             SideBand::Mmap {
                 executable: false, ..
             } => Change::Nothing,
@@ -167,7 +167,7 @@ impl Processes {
                     file_offset,
                     dev,
                     inode,
-                    path: PathBuf::from(OsStr::from_bytes(path)),
+                    path: PathBuf::from(OsStr::from_bytes(&path)),
                 };
                 self.map(pid, time, &line)
                     .map_or(Change::Nothing, Change::Mapped)
@@ -178,7 +178,7 @@ impl Processes {
                 comm,
                 by_exec,
             } => {
-                let comm = self.comms.intern(comm);
+                let comm = self.comms.intern(&comm);
                 let created_by = self.tasks.get(&tid).and_then(|task| task.created_by);
                 self.tasks.insert(
                     tid,
@@ -282,7 +282,7 @@ mod tests {
             file_offset: FileOffset(0),
             dev: 1,
             inode: path.len() as u64,
-            path,
+            path: path.into(),
             executable: true,
         }
     }
@@ -304,7 +304,7 @@ mod tests {
         let exec = SideBand::Comm {
             pid: Pid(2),
             tid: Tid(2),
-            comm: b"ls",
+            comm: b"ls".into(),
             by_exec: true,
         };
         processes.apply(MonoNs(1), &mmap(1, 0x1000, b"/bin/sh"));
@@ -319,10 +319,10 @@ mod tests {
     #[test]
     fn a_thread_bears_its_creators_name_until_it_gets_its_own() {
         let mut processes = Processes::new("/proc".into());
-        let name = |tid, comm| SideBand::Comm {
+        let name = |tid, comm: &'static [u8]| SideBand::Comm {
             pid: Pid(1),
             tid: Tid(tid),
-            comm,
+            comm: comm.into(),
             by_exec: false,
         };
         let fork = SideBand::Fork {
@@ -331,7 +331,7 @@ mod tests {
             tid: Tid(9),
             parent_tid: Tid(1),
         };
-        processes.apply(MonoNs(1), &name(1, b"main"));
+        processes.apply(MonoNs(1), &name(1, &b"main"[..]));
         processes.apply(MonoNs(2), &fork);
         let comm = |processes: &Processes, tid| {
             processes
@@ -340,7 +340,7 @@ mod tests {
                 .to_string()
         };
         assert_eq!(comm(&processes, 9), "main");
-        processes.apply(MonoNs(3), &name(9, b"worker\xff"));
+        processes.apply(MonoNs(3), &name(9, &b"worker\xff"[..]));
         assert_eq!(
             (comm(&processes, 9).as_str(), comm(&processes, 1).as_str()),
             ("worker\\xff", "main")

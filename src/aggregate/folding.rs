@@ -1,0 +1,160 @@
+//! From counted stacks to named rows.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{StackId, Stacks, WindowCounts};
+use crate::model::{Frame, FrameName, NameKind, Row, TaskLabel, Weight};
+
+/// A frame's names, outermost function first, with the functions inlined into it behind.
+type Names = Arc<[FrameName]>;
+
+/// The names of all frames of a run, and its stacks.
+#[derive(Debug, Default)]
+pub struct Folding {
+    /// By stack number, leaf first.
+    stacks: Vec<Arc<[Frame]>>,
+    names: FxHashMap<Frame, Names>,
+}
+
+impl Folding {
+    /// Takes in new stacks, in the order of their numbers; every frame that has no name yet is asked for once.
+    pub fn add_stacks(
+        &mut self,
+        stacks: Vec<Arc<[Frame]>>,
+        mut name: impl FnMut(Frame) -> Vec<FrameName>,
+    ) {
+        for stack in &stacks {
+            for frame in stack.iter() {
+                self.names
+                    .entry(*frame)
+                    .or_insert_with(|| name(*frame).into());
+            }
+        }
+        self.stacks.extend(stacks);
+    }
+
+    /// Number of distinct frames.
+    pub fn n_frames(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Names the rows of a window. Rows that are told apart by address only become one; the result is sorted by
+    /// task and frames.
+    pub fn fold<C>(&self, window: &WindowCounts<C>, label: impl Fn(&C) -> Arc<str>) -> Vec<Row> {
+        let mut rows: Vec<Row> = window
+            .rows
+            .iter()
+            .zip(window.weights.chunks_exact(window.n_events))
+            .map(|(key, weights)| Row {
+                task: TaskLabel {
+                    comm: label(&key.task.comm),
+                    pid: key.task.pid,
+                    tid: key.task.tid,
+                },
+                ended: key.ended,
+                frames: self.named(key.stack),
+                weights: weights.to_vec(),
+            })
+            .collect();
+        rows.sort_by(|a, b| (&a.task, &a.frames, a.ended).cmp(&(&b.task, &b.frames, b.ended)));
+        rows.dedup_by(|next, kept| {
+            let same =
+                (&next.task, &next.frames, next.ended) == (&kept.task, &kept.frames, kept.ended);
+            if same {
+                kept.weights
+                    .iter_mut()
+                    .zip(&next.weights)
+                    .for_each(|(to, from)| add(to, from));
+            }
+            same
+        });
+        rows
+    }
+
+    /// Root first.
+    fn named(&self, stack: StackId) -> Vec<FrameName> {
+        let Some(frames) = self.stacks.get(stack.0 as usize) else {
+            debug_assert_eq!(stack, Stacks::FULL);
+            let text = "[stack table full]".into();
+            return vec![FrameName {
+                text,
+                kind: NameKind::User,
+                unnamed: None,
+            }];
+        };
+        frames
+            .iter()
+            .rev()
+            .flat_map(|frame| self.names[frame].iter().cloned())
+            .collect()
+    }
+}
+
+fn add(to: &mut Weight, from: &Weight) {
+    to.total = to.total.saturating_add(from.total);
+    to.samples += from.samples;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::{Counting, TaskKey};
+    use crate::model::{AddressKind, Ended, EventIdx, FileOffset, ModuleId};
+
+    #[test]
+    fn two_addresses_of_one_function_become_one_row_and_are_named_once() {
+        let frame = |offset| Frame {
+            module: ModuleId(1),
+            kind: AddressKind::Interrupted,
+            offset: FileOffset(offset),
+        };
+        let mut counting = Counting::new(1);
+        let task = TaskKey {
+            comm: (),
+            pid: None,
+            tid: None,
+        };
+        for offset in [1, 2, 1, 9] {
+            counting.add(
+                task,
+                &[frame(offset), frame(100)],
+                Ended::Root,
+                EventIdx(0),
+                5,
+            );
+        }
+        let mut asked = 0;
+        let mut folding = Folding::default();
+        folding.add_stacks(counting.stacks.take_new(), |frame| {
+            asked += 1;
+            let text = if frame.offset.0 < 3 { "small" } else { "large" }.into();
+            vec![FrameName {
+                text,
+                kind: NameKind::User,
+                unnamed: None,
+            }]
+        });
+        let rows = folding.fold(&counting.close_window(), |()| "x".into());
+        let summary: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let names: Vec<&str> = row.frames.iter().map(|name| &*name.text).collect();
+                (
+                    names.join(";"),
+                    row.weights[0].total,
+                    row.weights[0].samples,
+                )
+            })
+            .collect();
+        assert_eq!(
+            summary,
+            [
+                ("large;large".into(), 5, 1),
+                ("large;small".to_owned(), 15, 3)
+            ]
+        );
+        assert_eq!(asked, 4);
+    }
+}

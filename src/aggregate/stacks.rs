@@ -1,0 +1,52 @@
+//! The distinct stacks of a run, each with a number.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::model::Frame;
+
+/// A stack's number in its run; ids are given in order of first sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StackId(pub u32);
+
+/// Frames that all distinct stacks together may have: 64 MiB of them. Enough for about 100 000 distinct deep stacks;
+/// what comes after stands in one bucket and is counted.
+const MOST_FRAMES: usize = 4 << 20;
+
+/// The table of distinct stacks.
+#[derive(Debug, Default)]
+pub struct Stacks {
+    ids: FxHashMap<Arc<[Frame]>, StackId>,
+    n_frames: usize,
+    /// Stacks that are new since they were last taken.
+    new: Vec<Arc<[Frame]>>,
+}
+
+impl Stacks {
+    /// The bucket of the stacks that the table has no room for.
+    pub const FULL: StackId = StackId(u32::MAX);
+
+    /// The number of a stack, leaf first; [`Stacks::FULL`] if it is new and there is no room.
+    pub fn intern(&mut self, frames: &[Frame]) -> StackId {
+        if let Some(id) = self.ids.get(frames) {
+            return *id;
+        }
+        let Ok(next) = u32::try_from(self.ids.len()) else {
+            return Stacks::FULL;
+        };
+        if self.n_frames + frames.len() > MOST_FRAMES {
+            return Stacks::FULL;
+        }
+        let stack: Arc<[Frame]> = frames.into();
+        self.n_frames += frames.len();
+        self.ids.insert(stack.clone(), StackId(next));
+        self.new.push(stack);
+        StackId(next)
+    }
+
+    /// The stacks that were added since the last call, in the order of their numbers.
+    pub fn take_new(&mut self) -> Vec<Arc<[Frame]>> {
+        std::mem::take(&mut self.new)
+    }
+}

@@ -1,0 +1,284 @@
+//! One ELF file: its headers in memory, everything else read when asked for.
+
+use std::io;
+use std::sync::Arc;
+
+use object::elf as constants;
+
+use super::headers::{Headers, NoteRange, SectionHeader, read};
+use super::{ReadAt, Symbols, decompress, note};
+use crate::model::{BuildId, FileOffset};
+
+/// An address that the file was linked for; DWARF, symbols and unwind sections speak it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkedAddress(pub u64);
+
+/// Why a file, or a part of it, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ElfError {
+    /// Reading failed.
+    #[error("read")]
+    Io(#[from] io::Error),
+    /// The magic is not there.
+    #[error("not an elf file")]
+    NotElf,
+    /// It is for a machine of the other byte order.
+    #[error("big endian elf file")]
+    BigEndian,
+    /// A table or header contradicts itself.
+    #[error("malformed {0}")]
+    Malformed(&'static str),
+    /// A header points behind the end of the file.
+    #[error("{size} bytes at {offset:#x} are not in the file")]
+    OutsideFile {
+        /// Where it points to.
+        offset: u64,
+        /// How many bytes it wants.
+        size: u64,
+    },
+    /// The file became shorter while it was read.
+    #[error("file shrunk while it was read")]
+    Shrunk,
+    /// A section that is larger than perfd is willing to load.
+    #[error("section of {0} bytes is too large")]
+    TooLarge(u64),
+    /// A compressed section that cannot be decompressed.
+    #[error("decompress section")]
+    Compression(#[source] object::read::Error),
+    /// A compression method that perfd does not know.
+    #[error("unknown compression method {0}")]
+    UnknownCompression(u32),
+}
+
+/// The instruction set a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// x86, 64 bits.
+    X86_64,
+    /// Arm, 64 bits.
+    Aarch64,
+    /// Anything else, by its `e_machine`.
+    Other(u16),
+}
+
+impl From<u16> for Machine {
+    fn from(e_machine: u16) -> Machine {
+        match e_machine {
+            constants::EM_X86_64 => Machine::X86_64,
+            constants::EM_AARCH64 => Machine::Aarch64,
+            other => Machine::Other(other),
+        }
+    }
+}
+
+/// A part of the file that is mapped into memory (`PT_LOAD`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it was linked for.
+    pub address: LinkedAddress,
+    /// Where it is in the file.
+    pub file_offset: FileOffset,
+    /// Bytes in the file.
+    pub file_size: u64,
+    /// Bytes in memory; those behind `file_size` are zero.
+    pub memory_size: u64,
+    /// `PF_X`, `PF_W`, `PF_R`.
+    pub flags: u32,
+}
+
+impl Segment {
+    /// Whether code can run in it.
+    pub fn is_executable(&self) -> bool {
+        self.flags & constants::PF_X != 0
+    }
+
+    fn linked_address(&self, offset: FileOffset) -> Option<LinkedAddress> {
+        let distance = offset.0.checked_sub(self.file_offset.0)?;
+        (distance < self.file_size).then(|| LinkedAddress(self.address.0.wrapping_add(distance)))
+    }
+
+    fn file_offset(&self, address: LinkedAddress) -> Option<FileOffset> {
+        let distance = address.0.checked_sub(self.address.0)?;
+        (distance < self.file_size).then(|| FileOffset(self.file_offset.0.wrapping_add(distance)))
+    }
+}
+
+/// The bytes of a section, decompressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Where it was linked for; 0 for sections that are not loaded.
+    pub address: LinkedAddress,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// An ELF file.
+pub struct Elf {
+    bytes: Arc<dyn ReadAt>,
+    len: u64,
+    headers: Headers,
+}
+
+impl Elf {
+    /// Reads the headers.
+    pub fn parse(bytes: Box<dyn ReadAt>) -> Result<Elf, ElfError> {
+        let len = bytes.len();
+        let headers = Headers::parse(bytes.as_ref(), len)?;
+        Ok(Elf {
+            bytes: Arc::from(bytes),
+            len,
+            headers,
+        })
+    }
+
+    /// A section's bytes by its name, decompressed if need be; `.debug_x` is also found as `.zdebug_x`.
+    /// `None` if there is no such section, or none with bytes in this file.
+    pub fn section(&self, name: &str) -> Result<Option<Section>, ElfError> {
+        if let Some(header) = self.headers.find(name) {
+            return self.load(header).map(Some);
+        }
+        let Some(header) = name
+            .strip_prefix(".debug_")
+            .and_then(|rest| self.headers.find(&format!(".zdebug_{rest}")))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Section {
+            address: LinkedAddress(header.address),
+            bytes: decompress::old_style(&self.raw(header)?)?,
+        }))
+    }
+
+    /// Bytes that a section takes when it is loaded, as its header declares it; nothing is loaded.
+    pub fn section_size(&self, name: &str) -> Result<u64, ElfError> {
+        let Some(header) = self.headers.find(name) else {
+            return Ok(0);
+        };
+        if header.flags & u64::from(constants::SHF_COMPRESSED) == 0 {
+            return Ok(header.size);
+        }
+        let start = self.read(header.offset, header.size.min(24))?;
+        Ok(decompress::Declared::parse(self.headers.class, &start)?.size)
+    }
+
+    /// The loadable segments, in the order of the file.
+    pub fn segments(&self) -> &[Segment] {
+        &self.headers.segments
+    }
+
+    /// The address that a byte of the file was linked for. Where segments overlap in the file, the executable one is meant.
+    pub fn linked_address(&self, offset: FileOffset) -> Option<LinkedAddress> {
+        let executable = self.segments().iter().filter(|s| s.is_executable());
+        let other = self.segments().iter().filter(|s| !s.is_executable());
+        executable
+            .chain(other)
+            .find_map(|segment| segment.linked_address(offset))
+    }
+
+    /// Where in the file a linked address has its byte.
+    pub fn file_offset(&self, address: LinkedAddress) -> Option<FileOffset> {
+        self.segments()
+            .iter()
+            .find_map(|segment| segment.file_offset(address))
+    }
+
+    /// The linker's fingerprint of this file, if there is a readable one.
+    pub fn build_id(&self) -> Option<BuildId> {
+        let sections = self
+            .headers
+            .sections
+            .iter()
+            .filter(|section| section.kind == constants::SHT_NOTE)
+            .map(|section| NoteRange {
+                offset: section.offset,
+                size: section.size,
+                align: 4,
+            });
+        self.headers
+            .notes
+            .iter()
+            .copied()
+            .chain(sections)
+            .find_map(|range| {
+                let bytes = self.read(range.offset, range.size.min(note::MAX_NOTES));
+                note::build_id(&bytes.ok()?, range.align)
+            })
+    }
+
+    /// The instruction set.
+    pub fn machine(&self) -> Machine {
+        self.headers.machine
+    }
+
+    /// The function symbols.
+    pub fn symbols(&self) -> Result<Symbols, ElfError> {
+        Symbols::read(self)
+    }
+
+    pub(super) fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    pub(super) fn bytes(&self) -> &Arc<dyn ReadAt> {
+        &self.bytes
+    }
+
+    pub(super) fn read(&self, offset: u64, size: u64) -> Result<Vec<u8>, ElfError> {
+        read(self.bytes.as_ref(), self.len, offset, size)
+    }
+
+    /// A section as the file has it.
+    pub(super) fn raw(&self, header: &SectionHeader) -> Result<Vec<u8>, ElfError> {
+        if header.size > decompress::MAX_SECTION {
+            return Err(ElfError::TooLarge(header.size));
+        }
+        self.read(header.offset, header.size)
+    }
+
+    fn load(&self, header: &SectionHeader) -> Result<Section, ElfError> {
+        let raw = self.raw(header)?;
+        let is_compressed = header.flags & u64::from(constants::SHF_COMPRESSED) != 0;
+        Ok(Section {
+            address: LinkedAddress(header.address),
+            bytes: if is_compressed {
+                decompress::section(self.headers.class, &raw)?
+            } else {
+                raw
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_executable_tells_its_machine_segments_and_sections() {
+        let elf = own();
+        assert!(matches!(elf.machine(), Machine::X86_64 | Machine::Aarch64));
+        let text = elf.section(".text").expect("readable").expect("there");
+        let offset = elf.file_offset(text.address).expect("text is loaded");
+        assert_eq!(elf.linked_address(offset), Some(text.address));
+        assert!(elf.section(".no_such_section").expect("no error").is_none());
+        assert!(elf.section(".bss").expect("no error").is_none());
+    }
+
+    #[test]
+    fn what_is_not_elf_is_refused_with_the_reason() {
+        let check = |bytes: &[u8], expected: &str| {
+            let error = Elf::parse(Box::new(bytes.to_vec())).err().expect("refused");
+            assert_eq!(error.to_string(), expected);
+        };
+        check(b"", "not an elf file");
+        check(b"#!/bin/sh\n", "not an elf file");
+        check(b"\x7fELF", "malformed identification");
+        check(b"\x7fELF\x02\x02\x01", "big endian elf file");
+        check(b"\x7fELF\x02\x01\x01", "malformed file header");
+    }
+
+    pub(super) fn own() -> Elf {
+        let file = std::fs::File::open("/proc/self/exe").expect("our own executable");
+        Elf::parse(Box::new(file)).expect("is elf")
+    }
+}

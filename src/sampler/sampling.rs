@@ -1,0 +1,353 @@
+//! The open events of a run, and what comes out of their rings.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustc_hash::FxHashMap;
+
+use super::owners::{Generation, Owners};
+use super::plan::{CallGraph, SamplePlan};
+use super::rings::{Rings, RingsError, default_pages};
+use crate::model::{Cpu, EventIdx, MonoNs, RawSample, Registers, StackCopy, Tid};
+use crate::sys::record::{self, SideBand};
+use crate::sys::{self, EventFd, EventScope, SampleContent, Start};
+
+/// Why an event could not be opened on a thread.
+#[derive(Debug, thiserror::Error)]
+#[error("open {event} on {} cpu {cpu}", scope_text(*tid))]
+pub struct OpenEventError {
+    /// The event's text.
+    pub event: String,
+    /// The thread; `None` for the whole CPU.
+    pub tid: Option<Tid>,
+    /// The CPU.
+    pub cpu: Cpu,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+fn scope_text(tid: Option<Tid>) -> String {
+    tid.map_or("all threads of".to_owned(), |tid| format!("thread {tid},"))
+}
+
+/// What a drain gives.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// A sample that counts.
+    Sample(RawSample<'a>),
+    /// A record about processes.
+    SideBand(MonoNs, SideBand<'a>),
+}
+
+/// What an event of the run has counted so far, over all threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Σ count.
+    pub count: u64,
+    /// Σ time enabled, ns.
+    pub enabled_ns: u64,
+    /// Σ time counting, ns.
+    pub running_ns: u64,
+    /// Samples lost in full rings.
+    pub lost: u64,
+    /// Samples that came twice because a thread had the event twice; they were counted twice, too.
+    pub duplicate: u64,
+    /// Samples that could not be parsed.
+    pub malformed: u64,
+    /// Times that the kernel throttled it.
+    pub throttled: u64,
+}
+
+struct Opened {
+    event: EventIdx,
+    fd: EventFd,
+}
+
+/// Which event a sample's identifier stands for.
+#[derive(Clone, Copy)]
+struct Identity {
+    event: EventIdx,
+    owner: Option<Tid>,
+    generation: Generation,
+    content: SampleContent,
+    /// Weight of samples that do not carry their period.
+    period: u64,
+}
+
+/// The sampling side of a run.
+pub struct Sampling {
+    plan: SamplePlan,
+    rings: Rings,
+    opened: Vec<Opened>,
+    side_band: Vec<EventFd>,
+    identities: FxHashMap<u64, Identity>,
+    owners: Owners,
+    generation: Generation,
+    /// Totals of events that are closed, and what only records tell.
+    past: Vec<Totals>,
+    /// Records of any kind that found no room, as the ring itself counted them.
+    lost_records: u64,
+}
+
+impl Sampling {
+    /// Opens the rings; `pages` each, or a size that fits the host.
+    pub fn new(
+        plan: SamplePlan,
+        cpus: &[Cpu],
+        pages: Option<usize>,
+    ) -> Result<Sampling, RingsError> {
+        let rings = Rings::open(cpus, pages.unwrap_or_else(|| default_pages(cpus.len())))?;
+        Ok(Sampling {
+            past: vec![Totals::default(); plan.events.len()],
+            plan,
+            rings,
+            opened: Vec::new(),
+            side_band: Vec::new(),
+            identities: FxHashMap::default(),
+            owners: Owners::default(),
+            generation: 0,
+            lost_records: 0,
+        })
+    }
+
+    /// What is sampled.
+    pub fn plan(&self) -> &SamplePlan {
+        &self.plan
+    }
+
+    /// Data pages of each ring, as far as the locked-memory limit allowed.
+    pub fn ring_pages(&self) -> usize {
+        self.rings.pages()
+    }
+
+    /// Descriptors that wake a poller when a ring is half full.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rings.descriptors()
+    }
+
+    /// Opens the side-band event of a thread, or of the whole host.
+    pub fn open_side_band(&mut self, tid: Option<Tid>, start: Start) -> Result<(), OpenEventError> {
+        let cpus: Vec<Cpu> = self.rings.cpus().collect();
+        for cpu in cpus {
+            let failed = |source| OpenEventError {
+                event: "side-band records".into(),
+                tid,
+                cpu,
+                source,
+            };
+            let event = sys::open_side_band(self.scope(tid, cpu), start).map_err(failed)?;
+            self.route(&event, cpu).map_err(failed)?;
+            self.side_band.push(event);
+        }
+        Ok(())
+    }
+
+    /// Opens all sampled events of a thread, or of the whole host, on every CPU.
+    pub fn open(&mut self, tid: Option<Tid>, start: Start) -> Result<(), OpenEventError> {
+        let cpus: Vec<Cpu> = self.rings.cpus().collect();
+        for (idx, event) in self.plan.events.iter().enumerate() {
+            let content = event.content(self.plan.call_graph);
+            for &cpu in &cpus {
+                let failed = |source| OpenEventError {
+                    event: event.spec.to_string(),
+                    tid,
+                    cpu,
+                    source,
+                };
+                let scope = self.scope(tid, cpu);
+                let fd = sys::open_sampling(
+                    event.resolved,
+                    event.modes,
+                    event.rate,
+                    &content,
+                    scope,
+                    start,
+                )
+                .map_err(failed)?;
+                self.route(&fd, cpu).map_err(failed)?;
+                let identity = Identity {
+                    event: EventIdx(idx),
+                    owner: tid,
+                    generation: self.generation,
+                    content,
+                    period: event.fixed_period().unwrap_or(0),
+                };
+                self.identities.insert(fd.id(), identity);
+                self.opened.push(Opened {
+                    event: EventIdx(idx),
+                    fd,
+                });
+            }
+        }
+        if let Some(tid) = tid {
+            self.owners.open(self.generation, tid);
+        }
+        Ok(())
+    }
+
+    fn scope(&self, tid: Option<Tid>, cpu: Cpu) -> EventScope {
+        EventScope {
+            tid,
+            cpu,
+            inherit: self.plan.inherit && tid.is_some(),
+        }
+    }
+
+    fn route(&self, event: &EventFd, cpu: Cpu) -> io::Result<()> {
+        let owner = self.rings.owner(cpu).ok_or(io::ErrorKind::NotFound)?;
+        event.send_output_to(owner)
+    }
+
+    /// Starts all sampled events.
+    pub fn enable(&mut self) -> io::Result<()> {
+        self.opened
+            .iter_mut()
+            .try_for_each(|opened| opened.fd.enable())
+    }
+
+    /// Stops all sampled events.
+    pub fn disable(&mut self) -> io::Result<()> {
+        self.opened
+            .iter_mut()
+            .try_for_each(|opened| opened.fd.disable())
+    }
+
+    /// Begins a new generation of events with another stack copy size: those that are open now are handed back,
+    /// still running, to be given to [`Sampling::retire`] when the new ones are open.
+    pub fn next_generation(&mut self, stack_bytes: u32) -> Retiring {
+        self.plan.call_graph = CallGraph::Copy(stack_bytes);
+        self.generation += 1;
+        Retiring {
+            opened: std::mem::take(&mut self.opened),
+        }
+    }
+
+    /// Stops old events and starts the new ones; what the old ones counted is kept. Both never run at the same time,
+    /// so no sample is taken twice; in between, for the returned time, none is taken at all.
+    pub fn retire(&mut self, mut old: Retiring) -> io::Result<std::time::Duration> {
+        let before = sys::now();
+        old.opened
+            .iter_mut()
+            .try_for_each(|opened| opened.fd.disable())?;
+        self.enable()?;
+        let gap = sys::now().since(before);
+        for opened in &mut old.opened {
+            add(&mut self.past[opened.event.0], opened.fd.read()?);
+        }
+        Ok(gap)
+    }
+
+    /// What every event has counted until now, in the run's order.
+    pub fn totals(&mut self) -> io::Result<Vec<Totals>> {
+        let mut totals = self.past.clone();
+        for opened in &mut self.opened {
+            add(&mut totals[opened.event.0], opened.fd.read()?);
+        }
+        Ok(totals)
+    }
+
+    /// Records of any kind that found no room in a ring, samples included.
+    pub fn lost_records(&self) -> u64 {
+        self.lost_records
+    }
+
+    /// Records that came later than the time order they belong in.
+    pub fn out_of_order(&self) -> u64 {
+        self.rings.out_of_order
+    }
+
+    /// Visits everything recorded up to `horizon`, in time order, in the rings themselves.
+    pub fn drain(&mut self, horizon: MonoNs, mut visit: impl FnMut(Item<'_>)) {
+        let Sampling {
+            rings,
+            identities,
+            owners,
+            generation,
+            past,
+            lost_records,
+            ..
+        } = self;
+        rings.drain(horizon, |cpu, time, words| {
+            let Some(id) = record::sample_id(words) else {
+                let Some(side_band) = record::side_band(words) else {
+                    return;
+                };
+                match side_band {
+                    SideBand::Lost { n_records, .. } => *lost_records += n_records,
+                    SideBand::Throttled { id } => {
+                        if let Some(identity) = identities.get(&id) {
+                            past[identity.event.0].throttled += 1;
+                        }
+                    }
+                    SideBand::Fork {
+                        parent_tid, tid, ..
+                    } => owners.fork(*generation, parent_tid, tid),
+                    SideBand::Exit { tid, .. } => owners.exit(*generation, tid),
+                    _ => (),
+                }
+                return visit(Item::SideBand(time, side_band));
+            };
+            let Some(identity) = identities.get(&id) else {
+                return;
+            };
+            let totals = &mut past[identity.event.0];
+            let Some(sample) = record::sample(words, &identity.content) else {
+                totals.malformed += 1;
+                return;
+            };
+            let counts = |owner| owners.counts(identity.generation, sample.tid, owner);
+            if !identity.owner.is_none_or(counts) {
+                totals.duplicate += 1;
+                return;
+            }
+            visit(Item::Sample(raw_sample(&sample, identity, cpu)));
+        });
+    }
+}
+
+/// Events of an earlier generation, still running.
+pub struct Retiring {
+    opened: Vec<Opened>,
+}
+
+fn add(totals: &mut Totals, read: sys::ReadOut) {
+    totals.count += read.count;
+    totals.enabled_ns += read.enabled_ns;
+    totals.running_ns += read.running_ns;
+    totals.lost += read.lost.unwrap_or(0);
+}
+
+/// Without a stack copy the sampled address is the whole walk: user registers that hold nothing else, or a kernel
+/// chain of one.
+fn raw_sample<'a>(sample: &record::Sample<'a>, identity: &Identity, cpu: Cpu) -> RawSample<'a> {
+    let has_stack = identity.content.stack_bytes > 0;
+    let at_pc = Registers {
+        pc: sample.pc,
+        sp: 0,
+        fp: u64::MAX,
+        extra: 0,
+    };
+    RawSample {
+        event: identity.event,
+        pid: sample.pid,
+        tid: sample.tid,
+        cpu,
+        time: sample.time,
+        weight: sample.period.unwrap_or(identity.period),
+        registers: if has_stack {
+            sample.registers
+        } else {
+            sample.in_user_mode.then_some(at_pc)
+        },
+        stack: if has_stack {
+            sample.stack
+        } else {
+            StackCopy {
+                bytes: &[],
+                is_cut: false,
+            }
+        },
+        kernel_chain: sample.kernel_chain,
+        user_chain: sample.user_chain,
+    }
+}

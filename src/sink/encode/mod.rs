@@ -1,0 +1,13 @@
+//! Encoders: a profile in, bytes out. One file for each format, all of the same shape:
+//! `encode(&Profile, …, &mut impl Write)`.
+//!
+//! An encoder opens nothing and keeps nothing between calls. Text that came from the profiled programs (names of
+//! threads, functions, files) passes through [`escape`] and through nothing else.
+
+pub mod escape;
+pub mod folded;
+pub mod json;
+mod stacks;
+pub mod svg;
+
+pub use stacks::{Measure, Stacks, View};

@@ -1,0 +1,182 @@
+//! Writes a [`Table`] from rows that come in order of file offset.
+
+use rustc_hash::FxHashMap;
+
+use super::table::{COUNT_BITS, PAGE_BITS, row};
+use super::{Rule, Table};
+
+/// What a module has too much of for the table format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableLimit {
+    /// 2²⁴ rows.
+    #[error("more than {} unwind rows", MAX_ROWS)]
+    Rows,
+    /// 2²⁴ pages from its first to its last row.
+    #[error("unwind rows more than {} pages apart", MAX_PAGES)]
+    Pages,
+    /// 255 rows a page.
+    #[error("more than {} unwind rows in {} bytes", MAX_ROWS_OF_PAGE, 1 << PAGE_BITS)]
+    RowsOfPage,
+    /// 2¹⁶ rules.
+    #[error("more than {} different unwind rules", MAX_RULES)]
+    Rules,
+}
+
+const MAX_ROWS: usize = 1 << 24;
+const MAX_PAGES: u64 = 1 << 24;
+const MAX_ROWS_OF_PAGE: usize = 255;
+const MAX_RULES: usize = 1 << 16;
+
+/// A table in the making.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    first_page: u64,
+    /// The entries of all pages before the open one.
+    index: Vec<u32>,
+    rows: Vec<u32>,
+    /// The page that `push` last wrote to.
+    open_page: Option<u64>,
+    /// First row of the open page.
+    open_start: usize,
+    /// The rule that holds from the last row on.
+    current: u16,
+    rules: Vec<Rule>,
+    numbers: FxHashMap<Rule, u16>,
+    /// The rule that was numbered last: neighbours in code often alternate between two.
+    last: (Rule, u16),
+}
+
+impl Encoder {
+    pub(super) fn new() -> Encoder {
+        Encoder {
+            first_page: 0,
+            index: Vec::new(),
+            rows: Vec::new(),
+            open_page: None,
+            open_start: 0,
+            current: 0,
+            rules: vec![Rule::NONE],
+            numbers: FxHashMap::from_iter([(Rule::NONE, 0)]),
+            last: (Rule::NONE, 0),
+        }
+    }
+
+    /// From `offset` on, `rule` holds. Offsets never fall; of two rows at the same one the later replaces the earlier.
+    pub(super) fn push(&mut self, offset: u64, rule: Rule) -> Result<(), TableLimit> {
+        let number = self.number(rule)?;
+        if number == self.current {
+            return Ok(());
+        }
+        let page = offset >> PAGE_BITS;
+        if self.open_page != Some(page) {
+            self.open(page)?;
+            if offset & PAGE_MASK != 0 {
+                self.rows.push(row(0, self.current));
+            }
+        }
+        let new = row(offset, number);
+        let before = self.rows.len() - self.open_start;
+        match self.rows.last_mut() {
+            Some(last) if before > 0 && *last >> 16 == new >> 16 => {
+                *last = new;
+                if before > 1 && rule_of(self.rows[self.rows.len() - 2]) == number {
+                    self.rows.pop();
+                }
+            }
+            _ => self.rows.push(new),
+        }
+        if self.rows.len() - self.open_start > MAX_ROWS_OF_PAGE {
+            return Err(TableLimit::RowsOfPage);
+        }
+        self.current = number;
+        Ok(())
+    }
+
+    /// Nothing follows.
+    pub(super) fn finish(mut self, skipped: u32) -> Result<Table, TableLimit> {
+        self.close()?;
+        Ok(Table {
+            first_page: u32::try_from(self.first_page).map_err(|_| TableLimit::Pages)?,
+            index: self.index.into_boxed_slice(),
+            rows: self.rows.into_boxed_slice(),
+            rules: self.rules.into_boxed_slice(),
+            skipped,
+        })
+    }
+
+    fn number(&mut self, rule: Rule) -> Result<u16, TableLimit> {
+        if self.last.0 == rule {
+            return Ok(self.last.1);
+        }
+        let number = match self.numbers.get(&rule) {
+            Some(number) => *number,
+            None => {
+                let number = u16::try_from(self.rules.len()).map_err(|_| TableLimit::Rules)?;
+                debug_assert!(self.rules.len() < MAX_RULES);
+                self.rules.push(rule);
+                self.numbers.insert(rule, number);
+                number
+            }
+        };
+        self.last = (rule, number);
+        Ok(number)
+    }
+
+    /// Goes on to a later page; the pages before it that have no row of their own share one.
+    fn open(&mut self, page: u64) -> Result<(), TableLimit> {
+        let Some(open_page) = self.open_page else {
+            self.first_page = page;
+            self.open_page = Some(page);
+            return Ok(());
+        };
+        debug_assert!(open_page < page);
+        self.close()?;
+        if page - self.first_page >= MAX_PAGES {
+            return Err(TableLimit::Pages);
+        }
+        let between = usize::try_from(page - open_page - 1).map_err(|_| TableLimit::Pages)?;
+        let entry = if self.current == 0 || between == 0 {
+            0
+        } else {
+            self.rows.push(row(0, self.current));
+            entry(self.rows.len() - 1, 1)?
+        };
+        self.index.resize(self.index.len() + between, entry);
+        self.open_page = Some(page);
+        self.open_start = self.rows.len();
+        Ok(())
+    }
+
+    /// Writes the open page's index entry, and moves its rows to a block that holds them all.
+    fn close(&mut self) -> Result<(), TableLimit> {
+        if self.open_page.is_none() {
+            return Ok(());
+        }
+        let count = self.rows.len() - self.open_start;
+        let room = Table::BLOCK_ROWS - self.open_start % Table::BLOCK_ROWS;
+        if count > room {
+            let unused = std::iter::repeat_n(0, room);
+            self.rows.splice(self.open_start..self.open_start, unused);
+            self.open_start += room;
+        }
+        self.index.push(entry(self.open_start, count)?);
+        self.open_page = None;
+        Ok(())
+    }
+}
+
+const PAGE_MASK: u64 = (1 << PAGE_BITS) - 1;
+
+fn rule_of(row: u32) -> u16 {
+    let [low, high, ..] = row.to_le_bytes();
+    u16::from_le_bytes([low, high])
+}
+
+fn entry(start: usize, count: usize) -> Result<u32, TableLimit> {
+    if start + count > MAX_ROWS {
+        return Err(TableLimit::Rows);
+    }
+    let start = u32::try_from(start).map_err(|_| TableLimit::Rows)?;
+    let count = u32::try_from(count).map_err(|_| TableLimit::RowsOfPage)?;
+    Ok(start << COUNT_BITS | count)
+}

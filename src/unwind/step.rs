@@ -1,0 +1,150 @@
+//! From one frame to its caller.
+
+use super::stack::Stack;
+use super::{CfaKind, FpKind, RaKind, Rule};
+use crate::model::{AddressKind, Ended};
+
+/// The value of a frame pointer that is not known: the kernel's mark for a register that it did not save.
+pub(super) const UNKNOWN: u64 = u64::MAX;
+
+/// The registers of a frame, as far as a walk knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) pc: u64,
+    pub(super) kind: AddressKind,
+    pub(super) sp: u64,
+    /// [`UNKNOWN`], if it is.
+    pub(super) fp: u64,
+    /// [`Registers::extra`](crate::model::Registers): known in the sampled leaf alone.
+    pub(super) extra: Option<u64>,
+}
+
+impl Cursor {
+    /// The frame pointer, if it is known.
+    pub(super) fn known_fp(&self) -> Result<u64, Ended> {
+        if self.fp == UNKNOWN {
+            return Err(Ended::NoRegister);
+        }
+        Ok(self.fp)
+    }
+}
+
+/// The caller by a rule that is not NONE.
+#[inline]
+pub(super) fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
+    let cfa = cfa(rule, frame, stack)?;
+    // Every call pushes (x86-64) or may push (aarch64, whose leaf functions need no frame) something.
+    let is_above = cfa > frame.sp || (cfa == frame.sp && rule.ra == RaKind::Link);
+    if !is_above || cfa % 8 != 0 {
+        return Err(Ended::BadFrame);
+    }
+    let fp = match rule.fp {
+        FpKind::Same => frame.fp,
+        FpKind::AtCfa => restored(plus(cfa, rule.fp_offset), frame, stack)?,
+        FpKind::AtFp => restored(plus(frame.known_fp()?, rule.fp_offset), frame, stack)?,
+        FpKind::AtSp => restored(plus(frame.sp, rule.fp_offset), frame, stack)?,
+        FpKind::Undefined => UNKNOWN,
+    };
+    let pc = match rule.ra {
+        RaKind::AtCfa => stack.read(plus(cfa, rule.ra_offset))?,
+        RaKind::AtSp => stack.read(plus(frame.sp, rule.ra_offset))?,
+        RaKind::Link => frame.extra.ok_or(Ended::NoRegister)?,
+        RaKind::Undefined => return Err(Ended::Root),
+    };
+    let kind = if rule.is_signal() {
+        AddressKind::Interrupted
+    } else {
+        if pc == 0 {
+            return Err(Ended::Root);
+        }
+        AddressKind::Return
+    };
+    Ok(Cursor {
+        pc,
+        kind,
+        sp: cfa,
+        fp,
+        extra: None,
+    })
+}
+
+#[inline]
+fn cfa(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<u64, Ended> {
+    let parameter = rule.parameter();
+    Ok(match rule.cfa {
+        CfaKind::Sp => plus(frame.sp, rule.cfa_offset),
+        CfaKind::Fp => plus(frame.known_fp()?, rule.cfa_offset),
+        CfaKind::DerefSp => plus(stack.read(plus(frame.sp, rule.cfa_offset))?, parameter),
+        CfaKind::DerefFp => plus(
+            stack.read(plus(frame.known_fp()?, rule.cfa_offset))?,
+            parameter,
+        ),
+        CfaKind::Extra => plus(frame.extra.ok_or(Ended::NoRegister)?, rule.cfa_offset),
+        CfaKind::Plt => {
+            let has_pushed = frame.pc & 15 >= u64::from(parameter);
+            plus(frame.sp, if has_pushed { 16u8 } else { 8 })
+        }
+        CfaKind::End => return Err(Ended::Root),
+        CfaKind::Unsupported => return Err(Ended::UnsupportedRow),
+        CfaKind::None => return Err(Ended::NoRow),
+    })
+}
+
+/// The frame pointer that was saved at `address`.
+///
+/// In an epilogue the row still names the place that it was popped from, which is below the stack pointer: the
+/// register has its old value back then.
+#[inline]
+fn restored(address: u64, frame: &Cursor, stack: &mut Stack<'_>) -> Result<u64, Ended> {
+    if address < frame.sp && frame.kind == AddressKind::Interrupted {
+        return Ok(frame.fp);
+    }
+    stack.read(address)
+}
+
+/// Frames are smaller than this. Without a row to check a frame pointer against, it is what tells one from any other number.
+const LARGEST_FRAME: u64 = 1 << 20;
+
+/// The caller by the chain of frame pointers: `[fp]` is the caller's, `[fp + 8]` the return address.
+///
+/// The caller of this has to see to it that the return address is one. An implausible chain is [`Ended::NoRow`].
+pub(super) fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
+    let fp = frame.known_fp()?;
+    let is_plausible =
+        fp >= frame.sp && fp % 8 == 0 && fp - frame.sp < LARGEST_FRAME && fp < UNKNOWN - 16;
+    if !is_plausible {
+        return Err(Ended::NoRow);
+    }
+    let no_row = |ended| match ended {
+        Ended::BadFrame => Ended::NoRow,
+        other => other,
+    };
+    let pc = stack.read(fp + 8).map_err(no_row)?;
+    let caller_fp = stack.read(fp).map_err(no_row)?;
+    if pc == 0 {
+        return Err(Ended::Root);
+    }
+    Ok(Cursor {
+        pc,
+        kind: AddressKind::Return,
+        sp: fp + 16,
+        fp: caller_fp,
+        extra: None,
+    })
+}
+
+/// The caller of an address that nothing can run at (a call through a null pointer): only the call has touched the stack.
+pub(super) fn by_call_alone(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
+    Ok(Cursor {
+        pc: stack.read(frame.sp)?,
+        kind: AddressKind::Return,
+        sp: frame.sp.wrapping_add(8),
+        extra: None,
+        ..*frame
+    })
+}
+
+#[inline]
+fn plus(address: u64, offset: impl Into<i64>) -> u64 {
+    address.wrapping_add_signed(offset.into())
+}
