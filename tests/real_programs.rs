@@ -17,7 +17,7 @@ fn stacks_of_python_reach_their_root() {
     let script = "
 import json, re
 def tree(depth): return [tree(depth - 1) for _ in range(3)] if depth else {'leaf': list(range(5))}
-for _ in range(12):
+for _ in range(40):
     text = json.dumps(tree(7))
     numbers = sorted(map(int, re.findall(r'[0-9]+', text)), key=lambda n: -n)
     assert json.loads(text)

@@ -60,9 +60,9 @@ class Completeness:
 class Roots:
     """Where the outermost functions lie in the files of one target."""
 
-    def __init__(self, executable):
+    def __init__(self, executables):
         self.ranges = {}
-        for path in {executable, *libraries(executable)}:
+        for path in {*executables, *(library for executable in executables for library in libraries(executable))}:
             self.ranges[Path(path).name] = root_ranges(path)
             self.ranges[Path(path).resolve().name] = self.ranges[Path(path).name]
 

@@ -56,6 +56,10 @@ class Recorder:
         """When to send SIGINT, for a recorder that knows no duration."""
         return None
 
+    def whole_in_ledger(self):
+        """How many stacks the recorder itself says are whole, if it says."""
+        return None
+
     def launch(self, command, hz, log):
         """Starts a command under the recorder; the target's standard output goes to `log`."""
         return self._run(self.launch_command(command, hz), 180, log)
@@ -133,6 +137,9 @@ class Perfd(Recorder):
 
     def stacks(self):
         return folded.read(self.out)
+
+    def whole_in_ledger(self):
+        return json.loads(self.ledger.read_text())["ledger"]["stacks"]["ended"].get("root", 0)
 
     def fold_with_inlines(self):
         """Nothing to do: the folded file is there when the recorder ends."""

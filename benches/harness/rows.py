@@ -120,20 +120,20 @@ FOLDED_WITH_INLINES = ("python", "node", "threads")
 def stacks(bench):
     """Whole stacks at 999 Hz, and how long after the target's end the folded file with inlined frames is there."""
     lines = []
-    for name in ("deep", "threads", "python", "node", "clang", "wide_stack"):
+    for name in ("deep", "threads", "python", "node", "clang", "postgres", "wide_stack"):
         line = Line(f"whole stacks at 999 Hz, {name}, %", GOALS_OF_STACKS.get(name, "≥ 99.5"))
         folded = Line(f"end of run → folded file with inlined frames, {name}, s", "≤ 0.15")
         lines += [line] + ([folded] if name in FOLDED_WITH_INLINES else [])
         if bench.missing_workload(name, line):
             continue
-        roots = Roots(bench.workloads[name].executable)
+        roots = Roots(bench.workloads[name].executables)
         seconds = defaultdict(list)
         for round_number in range(bench.rounds if name in FOLDED_WITH_INLINES else 1):
             for recorder in bench.each():
                 if seconds[recorder.label] and seconds[recorder.label][-1] is None:
                     continue  # It ran into the limit once; that is answer enough.
                 command = bench.workloads[name].command(bench.seconds)
-                log = bench.scratch / "launched.log" if bench.workloads[name].takes_seconds else None
+                log = bench.scratch / "launched.log" if bench.workloads[name].reports else None
                 run = recorder.launch(command, LOW, log)
                 if not bench.ok(recorder, run, f"launch of {name} at 999 Hz"):
                     continue
@@ -159,6 +159,9 @@ def whole(bench, recorder, roots, name):
     if recorder.label == "perfd" and result.broken:
         text += f" **{result.broken} broken and not marked**"
         bench.failures.append(f"perfd, {name}: unmarked roots {dict(result.broken_roots.most_common(5))}")
+    in_ledger = recorder.whole_in_ledger()
+    if in_ledger not in (None, result.whole + result.broken):
+        bench.failures.append(f"perfd, {name}: {result.whole + result.broken} stacks without a mark, {in_ledger} in the ledger")
     return text
 
 

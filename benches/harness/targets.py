@@ -1,5 +1,6 @@
 """The workloads: how each is started, and what its log of work units says about a window of time."""
 
+import glob
 import os
 import select
 import shutil
@@ -10,14 +11,18 @@ import time
 from pathlib import Path
 
 
-class Workload:
-    """One program of benches/workloads: its command without the CPU seconds, and its executable."""
+# What postgres.sh runs beside PostgreSQL's own programs.
+SHELL_PROGRAMS = "sh bash ls sort tail id rm sleep mktemp setpriv".split()
 
-    def __init__(self, name, command, available=True, takes_seconds=True):
-        self.name, self.argv, self.available, self.takes_seconds = name, command, available, takes_seconds
+
+class Workload:
+    """One program of benches/workloads: its command without the seconds, and the executables that it runs."""
+
+    def __init__(self, name, command, available=True, takes_seconds=True, reports=True, also_runs=()):
+        self.name, self.argv, self.takes_seconds, self.reports = name, command, takes_seconds, reports
         found = shutil.which(command[0])
-        self.executable = os.path.realpath(found) if found else command[0]
         self.available = available and found is not None
+        self.executables = [os.path.realpath(path) for path in map(shutil.which, [command[0], *also_runs]) if path]
 
     def command(self, cpu_seconds):
         return self.argv + ([str(cpu_seconds)] if self.takes_seconds else [])
@@ -28,6 +33,7 @@ def workloads(bin_dir):
     at = lambda name: str(bin_dir / name)  # noqa: E731
     built = lambda name: (bin_dir / name).exists()  # noqa: E731
     cxx = shutil.which("clang++-14") or shutil.which("clang++") or "clang++"
+    postgres = sorted(glob.glob("/usr/lib/postgresql/*/bin/*"))
     # The interpreter itself and not a version manager's shim, which would be sampled too.
     python = os.path.realpath(sys.executable)
     everything = [
@@ -37,7 +43,8 @@ def workloads(bin_dir):
         Workload("python", [python, at("python_work.py")]),
         # --perf-basic-prof: the map of JIT code that peers read; perfd gets the same target.
         Workload("node", ["node", "--perf-basic-prof", at("node_work.js")]),
-        Workload("clang", [cxx, "-std=c++17", "-O2", "-c", at("large.cpp"), "-o", "/dev/null"], takes_seconds=False),
+        Workload("clang", [cxx, "-std=c++17", "-O2", "-c", at("large.cpp"), "-o", "/dev/null"], takes_seconds=False, reports=False),
+        Workload("postgres", ["bash", at("postgres.sh")], bool(postgres), reports=False, also_runs=[*postgres, *SHELL_PROGRAMS]),
     ]
     return {workload.name: workload for workload in everything}
 

@@ -13,5 +13,5 @@ else
     echo "build.sh: no C++ compiler: deep and wide_stack are left out" >&2
 fi
 rustc --edition 2024 -g -O -o "$out/threads" threads.rs
-cp python_work.py node_work.js "$out/"
+cp python_work.py node_work.js postgres.sh "$out/"
 python3 large_cpp.py > "$out/large.cpp"
