@@ -16,8 +16,10 @@
 pub mod model;
 pub mod stats;
 
-// Floor 2: edges; the only unsafe code is in sys
+// Floor 2: edges; first the bytes of a file, then where they come from; the only unsafe code is in sys
 pub mod object;
+
+// Floor 2, continued: procfs opens what object reads
 pub mod procfs;
 #[expect(
     unsafe_code,

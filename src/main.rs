@@ -1,3 +1,7 @@
 //! The `perfd` program: the exit code of [`perfd::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    perfd::cli::run(std::env::args_os())
+}

@@ -49,4 +49,10 @@ impl Stacks {
     pub fn take_new(&mut self) -> Vec<Arc<[Frame]>> {
         std::mem::take(&mut self.new)
     }
+
+    /// Takes back what was taken but could not be handed on; to be called before any stack is added.
+    pub fn put_back(&mut self, taken: Vec<Arc<[Frame]>>) {
+        debug_assert!(self.new.is_empty(), "nothing was added meanwhile");
+        self.new = taken;
+    }
 }

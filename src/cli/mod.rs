@@ -1,1 +1,26 @@
-//! (being built)
+//! The command line: one file per command, each the manual of its command; the flag table is the structs' `clap` attributes.
+//!
+//! Help, man pages, completions and README's command section come from that table or are tested against it. Nothing
+//! below this floor reads arguments or the environment, and nothing but this floor ends the process.
+
+mod app;
+mod args;
+mod attach;
+mod completions;
+mod doctor;
+mod exit;
+mod hints;
+mod list;
+mod man;
+mod manual;
+mod record;
+mod stat;
+mod stdout;
+mod values;
+
+pub use app::{command, run};
+pub use args::{SamplingArgs, WeightUnit};
+pub use attach::AttachArgs;
+pub use exit::{EXIT_CODES, Exit};
+pub use record::RecordArgs;
+pub use stat::StatArgs;

@@ -25,6 +25,8 @@ pub enum LossReason {
     Malformed,
     /// It belonged to a process that is no target (a reused pid).
     Foreign,
+    /// A second copy of a sample: its thread had the event twice, because it was created while perfd attached.
+    Duplicate,
 }
 
 impl fmt::Display for LossReason {
@@ -35,6 +37,7 @@ impl fmt::Display for LossReason {
             LossReason::QueueFull => "queue full",
             LossReason::Malformed => "malformed record",
             LossReason::Foreign => "foreign process",
+            LossReason::Duplicate => "second copy",
         })
     }
 }
@@ -94,6 +97,8 @@ pub struct StackLedger {
     /// Truncated stacks by reason and by the module (its short name) in which the walk ended.
     #[serde(serialize_with = "as_rows")]
     pub truncated_in: BTreeMap<(Ended, String), u64>,
+    /// Distinct frames that were named, or not, so far.
+    pub frames: u64,
     /// Distinct frames without a name, by reason and module.
     #[serde(serialize_with = "as_rows")]
     pub unnamed: BTreeMap<(Unnamed, String), u64>,
@@ -140,16 +145,25 @@ impl StackLedger {
         }
     }
 
-    /// Adds another account to this one.
-    pub fn merge(&mut self, other: &StackLedger) {
-        add(&mut self.ended, &other.ended);
-        add(&mut self.truncated_in, &other.truncated_in);
-        add(&mut self.unnamed, &other.unnamed);
-        self.stack_table_full += other.stack_table_full;
+    /// What has been added since an earlier state of the same account.
+    pub fn since(&self, earlier: &StackLedger) -> StackLedger {
+        StackLedger {
+            ended: subtract(&self.ended, &earlier.ended),
+            truncated_in: subtract(&self.truncated_in, &earlier.truncated_in),
+            frames: self.frames - earlier.frames,
+            unnamed: subtract(&self.unnamed, &earlier.unnamed),
+            stack_table_full: self.stack_table_full - earlier.stack_table_full,
+        }
     }
 }
 
-fn add<K: Ord + Clone>(to: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
-    from.iter()
-        .for_each(|(key, n)| *to.entry(key.clone()).or_default() += n);
+/// Row by row; rows that have not grown are left out.
+fn subtract<K: Ord + Clone>(
+    now: &BTreeMap<K, u64>,
+    earlier: &BTreeMap<K, u64>,
+) -> BTreeMap<K, u64> {
+    now.iter()
+        .map(|(key, n)| (key.clone(), n - earlier.get(key).copied().unwrap_or(0)))
+        .filter(|(_, n)| *n > 0)
+        .collect()
 }

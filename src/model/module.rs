@@ -126,6 +126,11 @@ impl Modules {
         &self.modules[id.0 as usize]
     }
 
+    /// The modules from a number on.
+    pub fn from(&self, first: usize) -> &[Arc<Module>] {
+        self.modules.get(first..).unwrap_or_default()
+    }
+
     /// Number of modules.
     pub fn len(&self) -> usize {
         self.modules.len()

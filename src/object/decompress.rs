@@ -62,13 +62,20 @@ pub(super) fn section(class: Class, raw: &[u8]) -> Result<Vec<u8>, ElfError> {
 
 /// Decompresses a `.zdebug_*` section: `ZLIB`, the size as eight bytes big endian, the stream.
 pub(super) fn old_style(raw: &[u8]) -> Result<Vec<u8>, ElfError> {
-    let Some((size, data)) = raw
-        .strip_prefix(b"ZLIB")
+    let (size, data) = split_old_style(raw)?;
+    zlib(data, size)
+}
+
+/// The size that the start of a `.zdebug_*` section declares.
+pub(super) fn old_style_size(raw: &[u8]) -> Result<u64, ElfError> {
+    split_old_style(raw).map(|(size, _)| size)
+}
+
+fn split_old_style(raw: &[u8]) -> Result<(u64, &[u8]), ElfError> {
+    raw.strip_prefix(b"ZLIB")
         .and_then(|rest| rest.split_first_chunk::<8>())
-    else {
-        return Err(ElfError::Malformed("compression header"));
-    };
-    zlib(data, u64::from_be_bytes(*size))
+        .map(|(size, data)| (u64::from_be_bytes(*size), data))
+        .ok_or(ElfError::Malformed("compression header"))
 }
 
 fn check_size(data: &[u8], size: u64, max_ratio: u64) -> Result<(), ElfError> {

@@ -137,10 +137,7 @@ impl Elf {
         if let Some(header) = self.headers.find(name) {
             return self.load(header).map(Some);
         }
-        let Some(header) = name
-            .strip_prefix(".debug_")
-            .and_then(|rest| self.headers.find(&format!(".zdebug_{rest}")))
-        else {
+        let Some(header) = self.old_style(name) else {
             return Ok(None);
         };
         Ok(Some(Section {
@@ -151,14 +148,15 @@ impl Elf {
 
     /// Bytes that a section takes when it is loaded, as its header declares it; nothing is loaded.
     pub fn section_size(&self, name: &str) -> Result<u64, ElfError> {
-        let Some(header) = self.headers.find(name) else {
-            return Ok(0);
-        };
-        if header.flags & u64::from(constants::SHF_COMPRESSED) == 0 {
-            return Ok(header.size);
+        let start = |header: &SectionHeader| self.read(header.offset, header.size.min(24));
+        match (self.headers.find(name), self.old_style(name)) {
+            (Some(header), _) if header.is_compressed() => {
+                Ok(decompress::Declared::parse(self.headers.class, &start(header)?)?.size)
+            }
+            (Some(header), _) => Ok(header.size),
+            (None, Some(header)) => decompress::old_style_size(&start(header)?),
+            (None, None) => Ok(0),
         }
-        let start = self.read(header.offset, header.size.min(24))?;
-        Ok(decompress::Declared::parse(self.headers.class, &start)?.size)
     }
 
     /// The loadable segments, in the order of the file.
@@ -235,12 +233,17 @@ impl Elf {
         self.read(header.offset, header.size)
     }
 
+    /// `.zdebug_x` where `.debug_x` is asked for.
+    fn old_style(&self, name: &str) -> Option<&SectionHeader> {
+        let rest = name.strip_prefix(".debug_")?;
+        self.headers.find(&format!(".zdebug_{rest}"))
+    }
+
     fn load(&self, header: &SectionHeader) -> Result<Section, ElfError> {
         let raw = self.raw(header)?;
-        let is_compressed = header.flags & u64::from(constants::SHF_COMPRESSED) != 0;
         Ok(Section {
             address: LinkedAddress(header.address),
-            bytes: if is_compressed {
+            bytes: if header.is_compressed() {
                 decompress::section(self.headers.class, &raw)?
             } else {
                 raw

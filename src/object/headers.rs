@@ -40,6 +40,10 @@ impl SectionHeader {
         self.flags & u64::from(elf::SHF_EXECINSTR) != 0
     }
 
+    pub(super) fn is_compressed(&self) -> bool {
+        self.flags & u64::from(elf::SHF_COMPRESSED) != 0
+    }
+
     /// Address behind the section's last byte.
     pub(super) fn end(&self) -> u64 {
         self.address.saturating_add(self.size)

@@ -105,7 +105,7 @@ mod tests {
     fn shallow_stacks_bring_the_size_down_once() {
         let stacks = [(3_000, false); 1000];
         assert_eq!(changes(CopySize::adaptive(), &stacks), [8 << 10]);
-        assert_eq!(changes(CopySize::fixed(LARGEST_COPY), &stacks), []);
+        assert!(changes(CopySize::fixed(LARGEST_COPY), &stacks).is_empty());
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn deep_stacks_keep_the_largest_copy() {
-        assert_eq!(changes(CopySize::adaptive(), &[(45_000, false); 1000]), []);
-        assert_eq!(changes(CopySize::adaptive(), &[(65_528, true); 1000]), []);
+        assert!(changes(CopySize::adaptive(), &[(45_000, false); 1000]).is_empty());
+        assert!(changes(CopySize::adaptive(), &[(65_528, true); 1000]).is_empty());
     }
 }

@@ -4,12 +4,13 @@
 //! and side-band records, each once.
 
 mod copy_size;
+pub mod counters;
 mod owners;
 mod plan;
 mod rings;
 mod sampling;
 
 pub use copy_size::{CopySize, LARGEST_COPY};
-pub use plan::{CallGraph, PlannedEvent, SamplePlan};
+pub use plan::{PlannedEvent, SamplePlan, StackSource};
 pub use rings::RingsError;
-pub use sampling::{Item, OpenEventError, Sampling, Totals};
+pub use sampling::{Item, Retiring, Sampling, Totals};

@@ -18,7 +18,7 @@ pub struct PlannedEvent {
 
 /// Where user stacks come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallGraph {
+pub enum StackSource {
     /// A copy of so many bytes of the stack, unwound by perfd.
     Copy(u32),
     /// The kernel's frame pointer walk.
@@ -33,7 +33,7 @@ pub struct SamplePlan {
     /// The events, in the run's order.
     pub events: Vec<PlannedEvent>,
     /// User stacks.
-    pub call_graph: CallGraph,
+    pub stack_source: StackSource,
     /// Whether threads and children that a thread creates are included.
     pub inherit: bool,
 }
@@ -52,11 +52,11 @@ impl PlannedEvent {
     }
 
     /// What a sample of this event carries. A kernel chain is asked for only if kernel mode is sampled.
-    pub fn content(&self, call_graph: CallGraph) -> SampleContent {
+    pub fn content(&self, stack_source: StackSource) -> SampleContent {
         let kernel = self.modes.kernel;
-        let (callchain, stack_bytes) = match call_graph {
-            CallGraph::None => (Callchain::None, 0),
-            CallGraph::Copy(bytes) => (
+        let (callchain, stack_bytes) = match stack_source {
+            StackSource::None => (Callchain::None, 0),
+            StackSource::Copy(bytes) => (
                 if kernel {
                     Callchain::Kernel
                 } else {
@@ -64,7 +64,7 @@ impl PlannedEvent {
                 },
                 bytes,
             ),
-            CallGraph::FramePointer => (
+            StackSource::FramePointer => (
                 if kernel {
                     Callchain::Both
                 } else {

@@ -6,29 +6,15 @@ use std::os::fd::BorrowedFd;
 use rustc_hash::FxHashMap;
 
 use super::owners::{Generation, Owners};
-use super::plan::{CallGraph, SamplePlan};
+use super::plan::{SamplePlan, StackSource};
 use super::rings::{Rings, RingsError, default_pages};
-use crate::model::{Cpu, EventIdx, MonoNs, RawSample, Registers, StackCopy, Tid};
+use crate::model::{
+    Cpu, EventIdx, EventSource, EventSpec, MonoNs, Pid, RawSample, Registers, SoftwareEvent,
+    StackCopy, Tid,
+};
+use crate::sys::event_error::{OpenEventError, Place};
 use crate::sys::record::{self, SideBand};
 use crate::sys::{self, EventFd, EventScope, SampleContent, Start};
-
-/// Why an event could not be opened on a thread.
-#[derive(Debug, thiserror::Error)]
-#[error("open {event} on {} cpu {cpu}", scope_text(*tid))]
-pub struct OpenEventError {
-    /// The event's text.
-    pub event: String,
-    /// The thread; `None` for the whole CPU.
-    pub tid: Option<Tid>,
-    /// The CPU.
-    pub cpu: Cpu,
-    /// What the kernel said.
-    pub source: io::Error,
-}
-
-fn scope_text(tid: Option<Tid>) -> String {
-    tid.map_or("all threads of".to_owned(), |tid| format!("thread {tid},"))
-}
 
 /// What a drain gives.
 #[derive(Debug)]
@@ -87,6 +73,7 @@ pub struct Sampling {
     past: Vec<Totals>,
     /// Records of any kind that found no room, as the ring itself counted them.
     lost_records: u64,
+    asked_pages: usize,
 }
 
 impl Sampling {
@@ -107,6 +94,7 @@ impl Sampling {
             owners: Owners::default(),
             generation: 0,
             lost_records: 0,
+            asked_pages,
         })
     }
 
@@ -120,22 +108,27 @@ impl Sampling {
         self.rings.pages()
     }
 
+    /// Data pages that each ring was to have.
+    pub fn asked_pages(&self) -> usize {
+        self.asked_pages
+    }
+
     /// Descriptors that wake a poller when a ring is half full.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.descriptors()
     }
 
     /// Opens the side-band event of a thread, or of the whole host.
-    pub fn open_side_band(&mut self, tid: Option<Tid>, start: Start) -> Result<(), OpenEventError> {
+    pub fn open_side_band(
+        &mut self,
+        thread: Option<(Pid, Tid)>,
+        start: Start,
+    ) -> Result<(), OpenEventError> {
         let cpus: Vec<Cpu> = self.rings.cpus().collect();
         for cpu in cpus {
-            let failed = |source| OpenEventError {
-                event: "side-band records".into(),
-                tid,
-                cpu,
-                source,
-            };
-            let event = sys::open_side_band(self.scope(tid, cpu), start).map_err(failed)?;
+            let failed = |error| OpenEventError::new(&dummy(), place(thread, cpu), &error);
+            let scope = self.scope(thread, cpu);
+            let event = sys::open_side_band(scope, start).map_err(failed)?;
             self.route(&event, cpu).map_err(failed)?;
             self.side_band.push(event);
         }
@@ -143,31 +136,25 @@ impl Sampling {
     }
 
     /// Opens all sampled events of a thread, or of the whole host, on every CPU.
-    pub fn open(&mut self, tid: Option<Tid>, start: Start) -> Result<(), OpenEventError> {
+    pub fn open(&mut self, thread: Option<(Pid, Tid)>, start: Start) -> Result<(), OpenEventError> {
         let cpus: Vec<Cpu> = self.rings.cpus().collect();
         for (idx, event) in self.plan.events.iter().enumerate() {
-            let content = event.content(self.plan.call_graph);
+            let content = event.content(self.plan.stack_source);
             for &cpu in &cpus {
-                let failed = |source| OpenEventError {
-                    event: event.spec.to_string(),
-                    tid,
-                    cpu,
-                    source,
-                };
-                let scope = self.scope(tid, cpu);
+                let failed = |error| OpenEventError::new(&event.spec, place(thread, cpu), &error);
                 let fd = sys::open_sampling(
                     event.resolved,
                     event.modes,
                     event.rate,
                     &content,
-                    scope,
+                    self.scope(thread, cpu),
                     start,
-                )
-                .map_err(failed)?;
+                );
+                let fd = fd.map_err(failed)?;
                 self.route(&fd, cpu).map_err(failed)?;
                 let identity = Identity {
                     event: EventIdx(idx),
-                    owner: tid,
+                    owner: thread.map(|(_, tid)| tid),
                     generation: self.generation,
                     content,
                     period: event.fixed_period().unwrap_or(0),
@@ -179,13 +166,14 @@ impl Sampling {
                 });
             }
         }
-        if let Some(tid) = tid {
+        if let Some((_, tid)) = thread {
             self.owners.open(self.generation, tid);
         }
         Ok(())
     }
 
-    fn scope(&self, tid: Option<Tid>, cpu: Cpu) -> EventScope {
+    fn scope(&self, thread: Option<(Pid, Tid)>, cpu: Cpu) -> EventScope {
+        let tid = thread.map(|(_, tid)| tid);
         EventScope {
             tid,
             cpu,
@@ -215,7 +203,7 @@ impl Sampling {
     /// Begins a new generation of events with another stack copy size: those that are open now are handed back,
     /// still running, to be given to [`Sampling::retire`] when the new ones are open.
     pub fn next_generation(&mut self, stack_bytes: u32) -> Retiring {
-        self.plan.call_graph = CallGraph::Copy(stack_bytes);
+        self.plan.stack_source = StackSource::Copy(stack_bytes);
         self.generation += 1;
         Retiring {
             opened: std::mem::take(&mut self.opened),
@@ -303,6 +291,15 @@ impl Sampling {
             visit(Item::Sample(raw_sample(&sample, identity, cpu)));
         });
     }
+}
+
+/// The event that brings side-band records, for error messages.
+fn dummy() -> EventSpec {
+    EventSpec::new(EventSource::Software(SoftwareEvent::Dummy))
+}
+
+fn place(thread: Option<(Pid, Tid)>, cpu: Cpu) -> Place {
+    thread.map_or(Place::Cpu(cpu), |(pid, tid)| Place::Thread(pid, tid))
 }
 
 /// Events of an earlier generation, still running.

@@ -1,1 +1,22 @@
-//! (being built)
+//! One profiling run: checked options in, named windows out.
+//!
+//! [`Spec`] is what was asked for; [`run`] does it. The stages meet in `pipeline.rs`; the threads are listed in
+//! `docs/ARCHITECTURE.md`.
+
+mod account;
+mod attach;
+mod backlog;
+mod events;
+mod names;
+mod outputs;
+mod pipeline;
+pub mod progress;
+pub mod report;
+mod run;
+mod spec;
+pub mod stat;
+mod tables;
+mod window;
+
+pub use run::{Observer, Outcome, Progress, run};
+pub use spec::{EventChoice, Labels, Spec, Target};

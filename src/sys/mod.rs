@@ -4,9 +4,11 @@
 
 mod clock;
 mod event;
+pub mod event_error;
 pub mod limits;
 pub mod pidfd;
 mod poller;
+mod priority;
 pub mod privilege;
 pub mod probe;
 pub mod record;
@@ -20,4 +22,5 @@ pub use event::{
     open_sampling, open_side_band,
 };
 pub use poller::{Poller, Ticker, Waker, Wakeup};
+pub use priority::lower_priority;
 pub use ring::{Ring, page_size};

@@ -40,7 +40,9 @@ pub fn open(event: &ResolvedEvent, modes: Modes, scope: Scope, purpose: Use) -> 
     let mut builder = Builder::new(Attributes(*event));
     builder
         .exclude_user(!modes.user)
-        .exclude_kernel(!modes.kernel);
+        .exclude_kernel(!modes.kernel)
+        // The builder excludes it by itself, which PMUs outside the cores refuse like every other exclusion.
+        .exclude_hv(!modes.kernel);
     match scope {
         Scope::Own => builder.observe_self(),
         Scope::Process(pid) => {

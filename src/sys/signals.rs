@@ -84,6 +84,17 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Gives the signals their usual effect again: from now on they end perfd at once.
+    pub fn release(self) -> io::Result<()> {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGINT);
+        set.add(Signal::SIGTERM);
+        set.add(Signal::SIGHUP);
+        Ok(set.thread_unblock()?)
+    }
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -19,7 +19,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork, pipe2};
 
 use super::pidfd::PidFd;
-use crate::model::Pid;
+use crate::model::{FaultClass, Pid};
 
 /// Where the command's standard output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Status {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// `exec` refused it.
-    #[error("start {program:?}: {cause}")]
+    #[error("start {program:?}")]
     Exec {
         /// The command, as typed.
         program: OsString,
@@ -62,19 +62,19 @@ pub enum StartError {
         cause: io::Error,
     },
     /// perfd lost its own pipe to it.
-    #[error("start the forked command: {0}")]
+    #[error("start the forked command")]
     Pipe(#[source] io::Error),
 }
 
 impl StartError {
-    /// The code with which a shell would report it: 127 not found, 126 found but not executable.
-    pub fn exit_code(&self) -> u8 {
+    /// What kind of trouble it is: a shell returns 127 for a command that is not found, 126 for one that is not executable.
+    pub fn class(&self) -> FaultClass {
         match self {
             StartError::Exec { cause, .. } => match cause.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => 127,
-                _ => 126,
+                Some(libc::ENOENT | libc::ENOTDIR) => FaultClass::CommandNotFound,
+                _ => FaultClass::NotExecutable,
             },
-            StartError::Pipe(_) => 71,
+            StartError::Pipe(_) => FaultClass::System,
         }
     }
 }
@@ -423,16 +423,19 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_not_there_is_127_and_one_that_is_not_executable_126() {
+    fn a_command_that_is_not_found_is_told_from_one_that_is_not_executable() {
+        let class = |program| run(&[program]).unwrap_err().class();
+        for missing in [
+            "/nonexistent/program",
+            "no-such-program-in-path",
+            "",
+            "/etc/passwd/x",
+        ] {
+            assert_eq!(class(missing), FaultClass::CommandNotFound, "{missing}");
+        }
+        assert_eq!(class("/etc/passwd"), FaultClass::NotExecutable);
         let missing = run(&["/nonexistent/program"]).unwrap_err();
-        assert_eq!(missing.exit_code(), 127);
-        assert!(missing.to_string().contains("/nonexistent/program"));
-        assert_eq!(
-            run(&["no-such-program-in-path"]).unwrap_err().exit_code(),
-            127
-        );
-        assert_eq!(run(&["/etc/passwd"]).unwrap_err().exit_code(), 126);
-        assert_eq!(run(&[""]).unwrap_err().exit_code(), 127);
+        assert_eq!(missing.to_string(), "start \"/nonexistent/program\"");
     }
 
     #[test]

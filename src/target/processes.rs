@@ -46,6 +46,21 @@ impl Comms {
         id
     }
 
+    /// The names from a number on.
+    pub fn from(&self, first: usize) -> &[Arc<str>] {
+        self.names.get(first..).unwrap_or_default()
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// The name behind a number of this table.
     pub fn get(&self, id: CommId) -> &Arc<str> {
         &self.names[id.0 as usize]
@@ -111,6 +126,7 @@ impl Processes {
     /// # Errors
     /// Those of reading `/proc/PID/maps`.
     pub fn add_running(&mut self, pid: Pid, since: MonoNs) -> io::Result<Vec<ModuleId>> {
+        self.spaces.entry(pid).or_default();
         let lines = maps::executable(&self.proc_root, pid)?;
         for tid in tasks::threads(&self.proc_root, pid).unwrap_or_default() {
             if let Ok(comm) = tasks::comm(&self.proc_root, pid, tid) {
@@ -130,8 +146,44 @@ impl Processes {
         for line in lines {
             mapped.extend(self.map(pid, since, &line));
         }
-        self.spaces.entry(pid).or_default();
         Ok(mapped)
+    }
+
+    /// Adds a process of which nothing is known yet but its name.
+    pub fn add_empty(&mut self, pid: Pid, comm: &[u8]) {
+        let comm = self.comms.intern(comm);
+        self.spaces.entry(pid).or_default();
+        self.tasks.insert(
+            pid.main_thread(),
+            Task {
+                pid,
+                comm,
+                created_by: None,
+            },
+        );
+    }
+
+    /// Whether the parent of a process, as `/proc` shows it now, is one of the table.
+    pub fn is_child_of_known(&self, pid: Pid) -> bool {
+        tasks::stat(&self.proc_root, pid).is_ok_and(|stat| self.spaces.contains_key(&stat.parent))
+    }
+
+    /// The name of a thread that no record has named, from `/proc`; `[unknown]` if it is gone.
+    pub fn learn_comm(&mut self, pid: Pid, tid: Tid) -> CommId {
+        let comm = match tid {
+            Tid(0) => Ok(b"swapper".to_vec()),
+            _ => tasks::comm(&self.proc_root, pid, tid),
+        };
+        let comm = self.comms.intern(comm.as_deref().unwrap_or(b"[unknown]"));
+        self.tasks.insert(
+            tid,
+            Task {
+                pid,
+                comm,
+                created_by: None,
+            },
+        );
+        comm
     }
 
     /// What a process has mapped; `None` if it was never heard of.

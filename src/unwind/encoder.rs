@@ -180,3 +180,114 @@ fn entry(start: usize, count: usize) -> Result<u32, TableLimit> {
     let count = u32::try_from(count).map_err(|_| TableLimit::RowsOfPage)?;
     Ok(start << COUNT_BITS | count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FileOffset;
+    use crate::unwind::CfaKind;
+
+    fn rule(cfa_offset: i32) -> Rule {
+        Rule {
+            cfa_offset,
+            cfa: CfaKind::Sp,
+            ..Rule::NONE
+        }
+    }
+
+    fn table(rows: &[(u64, Rule)]) -> Table {
+        let mut encoder = Encoder::new();
+        for (offset, rule) in rows {
+            encoder.push(*offset, *rule).expect("within limits");
+        }
+        encoder.finish(0).expect("within limits")
+    }
+
+    fn check_format(table: &Table) {
+        assert_eq!(table.rules[0], Rule::NONE);
+        for entry in table.index.iter().filter(|entry| **entry != 0) {
+            let start = (entry >> COUNT_BITS) as usize;
+            let rows = &table.rows[start..start + (entry & 0xff) as usize];
+            assert_eq!(rows[0] >> 16, 0, "a page with rows begins with one at 0");
+            assert!(rows.windows(2).all(|pair| pair[0] >> 16 < pair[1] >> 16));
+            assert!(rows.iter().all(|row| row >> 24 == 0));
+            let block = |idx: usize| idx / Table::BLOCK_ROWS;
+            assert_eq!(block(start), block(start + rows.len() - 1));
+        }
+    }
+
+    #[test]
+    fn every_offset_has_the_rule_of_the_last_row_before_it() {
+        let rows = [
+            (0x1010, rule(8)),
+            (0x1011, rule(16)),
+            (0x10f0, rule(8)),
+            (0x1450, rule(24)),
+            (0x1500, Rule::NONE),
+            (0x9000, rule(8)),
+            (0x9001, Rule::NONE),
+        ];
+        let table = table(&rows);
+        check_format(&table);
+        for offset in 0..0xa000 {
+            let expected = rows
+                .iter()
+                .rev()
+                .find(|(from, _)| *from <= offset)
+                .map(|(_, rule)| *rule)
+                .filter(|rule| *rule != Rule::NONE);
+            assert_eq!(table.rule_at(FileOffset(offset)), expected, "{offset:#x}");
+        }
+        assert_eq!(table.rule_at(FileOffset(u64::MAX)), None);
+    }
+
+    #[test]
+    fn equal_neighbours_are_one_row() {
+        let table = table(&[
+            (0x10, rule(8)),
+            (0x20, rule(8)),
+            (0x30, rule(16)),
+            (0x30, rule(8)),
+            (0x40, Rule::NONE),
+        ]);
+        assert_eq!(table.rows.len(), 3);
+        assert_eq!(table.rules.len(), 3);
+    }
+
+    #[test]
+    fn pages_inside_a_function_share_their_row() {
+        let table = table(&[(0, rule(8)), (0x10_0000, Rule::NONE)]);
+        check_format(&table);
+        assert_eq!(table.index.len(), 0x1001);
+        assert_eq!(table.rows.len(), 3);
+        assert_eq!(table.rule_at(FileOffset(0xf_ffff)), Some(rule(8)));
+    }
+
+    #[test]
+    fn the_rows_of_a_page_stay_in_one_block() {
+        let rows: Vec<_> = (0..20_000u64)
+            .map(|n| (n * 7, rule(i32::try_from(n % 50).expect("small") * 8)))
+            .collect();
+        let table = table(&rows);
+        check_format(&table);
+        for (offset, rule) in rows {
+            assert_eq!(table.rule_at(FileOffset(offset)), Some(rule));
+        }
+    }
+
+    #[test]
+    fn a_module_beyond_the_limits_is_refused() {
+        let mut encoder = Encoder::new();
+        let pushed =
+            (0..70_000i32).try_for_each(|n| encoder.push(u64::from(n.unsigned_abs()) * 4, rule(n)));
+        assert_eq!(pushed, Err(TableLimit::Rules));
+
+        let mut encoder = Encoder::new();
+        let pushed = (0..256).try_for_each(|n| encoder.push(n, rule(8 + i32::from(n % 2 == 0))));
+        assert_eq!(pushed, Err(TableLimit::RowsOfPage));
+
+        let mut encoder = Encoder::new();
+        assert_eq!(encoder.push(0, rule(8)), Ok(()));
+        assert_eq!(encoder.push(1 << 40, Rule::NONE), Err(TableLimit::Pages));
+    }
+}

@@ -7,8 +7,10 @@
 //! Read [`rule`](Rule) and [`table`](Table) first (the format, which an in-kernel unwinder reads byte for byte), then
 //! `cfi.rs` (how rows are made) and `walk.rs` (what they are for). What only one processor knows is in the folder of its name.
 
+mod build;
 mod cfi;
 mod encoder;
+mod functions;
 mod rule;
 mod stack;
 mod step;
@@ -16,9 +18,12 @@ mod table;
 mod walk;
 mod x86_64;
 
-pub use cfi::{BuildError, CfiInput, CfiSection, CodeRange};
+pub use build::BuildError;
+pub use cfi::{CfiInput, CfiSection, CodeRange};
 pub use encoder::TableLimit;
 pub use rule::{CfaKind, FpKind, RaKind, Rule};
+pub use stack::Stack;
+pub use step::{Cursor, by_frame_pointer, by_rule};
 pub use table::Table;
 pub use walk::{Walked, frames_of_chain, walk};
 

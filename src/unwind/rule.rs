@@ -10,13 +10,16 @@
 //! byte 0  i32 cfa_offset   o of the CFA kind
 //!      4  i16 fp_offset    o of the FP kind
 //!      6  i16 ra_offset    o of the RA kind
-//!      8  u8  cfa          0 none · 1 unsupported · 2 end · 3 sp+o · 4 fp+o · 5 [sp+o]+p · 6 [fp+o]+p · 7 extra+o · 8 plt
+//!      8  u8  cfa          0 none · 1 unsupported · 2 end · 3 sp+o · 4 fp+o · 5 [sp+o]+p · 6 [fp+o]+p · 7 extra+o · 8 plt · 9 base+o
 //!      9  u8  fp           0 same · 1 [cfa+o] · 2 [fp+o] · 3 [sp+o] · 4 undefined
 //!     10  u8  ra           0 undefined · 1 [cfa+o] · 2 [sp+o] · 3 link register
-//!     11  u8  flags        bit 7 signal frame · bits 0–6 p, the parameter of kinds 5, 6 and 8
+//!     11  u8  flags        bit 7 signal frame · bits 0–6 p: the parameter of CFA kinds 5, 6 and 8; of 3, 4, 7 and 9 where the
+//!                          caller's base is: 0 not known · 127 same · else at [cfa − 8p]
 //! ```
 //!
 //! `sp`, `fp`, `pc` are the frame's own values; `extra` is the register of [`Registers::extra`](crate::model::Registers).
+//! `base` is a register that calls preserve (x86-64: rbx). The dynamic loader's lazy binding has its frame on it, and nothing
+//! else, so that only the tables of such modules say where it is saved, and it is never known in a leaf.
 
 /// Where the CFA is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +43,8 @@ pub enum CfaKind {
     Extra = 7,
     /// `cfa = sp + 8 + (pc & 15 ≥ p ? 8 : 0)`: a procedure linkage table, whose entries push once, at their byte p.
     Plt = 8,
+    /// `cfa = base + o`: the dynamic loader's `_dl_runtime_resolve`.
+    Base = 9,
 }
 
 /// Where the caller's frame pointer is.
@@ -100,6 +105,9 @@ impl Rule {
     pub const SIGNAL: u8 = 0x80;
     /// The bits of [`Rule::flags`] that hold the parameter `p`.
     pub const PARAMETER: u8 = 0x7f;
+
+    /// Parameter: the caller's base is still in its register.
+    pub const BASE_SAME: u8 = 127;
 
     /// Code without a row.
     pub const NONE: Rule = Rule::only(CfaKind::None);

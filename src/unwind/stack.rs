@@ -7,23 +7,29 @@ const LARGEST_STACK: u64 = 1 << 30;
 
 /// A copied stack and how much of it was needed.
 #[derive(Debug)]
-pub(super) struct Stack<'a> {
+pub struct Stack<'a> {
     /// Address of the first byte.
     base: u64,
     bytes: &'a [u8],
     is_cut: bool,
     /// Bytes from `base` to behind the highest one read.
-    pub(super) used: u64,
+    used: u64,
 }
 
 impl<'a> Stack<'a> {
-    pub(super) fn new(registers: &Registers, copy: &StackCopy<'a>) -> Stack<'a> {
+    /// The copy that was taken with `registers`.
+    pub fn new(registers: &Registers, copy: &StackCopy<'a>) -> Stack<'a> {
         Stack {
             base: registers.sp,
             bytes: copy.bytes,
             is_cut: copy.is_cut,
             used: 0,
         }
+    }
+
+    /// Bytes from the stack pointer to behind the highest byte read.
+    pub fn used(&self) -> u64 {
+        self.used
     }
 
     /// The word at `address`.

@@ -5,23 +5,28 @@ use super::{CfaKind, FpKind, RaKind, Rule};
 use crate::model::{AddressKind, Ended};
 
 /// The value of a frame pointer that is not known: the kernel's mark for a register that it did not save.
-pub(super) const UNKNOWN: u64 = u64::MAX;
+const UNKNOWN: u64 = u64::MAX;
 
 /// The registers of a frame, as far as a walk knows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cursor {
-    pub(super) pc: u64,
-    pub(super) kind: AddressKind,
-    pub(super) sp: u64,
-    /// [`UNKNOWN`], if it is.
-    pub(super) fp: u64,
+pub struct Cursor {
+    /// Instruction pointer.
+    pub pc: u64,
+    /// Whether `pc` is a return address.
+    pub kind: AddressKind,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer; all ones if it is unknown.
+    pub fp: u64,
     /// [`Registers::extra`](crate::model::Registers): known in the sampled leaf alone.
-    pub(super) extra: Option<u64>,
+    pub extra: Option<u64>,
+    /// The base register, where a caller had saved it.
+    pub base: Option<u64>,
 }
 
 impl Cursor {
     /// The frame pointer, if it is known.
-    pub(super) fn known_fp(&self) -> Result<u64, Ended> {
+    fn known_fp(&self) -> Result<u64, Ended> {
         if self.fp == UNKNOWN {
             return Err(Ended::NoRegister);
         }
@@ -31,7 +36,7 @@ impl Cursor {
 
 /// The caller by a rule that is not NONE.
 #[inline]
-pub(super) fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
+pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
     let cfa = cfa(rule, frame, stack)?;
     // Every call pushes (x86-64) or may push (aarch64, whose leaf functions need no frame) something.
     let is_above = cfa > frame.sp || (cfa == frame.sp && rule.ra == RaKind::Link);
@@ -51,6 +56,11 @@ pub(super) fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Resu
         RaKind::Link => frame.extra.ok_or(Ended::NoRegister)?,
         RaKind::Undefined => return Err(Ended::Root),
     };
+    let base = match (rule.cfa, rule.parameter()) {
+        (CfaKind::DerefSp | CfaKind::DerefFp | CfaKind::Plt, _) | (_, 0) => None,
+        (_, Rule::BASE_SAME) => frame.base,
+        (_, words) => stack.read(cfa.wrapping_sub(8 * u64::from(words))).ok(),
+    };
     let kind = if rule.is_signal() {
         AddressKind::Interrupted
     } else {
@@ -65,6 +75,7 @@ pub(super) fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Resu
         sp: cfa,
         fp,
         extra: None,
+        base,
     })
 }
 
@@ -84,6 +95,7 @@ fn cfa(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<u64, Ended> 
             let has_pushed = frame.pc & 15 >= u64::from(parameter);
             plus(frame.sp, if has_pushed { 16u8 } else { 8 })
         }
+        CfaKind::Base => plus(frame.base.ok_or(Ended::NoRegister)?, rule.cfa_offset),
         CfaKind::End => return Err(Ended::Root),
         CfaKind::Unsupported => return Err(Ended::UnsupportedRow),
         CfaKind::None => return Err(Ended::NoRow),
@@ -108,7 +120,7 @@ const LARGEST_FRAME: u64 = 1 << 20;
 /// The caller by the chain of frame pointers: `[fp]` is the caller's, `[fp + 8]` the return address.
 ///
 /// The caller of this has to see to it that the return address is one. An implausible chain is [`Ended::NoRow`].
-pub(super) fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
+pub fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
     let fp = frame.known_fp()?;
     let is_plausible =
         fp >= frame.sp && fp % 8 == 0 && fp - frame.sp < LARGEST_FRAME && fp < UNKNOWN - 16;
@@ -130,6 +142,7 @@ pub(super) fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<
         sp: fp + 16,
         fp: caller_fp,
         extra: None,
+        base: None,
     })
 }
 
@@ -147,4 +160,267 @@ pub(super) fn by_call_alone(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cur
 #[inline]
 fn plus(address: u64, offset: impl Into<i64>) -> u64 {
     address.wrapping_add_signed(offset.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Registers, StackCopy};
+
+    const SP: u64 = 0x7000;
+    const PC: u64 = 0x1234;
+    const FP: u64 = SP + 0x20;
+
+    const LEAF: Cursor = Cursor {
+        pc: PC,
+        kind: AddressKind::Interrupted,
+        sp: SP,
+        fp: FP,
+        extra: Some(SP + 0x18),
+        base: None,
+    };
+    const CALLER: Cursor = Cursor {
+        kind: AddressKind::Return,
+        extra: None,
+        ..LEAF
+    };
+    /// `cfa = sp + 16`, return address below it, frame pointer kept.
+    const PLAIN: Rule = Rule {
+        cfa_offset: 16,
+        fp_offset: 0,
+        ra_offset: -8,
+        cfa: CfaKind::Sp,
+        fp: FpKind::Same,
+        ra: RaKind::AtCfa,
+        flags: 0,
+    };
+
+    /// A stack of 16 words; the word at address a is a + 0x40 (so that words are stack addresses).
+    fn on_stack<T>(is_cut: bool, look: impl FnOnce(&mut Stack<'_>) -> T) -> T {
+        let bytes: Vec<u8> = (0..16u64)
+            .flat_map(|slot| word(SP + 8 * slot).to_le_bytes())
+            .collect();
+        let registers = Registers {
+            pc: PC,
+            sp: SP,
+            fp: FP,
+            extra: 0,
+        };
+        let copy = StackCopy {
+            bytes: &bytes,
+            is_cut,
+        };
+        look(&mut Stack::new(&registers, &copy))
+    }
+
+    fn word(address: u64) -> u64 {
+        address + 0x40
+    }
+
+    fn check(rule: Rule, frame: Cursor, expected: Result<(u64, u64, u64), Ended>) {
+        let caller = on_stack(false, |stack| by_rule(rule, &frame, stack));
+        let got = caller.map(|caller| (caller.pc, caller.sp, caller.fp));
+        assert_eq!(got, expected, "{rule:?}");
+    }
+
+    #[test]
+    fn each_cfa_kind_finds_its_cfa() {
+        let at = |cfa: u64| Ok((word(cfa - 8), cfa, FP));
+        check(PLAIN, LEAF, at(SP + 16));
+        let rule = |cfa, cfa_offset, flags| Rule {
+            cfa,
+            cfa_offset,
+            flags,
+            ..PLAIN
+        };
+        check(rule(CfaKind::Fp, 16, 0), LEAF, at(FP + 16));
+        check(rule(CfaKind::DerefSp, 8, 0), LEAF, at(word(SP + 8)));
+        check(rule(CfaKind::DerefSp, 8, 8), LEAF, at(word(SP + 8) + 8));
+        check(rule(CfaKind::DerefFp, -8, 0), LEAF, at(word(FP - 8)));
+        check(rule(CfaKind::Extra, 0, 0), LEAF, at(SP + 0x18));
+        check(rule(CfaKind::Extra, 0, 0), CALLER, Err(Ended::NoRegister));
+    }
+
+    #[test]
+    fn an_entry_of_a_procedure_linkage_table_has_pushed_from_its_threshold_on() {
+        let rule = Rule {
+            cfa: CfaKind::Plt,
+            flags: 11,
+            ..PLAIN
+        };
+        let at = |pc| Cursor { pc, ..LEAF };
+        check(rule, at(0x100a), Ok((word(SP), SP + 8, FP)));
+        check(rule, at(0x100b), Ok((word(SP + 8), SP + 16, FP)));
+    }
+
+    #[test]
+    fn each_fp_kind_finds_the_frame_pointer() {
+        let with = |fp, fp_offset| Rule {
+            fp,
+            fp_offset,
+            ..PLAIN
+        };
+        let is = |fp: u64| Ok((word(SP + 8), SP + 16, fp));
+        check(with(FpKind::Same, 0), LEAF, is(FP));
+        check(with(FpKind::AtCfa, -16), LEAF, is(word(SP)));
+        check(with(FpKind::AtFp, 8), LEAF, is(word(FP + 8)));
+        check(with(FpKind::AtSp, 24), LEAF, is(word(SP + 24)));
+        check(with(FpKind::Undefined, 0), LEAF, is(UNKNOWN));
+    }
+
+    #[test]
+    fn a_frame_pointer_that_an_epilogue_has_popped_is_in_its_register() {
+        let rule = Rule {
+            cfa_offset: 8,
+            fp: FpKind::AtCfa,
+            fp_offset: -16,
+            ..PLAIN
+        };
+        check(rule, LEAF, Ok((word(SP), SP + 8, FP)));
+        check(rule, CALLER, Err(Ended::BadFrame));
+    }
+
+    #[test]
+    fn the_caller_of_a_signal_frame_was_interrupted() {
+        let rule = Rule {
+            cfa: CfaKind::DerefSp,
+            cfa_offset: 8,
+            ra: RaKind::AtSp,
+            ra_offset: 16,
+            fp: FpKind::AtSp,
+            fp_offset: 24,
+            flags: Rule::SIGNAL,
+        };
+        let caller = on_stack(false, |stack| by_rule(rule, &CALLER, stack));
+        let expected = Cursor {
+            pc: word(SP + 16),
+            kind: AddressKind::Interrupted,
+            sp: word(SP + 8),
+            fp: word(SP + 24),
+            extra: None,
+            base: None,
+        };
+        assert_eq!(caller, Ok(expected));
+    }
+
+    #[test]
+    fn a_link_register_is_known_in_the_leaf_alone_and_needs_no_frame() {
+        let rule = Rule {
+            cfa_offset: 0,
+            ra: RaKind::Link,
+            ..PLAIN
+        };
+        check(rule, LEAF, Ok((SP + 0x18, SP, FP)));
+        check(rule, CALLER, Err(Ended::NoRegister));
+    }
+
+    #[test]
+    fn a_base_is_known_from_where_a_callee_saved_it() {
+        let saving = Rule { flags: 2, ..PLAIN };
+        let keeping = Rule {
+            flags: Rule::BASE_SAME,
+            ..PLAIN
+        };
+        let based = Rule {
+            cfa: CfaKind::Base,
+            cfa_offset: 8,
+            ..PLAIN
+        };
+        check(based, LEAF, Err(Ended::NoRegister));
+        let step = |rule, frame| on_stack(false, |stack| by_rule(rule, &frame, stack));
+        let saved = step(saving, LEAF).expect("a caller");
+        assert_eq!(saved.base, Some(word(SP)));
+        let kept = step(keeping, saved).expect("a caller");
+        assert_eq!(kept.base, Some(word(SP)));
+        check(based, kept, Ok((word(word(SP)), word(SP) + 8, FP)));
+        assert_eq!(step(PLAIN, saved).expect("a caller").base, None);
+    }
+
+    #[test]
+    fn the_outermost_frame_and_unsupported_rows_have_no_caller() {
+        check(Rule::END, LEAF, Err(Ended::Root));
+        check(Rule::UNSUPPORTED, LEAF, Err(Ended::UnsupportedRow));
+        let rule = Rule {
+            ra: RaKind::Undefined,
+            ..PLAIN
+        };
+        check(rule, LEAF, Err(Ended::Root));
+    }
+
+    #[test]
+    fn a_caller_is_above_its_callee_and_aligned() {
+        for cfa_offset in [0, -8, 12, i32::MIN] {
+            let rule = Rule {
+                cfa_offset,
+                ..PLAIN
+            };
+            check(rule, LEAF, Err(Ended::BadFrame));
+        }
+    }
+
+    #[test]
+    fn an_unknown_frame_pointer_is_not_used_but_may_be_restored() {
+        let leaf = Cursor {
+            fp: UNKNOWN,
+            ..LEAF
+        };
+        let rule = Rule {
+            cfa: CfaKind::Fp,
+            ..PLAIN
+        };
+        check(rule, leaf, Err(Ended::NoRegister));
+        check(PLAIN, leaf, Ok((word(SP + 8), SP + 16, UNKNOWN)));
+        let rule = Rule {
+            fp: FpKind::AtCfa,
+            fp_offset: -16,
+            ..PLAIN
+        };
+        check(rule, leaf, Ok((word(SP + 8), SP + 16, word(SP))));
+        assert_eq!(
+            on_stack(false, |stack| by_frame_pointer(&leaf, stack)),
+            Err(Ended::NoRegister)
+        );
+    }
+
+    #[test]
+    fn what_lies_above_a_full_copy_was_not_copied_and_above_a_short_one_is_no_stack() {
+        let rule = Rule {
+            cfa_offset: 0x1000,
+            ..PLAIN
+        };
+        for (is_cut, expected) in [(true, Ended::CopyTooShort), (false, Ended::BadFrame)] {
+            let caller = on_stack(is_cut, |stack| by_rule(rule, &LEAF, stack));
+            assert_eq!(caller, Err(expected));
+        }
+    }
+
+    #[test]
+    fn the_highest_byte_read_is_remembered() {
+        let used = on_stack(false, |stack| {
+            let rule = Rule {
+                cfa_offset: 0x20,
+                ..PLAIN
+            };
+            assert!(by_rule(rule, &LEAF, stack).is_ok());
+            assert!(by_rule(PLAIN, &LEAF, stack).is_ok());
+            stack.used()
+        });
+        assert_eq!(used, 0x20);
+    }
+
+    #[test]
+    fn a_frame_pointer_step_follows_the_chain_and_refuses_what_is_no_frame() {
+        let step = |fp: u64| {
+            let frame = Cursor { fp, ..CALLER };
+            let caller = on_stack(false, |stack| by_frame_pointer(&frame, stack));
+            caller.map(|caller| (caller.pc, caller.sp, caller.fp))
+        };
+        assert_eq!(step(FP), Ok((word(FP + 8), FP + 16, word(FP))));
+        assert_eq!(step(SP), Ok((word(SP + 8), SP + 16, word(SP))));
+        let implausible = [0, SP - 8, FP + 4, SP + LARGEST_FRAME, UNKNOWN - 15];
+        for fp in implausible {
+            assert_eq!(step(fp), Err(Ended::NoRow), "{fp:#x}");
+        }
+        assert_eq!(step(SP + 0x800), Err(Ended::NoRow), "not on the stack");
+    }
 }

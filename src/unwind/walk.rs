@@ -45,7 +45,7 @@ pub fn walk(
     Ok(Walked {
         ended,
         module: frames[before..].last().map(|frame| frame.module),
-        used_stack: stack.used,
+        used_stack: stack.used(),
     })
 }
 
@@ -73,6 +73,7 @@ impl<'a, R: RowSource> Walk<'a, R> {
             sp: registers.sp,
             fp: registers.fp,
             extra: Some(registers.extra),
+            base: None,
         };
         let before = frames.len();
         loop {

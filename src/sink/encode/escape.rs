@@ -89,6 +89,26 @@ pub fn text(raw: &[u8], out: &mut String) {
     }
 }
 
+/// Text for people, on one line of at most `max` characters: what could break the line or steer the terminal is escaped, what
+/// only matters between frames (`;`, numbers at the end) stays.
+pub fn line(raw: &str, max: usize) -> String {
+    let mut out = String::new();
+    for (idx, character) in raw.chars().enumerate() {
+        if idx == max {
+            out.push('…');
+            break;
+        }
+        if character != ';' && must_be_escaped(character) {
+            let mut utf8 = [0; 4];
+            let bytes = character.encode_utf8(&mut utf8).bytes();
+            bytes.for_each(|byte| push_escaped(byte, &mut out));
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
 /// The bytes of which an encoded text (without annotation) was made.
 pub fn decode(encoded: &str) -> Vec<u8> {
     let mut rest = encoded.as_bytes();
@@ -241,6 +261,12 @@ mod tests {
         let semicolons = encoded(&vec![b';'; MAX_LEN]);
         assert!(semicolons.len() <= MAX_LEN && semicolons.starts_with(r"\x3b\x3b"));
         assert!(!semicolons.contains(r"\x3.."), "an escape is never cut");
+    }
+
+    #[test]
+    fn a_line_for_people_keeps_what_only_matters_to_frames() {
+        assert_eq!(line("sleep 1; \u{1b}[2J", 80), r"sleep 1; \x1b[2J");
+        assert_eq!(line("abcd", 3), "abc…");
     }
 
     #[test]

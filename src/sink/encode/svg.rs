@@ -1,8 +1,9 @@
 //! Flame graph: one SVG file with its own script for zoom and search, drawn by inferno.
 //!
 //! The names in it come through [`super::escape`] and then through inferno's XML escaping as text, never as markup
-//! or script. Colours are the same in every run: they follow from the name, kernel, inlined and JIT frames have hues
-//! of their own, and what stands in the place of missing frames is grey.
+//! or script. Colours are the same in every run, because they follow from the name: kernel frames are
+//! orange, inlined ones aqua, JIT ones green, the rest as inferno guesses their language, and what stands in the place
+//! of missing frames is grey.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -12,6 +13,9 @@ use inferno::flamegraph::{Options, Palette, from_lines};
 
 use super::{Measure, Stacks, View, escape};
 use crate::model::{Ended, EventLedger, LossReason, Profile, Rate, RunInfo, Unit};
+
+/// Characters of a title: a command line can be very long.
+const MAX_TITLE: usize = 160;
 
 /// A flame graph in the making: windows go in, a picture comes out.
 #[derive(Debug)]
@@ -141,9 +145,7 @@ fn marks_of_truncation() -> PaletteMap {
 }
 
 fn one_line(text: &str) -> String {
-    let mut encoded = String::new();
-    escape::text(text.as_bytes(), &mut encoded);
-    encoded
+    escape::line(text, MAX_TITLE)
 }
 
 /// inferno draws an error where there are no stacks, but a run without samples is none.

@@ -7,7 +7,7 @@ use gimli::{EndianSlice, LittleEndian, Reader};
 
 /// A register that expressions are based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Base {
+pub(super) enum Register {
     Sp,
     Fp,
 }
@@ -16,10 +16,10 @@ pub(super) enum Base {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expression {
     /// `base + offset`
-    Sum { base: Base, offset: i64 },
+    Sum { base: Register, offset: i64 },
     /// `[base + offset] + addend`
     Deref {
-        base: Base,
+        base: Register,
         offset: i64,
         addend: u64,
     },
@@ -40,8 +40,8 @@ pub(super) fn recognize(bytes: &[u8]) -> Option<Expression> {
     }
     let mut rest = EndianSlice::new(bytes, LittleEndian);
     let base = match rest.read_u8().ok()? {
-        BREG6_RBP => Base::Fp,
-        BREG7_RSP => Base::Sp,
+        BREG6_RBP => Register::Fp,
+        BREG7_RSP => Register::Sp,
         _ => return None,
     };
     let offset = rest.read_sleb128().ok()?;
@@ -93,7 +93,7 @@ mod tests {
         check(
             &[0x77, 0xa0, 0x01, 0x06],
             Some(Expression::Deref {
-                base: Base::Sp,
+                base: Register::Sp,
                 offset: 160,
                 addend: 0,
             }),
@@ -101,7 +101,7 @@ mod tests {
         check(
             &[0x76, 0x78, 0x06],
             Some(Expression::Deref {
-                base: Base::Fp,
+                base: Register::Fp,
                 offset: -8,
                 addend: 0,
             }),
@@ -109,7 +109,7 @@ mod tests {
         check(
             &[0x77, 0x28, 0x06, 0x23, 0x08],
             Some(Expression::Deref {
-                base: Base::Sp,
+                base: Register::Sp,
                 offset: 40,
                 addend: 8,
             }),
@@ -117,7 +117,7 @@ mod tests {
         check(
             &[0x76, 0x00],
             Some(Expression::Sum {
-                base: Base::Fp,
+                base: Register::Fp,
                 offset: 0,
             }),
         );

@@ -4,4 +4,4 @@
 mod expression;
 mod translate;
 
-pub(super) use translate::translate;
+pub(super) use translate::{Base, translate};

@@ -1,0 +1,121 @@
+//! The flags that `record` and `attach` share: what is sampled, how often, for how long, and where it goes.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{self, EventList};
+use crate::model::{CallGraph, EventSpec, Hz, Rate};
+
+/// Samples a second where neither `-F` nor `-c` says otherwise: a prime, so that it does not beat with timers of the target.
+const DEFAULT_FREQUENCY: Hz = Hz(997);
+
+/// What a stack's number in the folded output is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WeightUnit {
+    /// What the samples stand for: the event's counts, nanoseconds for clocks
+    #[default]
+    Weight,
+    /// Number of samples
+    Samples,
+}
+
+/// Flags of every command that samples.
+#[derive(Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// Events to sample, each with its own stacks; see `perfd list` [default: cycles,instructions,cache-misses, or cpu-clock where there is no PMU]
+    #[arg(short = 'e', long = "event", value_name = "EVENT[,EVENT…]", help_heading = WHAT)]
+    event_lists: Vec<EventList>,
+
+    /// Samples per second and CPU that each event runs on [default: 997]
+    #[arg(short = 'F', long = "freq", value_name = "HZ", value_parser = values::frequency, conflicts_with = "period", help_heading = WHAT)]
+    frequency: Option<Hz>,
+
+    /// One sample every COUNT of the event; nanoseconds for clocks
+    #[arg(short = 'c', long = "count", value_name = "COUNT", value_parser = values::period, help_heading = WHAT)]
+    period: Option<u64>,
+
+    /// How stacks are found: auto, dwarf[,BYTES] (copies of BYTES of stack), fp (frame pointers) or none
+    #[arg(long, value_name = "METHOD", default_value = "auto", help_heading = WHAT)]
+    pub call_graph: CallGraph,
+
+    /// Sample everything that runs on this host
+    #[arg(short = 'a', long = "all-cpus", help_heading = WHAT)]
+    pub whole_host: bool,
+
+    /// Leave children that are forked and threads that are started during the run
+    #[arg(long, help_heading = WHAT)]
+    pub no_inherit: bool,
+
+    /// End after this time
+    #[arg(short = 'd', long, value_name = "SECONDS", value_parser = values::seconds, help_heading = WHEN)]
+    pub duration: Option<Duration>,
+
+    /// Take no samples in the first MS milliseconds
+    #[arg(long, value_name = "MS", value_parser = values::milliseconds, help_heading = WHEN)]
+    pub delay: Option<Duration>,
+
+    /// Write what was sampled in each DURATION (100ms, 1s) at its end, instead of all at the end
+    #[arg(long, value_name = "DURATION", value_parser = values::with_unit, help_heading = WHEN)]
+    pub interval: Option<Duration>,
+
+    /// Where output goes, as often as you like: a file ending in .folded, .svg, .json or .jsonl, - for standard output, unix:PATH, tcp:HOST:PORT
+    #[arg(short = 'o', long = "output", value_name = "[FORMAT:]WHERE", help_heading = OUTPUT)]
+    pub outputs: Vec<String>,
+
+    /// The event whose stacks go to standard output and other places that hold one event [default: the first]
+    #[arg(long, value_name = "EVENT", help_heading = OUTPUT)]
+    pub show: Option<EventSpec>,
+
+    /// What a stack's number is
+    #[arg(long, value_name = "UNIT", value_enum, default_value_t, help_heading = OUTPUT)]
+    pub unit: WeightUnit,
+
+    /// Keep processes apart: comm-PID at the root
+    #[arg(long = "pid", help_heading = OUTPUT)]
+    pub pid_label: bool,
+
+    /// Keep threads apart: comm-PID/TID at the root
+    #[arg(long = "tid", help_heading = OUTPUT)]
+    pub tid_label: bool,
+
+    /// Show functions as the compiler left them, without those it inlined
+    #[arg(long, help_heading = OUTPUT)]
+    pub no_inline: bool,
+
+    /// Pages of the ring of each CPU, a power of two
+    #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = values::pages, help_heading = WHAT)]
+    pub ring_pages: Option<usize>,
+
+    /// End with exit code 1 if samples were lost or stacks broken
+    #[arg(long, help_heading = OUTPUT)]
+    pub strict: bool,
+
+    /// Say nothing on standard error but errors
+    #[arg(short = 'q', long, help_heading = OUTPUT)]
+    pub quiet: bool,
+}
+
+const WHAT: &str = "What is sampled";
+const WHEN: &str = "When";
+const OUTPUT: &str = "Output";
+
+impl SamplingArgs {
+    /// The events asked for, in order; `None` leaves the choice to perfd.
+    pub fn events(&self) -> Option<Vec<EventSpec>> {
+        events(&self.event_lists)
+    }
+
+    /// How often to sample.
+    pub fn rate(&self) -> Rate {
+        match self.period {
+            Some(period) => Rate::Period(period),
+            None => Rate::Frequency(self.frequency.unwrap_or(DEFAULT_FREQUENCY)),
+        }
+    }
+}
+
+/// The events of several `-e`, one after the other.
+pub(super) fn events(lists: &[EventList]) -> Option<Vec<EventSpec>> {
+    (!lists.is_empty()).then(|| lists.iter().flat_map(|list| list.0.clone()).collect())
+}

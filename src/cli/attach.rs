@@ -1,0 +1,44 @@
+//! Samples the stacks of processes that already run. They are never stopped.
+//!
+//! A process is followed with what it forks from now on; `--tree` takes its living descendants too. The run ends after `-d`, with
+//! Ctrl-C, or when the last target ends. Without `-o` the folded stacks of the first event (or of `--show`) go to standard output,
+//! everything said to a person to standard error. With `--interval` each window is written when it closes; windows
+//! are deltas, so that their folded text one after the other is again valid.
+//!
+//! ```text
+//! $ perfd attach 4242 -d 5 | inferno-flamegraph > flame.svg
+//! $ perfd attach --interval 1s 4242 | head
+//! $ perfd attach --tree -o flame.svg -o counts.json $(pgrep -o postgres)
+//! $ perfd attach -a -d 10 -o host.svg
+//! ```
+
+use clap::Args;
+
+use super::{Exit, SamplingArgs, manual, values};
+use crate::model::{Fault, FaultClass, Pid, Tid};
+
+/// Profile running processes
+#[derive(Args, Clone, Debug)]
+#[command(long_about = manual::of(include_str!("attach.rs")))]
+pub struct AttachArgs {
+    /// Everything but the targets.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+
+    /// Sample these threads alone
+    #[arg(short = 't', long = "thread", value_name = "TID[,TID…]", value_parser = values::tid, value_delimiter = ',', conflicts_with = "pids")]
+    pub threads: Vec<Tid>,
+
+    /// Take the processes' living descendants too
+    #[arg(long)]
+    pub tree: bool,
+
+    /// Processes to sample
+    #[arg(value_name = "PID", value_parser = values::pid, value_delimiter = ',', required_unless_present_any = ["threads", "whole_host"], conflicts_with = "whole_host")]
+    pub pids: Vec<Pid>,
+}
+
+/// Runs `perfd attach`.
+pub(super) fn run(_args: AttachArgs) -> anyhow::Result<Exit> {
+    Err(Fault::new(FaultClass::Internal, "attach is not wired to a session").into())
+}

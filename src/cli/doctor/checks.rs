@@ -1,0 +1,432 @@
+//! The checks: facts in, one row each out. Pure, so that tests can show every host.
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::limit_checks::{frame_pointers, open_files, ptrace_scope, ring_memory, sample_rate};
+use crate::cli::hints::{MOUNT_TRACEFS, SETCAP};
+use crate::procfs::event_source::ResolveEventError;
+use crate::sys::privilege::Capability;
+
+/// How well something works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    Ok,
+    Limited,
+    No,
+}
+
+/// One row.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) status: Status,
+    /// What is the case, with the present value behind it.
+    pub(super) finding: String,
+    /// Commands that change it, any one of them.
+    pub(super) remedies: Vec<String>,
+}
+
+/// All checks, in the order in which they are shown.
+pub(super) fn all(facts: &Facts) -> Vec<Check> {
+    let checks = [
+        kernel(facts),
+        user(facts),
+        own_processes(facts),
+        stack_copies(facts),
+        kernel_part(facts),
+        other_users(facts),
+        whole_host(facts),
+        hardware(facts),
+        nmi_watchdog(facts),
+        tracepoints(facts),
+        breakpoints(facts),
+        kernel_symbols(facts),
+        program_files(facts),
+        loss_counts(facts),
+        ring_memory(facts),
+        open_files(facts),
+        sample_rate(facts),
+        frame_pointers(facts),
+        ptrace_scope(facts),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+pub(super) fn row(name: &'static str, status: Status, finding: impl Into<String>) -> Check {
+    Check {
+        name,
+        status,
+        finding: finding.into(),
+        remedies: Vec::new(),
+    }
+}
+
+impl Check {
+    pub(super) fn remedy(mut self, command: impl Into<String>) -> Check {
+        self.remedies.push(command.into());
+        self
+    }
+}
+
+fn kernel(facts: &Facts) -> Option<Check> {
+    let finding = format!("Linux {}, {} CPUs online", facts.kernel, facts.n_cpus);
+    Some(row("kernel", Status::Ok, finding))
+}
+
+fn user(facts: &Facts) -> Option<Check> {
+    let held: Vec<_> = Capability::ALL
+        .into_iter()
+        .filter(|capability| facts.privilege.has(*capability))
+        .map(|capability| capability.to_string())
+        .collect();
+    let held = match held.as_slice() {
+        [] => "no capability that profiling knows".to_owned(),
+        held => held.join(" "),
+    };
+    let who = format!("uid {}, {held}", facts.privilege.euid);
+    Some(match facts.is_initial_user_namespace {
+        true => row("user", Status::Ok, who),
+        false => row(
+            "user",
+            Status::Limited,
+            format!("{who}; in a user namespace, where capabilities do not count for perf events"),
+        ),
+    })
+}
+
+fn own_processes(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "own processes";
+    Some(match facts.own_user {
+        Ok(()) => row(NAME, Status::Ok, "user mode can be sampled"),
+        Err(errno) => refused(row(NAME, Status::No, "not sampled"), facts, errno, 2),
+    })
+}
+
+fn stack_copies(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "stacks";
+    Some(match (facts.own_stacks, facts.own_user) {
+        (Ok(()), _) => row(
+            NAME,
+            Status::Ok,
+            "user registers and up to 64 KiB of stack come with each sample",
+        ),
+        // Said in the row above.
+        (Err(_), Err(_)) => return None,
+        (Err(errno), Ok(())) => row(
+            NAME,
+            Status::No,
+            format!(
+                "no registers or stack copies with samples: {}",
+                errno.desc()
+            ),
+        )
+        .remedy("perfd record --call-graph fp …"),
+    })
+}
+
+fn kernel_part(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "kernel part of stacks";
+    Some(match facts.own_kernel {
+        Ok(()) => row(NAME, Status::Ok, "kernel mode is sampled too"),
+        Err(errno) => refused(row(NAME, Status::Limited, "left out"), facts, errno, 1),
+    })
+}
+
+fn other_users(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "other users' processes";
+    Some(match facts.process_1 {
+        Ok(()) => row(NAME, Status::Ok, "can be sampled (tried on process 1)"),
+        Err(errno) => row(
+            NAME,
+            Status::Limited,
+            format!(
+                "not sampled (tried on process 1: {}); needs CAP_PERFMON",
+                errno.desc()
+            ),
+        )
+        .remedy(SETCAP),
+    })
+}
+
+fn whole_host(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "whole host (-a)";
+    Some(match facts.whole_cpu {
+        Ok(()) => row(NAME, Status::Ok, "can be sampled"),
+        Err(errno) => refused(row(NAME, Status::Limited, "not sampled"), facts, errno, 0),
+    })
+}
+
+/// The row with the reason for a refusal, where `kernel.perf_event_paranoid` of `needed` or less would have let it pass.
+fn refused(mut check: Check, facts: &Facts, errno: Errno, needed: i32) -> Check {
+    let level = facts.sysctls.perf_event_paranoid;
+    let reason = match (errno, level) {
+        (Errno::ENOSYS, _) => {
+            "this kernel has no perf_event_open, or a seccomp filter hides it".to_owned()
+        }
+        (_, Some(level)) if level > needed && !facts.privilege.may_perfmon() => {
+            check
+                .remedies
+                .push(format!("sudo sysctl kernel.perf_event_paranoid={needed}"));
+            check.remedies.push(SETCAP.to_owned());
+            format!("kernel.perf_event_paranoid is {level} and CAP_PERFMON is missing")
+        }
+        (Errno::EACCES | Errno::EPERM, _) => {
+            check
+                .remedies
+                .push("in a container: run it with --cap-add PERFMON".to_owned());
+            format!(
+                "{}, though the settings allow it: a seccomp filter or security module refuses perf_event_open",
+                errno.desc()
+            )
+        }
+        _ => errno.desc().to_owned(),
+    };
+    check.finding = format!("{}: {reason}", check.finding);
+    check
+}
+
+fn hardware(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "hardware counters";
+    const INSTEAD: &str = "cpu-clock is sampled in the place of cycles";
+    let pmus = facts.cpu_pmus.join(", ");
+    Some(match (facts.cycles_counted, facts.cycles_sampled) {
+        (Ok(()), Ok(())) => row(
+            NAME,
+            Status::Ok,
+            format!("cycles is counted and sampled ({pmus})"),
+        ),
+        (Ok(()), Err(errno)) => row(
+            NAME,
+            Status::Limited,
+            format!(
+                "cycles is counted but not sampled ({}): {INSTEAD}",
+                errno.desc()
+            ),
+        ),
+        (Err(Errno::EACCES | Errno::EPERM), _) => return None,
+        (Err(_), _) if facts.cpu_pmus.is_empty() => row(
+            NAME,
+            Status::No,
+            format!("this machine shows no PMU, as virtual machines often do not: {INSTEAD}"),
+        ),
+        (Err(errno), _) => row(
+            NAME,
+            Status::No,
+            format!(
+                "there is a PMU ({pmus}) but cycles cannot be opened ({}): {INSTEAD}",
+                errno.desc()
+            ),
+        ),
+    })
+}
+
+fn nmi_watchdog(facts: &Facts) -> Option<Check> {
+    (facts.cycles_counted.is_ok() && facts.sysctls.nmi_watchdog == Some(1)).then(|| {
+        row(
+            "NMI watchdog",
+            Status::Limited,
+            "kernel.nmi_watchdog is 1: it holds a counter of each CPU, and events take turns sooner",
+        )
+        .remedy("sudo sysctl kernel.nmi_watchdog=0")
+    })
+}
+
+fn tracepoints(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "tracepoints";
+    Some(match &facts.tracepoint {
+        Ok(Ok(())) => row(NAME, Status::Ok, "sched:sched_switch can be sampled"),
+        Ok(Err(errno)) => refused(row(NAME, Status::Limited, "not sampled"), facts, *errno, -1),
+        Err(error @ ResolveEventError::TracefsNotMounted { .. }) => {
+            row(NAME, Status::No, error.to_string()).remedy(MOUNT_TRACEFS)
+        }
+        Err(error @ ResolveEventError::TracefsDenied { .. }) => {
+            row(NAME, Status::No, error.to_string()).remedy(SETCAP)
+        }
+        Err(error) => row(NAME, Status::No, error.to_string()),
+    })
+}
+
+fn breakpoints(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "breakpoints (mem:)";
+    Some(match facts.breakpoint {
+        Ok(()) => row(NAME, Status::Ok, "can be sampled"),
+        Err(errno) => row(
+            NAME,
+            Status::No,
+            format!("cannot be opened: {}", errno.desc()),
+        ),
+    })
+}
+
+fn kernel_symbols(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "kernel symbols";
+    let kptr = match facts.sysctls.kptr_restrict {
+        Some(value) => format!("kernel.kptr_restrict is {value}"),
+        None => "kernel.kptr_restrict cannot be read".to_owned(),
+    };
+    Some(match facts.kernel_addresses {
+        Ok(true) => row(NAME, Status::Ok, "/proc/kallsyms shows addresses"),
+        Ok(false) => row(
+            NAME,
+            Status::Limited,
+            format!("/proc/kallsyms hides addresses ({kptr}): kernel frames have no names"),
+        )
+        .remedy("sudo sysctl kernel.kptr_restrict=0 kernel.perf_event_paranoid=1")
+        .remedy(SETCAP),
+        Err(errno) => row(
+            NAME,
+            Status::Limited,
+            format!(
+                "/proc/kallsyms cannot be read ({}): kernel frames have no names",
+                errno.desc()
+            ),
+        ),
+    })
+}
+
+fn program_files(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "files of programs";
+    Some(match facts.map_files {
+        Ok(()) => row(
+            NAME,
+            Status::Ok,
+            "opened as they are mapped, also when deleted or replaced since",
+        ),
+        Err(_) => row(
+            NAME,
+            Status::Limited,
+            "opened by path: one that was deleted or replaced since has no names (/proc/PID/map_files needs \
+             CAP_CHECKPOINT_RESTORE)",
+        )
+        .remedy(SETCAP),
+    })
+}
+
+fn loss_counts(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "loss counts";
+    Some(match (facts.own_lost, facts.own_user) {
+        (Ok(()), _) => row(
+            NAME,
+            Status::Ok,
+            "the kernel says how many samples a full ring lost",
+        ),
+        (Err(_), Err(_)) => return None,
+        (Err(_), Ok(())) => row(
+            NAME,
+            Status::Limited,
+            "this kernel does not count what a full ring lost at the end of a run (Linux 6.0 does)",
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::facts::Tried;
+    use crate::procfs::sysctl::Sysctls;
+    use crate::sys::privilege::Privilege;
+
+    const REFUSED: Tried = Err(Errno::EACCES);
+
+    /// A user on a usual distribution's virtual machine.
+    fn usual() -> Facts {
+        Facts {
+            kernel: "6.12.0".to_owned(),
+            privilege: Privilege {
+                euid: 1000,
+                effective: 0,
+            },
+            is_initial_user_namespace: true,
+            sysctls: Sysctls {
+                perf_event_paranoid: Some(2),
+                perf_event_mlock_kb: Some(516),
+                perf_event_max_sample_rate: Some(100_000),
+                perf_cpu_time_max_percent: Some(25),
+                kptr_restrict: Some(1),
+                nmi_watchdog: Some(1),
+                ..Sysctls::default()
+            },
+            n_cpus: 4,
+            own_user: Ok(()),
+            own_stacks: Ok(()),
+            own_kernel: REFUSED,
+            own_lost: Ok(()),
+            process_1: REFUSED,
+            whole_cpu: REFUSED,
+            cycles_counted: Err(Errno::ENOENT),
+            cycles_sampled: Err(Errno::ENOENT),
+            cpu_pmus: Vec::new(),
+            tracepoint: Err(ResolveEventError::TracefsDenied {
+                tracepoint: "sched:sched_switch".to_owned(),
+                path: "/sys/kernel/tracing".into(),
+            }),
+            breakpoint: Ok(()),
+            kernel_addresses: Ok(false),
+            map_files: Err(Errno::EPERM),
+            open_files: Some((1024, 1_048_576)),
+            locked_memory: Some(Some(8 << 20)),
+        }
+    }
+
+    fn find(facts: &Facts, name: &str) -> Check {
+        let found = all(facts).into_iter().find(|check| check.name == name);
+        found.expect(name)
+    }
+
+    #[test]
+    fn a_usual_user_is_told_what_is_missing_and_what_to_do() {
+        let facts = usual();
+        assert_eq!(find(&facts, "own processes").status, Status::Ok);
+        let kernel = find(&facts, "kernel part of stacks");
+        assert_eq!(kernel.status, Status::Limited);
+        assert!(kernel.finding.contains("kernel.perf_event_paranoid is 2"));
+        assert_eq!(
+            kernel.remedies[0],
+            "sudo sysctl kernel.perf_event_paranoid=1"
+        );
+        assert!(find(&facts, "hardware counters").finding.contains("no PMU"));
+        assert_eq!(find(&facts, "ring memory").status, Status::Ok);
+        assert!(all(&facts).iter().all(|check| check.name != "NMI watchdog"));
+    }
+
+    #[test]
+    fn everything_that_is_not_ok_says_why_and_what_is_refused_has_a_remedy() {
+        for check in all(&usual()) {
+            assert!(!check.finding.is_empty());
+            if check.status == Status::Limited {
+                assert!(!check.remedies.is_empty(), "{}", check.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_the_settings_do_not_explain_is_not_blamed_on_them() {
+        let mut facts = usual();
+        facts.own_user = Err(Errno::EPERM);
+        facts.sysctls.perf_event_paranoid = Some(1);
+        let check = find(&facts, "own processes");
+        assert!(check.finding.contains("seccomp"), "{}", check.finding);
+        facts.sysctls.perf_event_paranoid = Some(3);
+        let check = find(&facts, "own processes");
+        assert!(check.finding.contains("paranoid is 3"), "{}", check.finding);
+        facts.own_user = Err(Errno::ENOSYS);
+        assert!(
+            find(&facts, "own processes")
+                .finding
+                .contains("no perf_event_open")
+        );
+    }
+
+    #[test]
+    fn the_watchdog_matters_where_there_is_a_pmu() {
+        let mut facts = usual();
+        facts.cycles_counted = Ok(());
+        facts.cycles_sampled = Ok(());
+        facts.cpu_pmus = vec!["cpu".to_owned()];
+        assert_eq!(find(&facts, "NMI watchdog").status, Status::Limited);
+        assert_eq!(find(&facts, "hardware counters").status, Status::Ok);
+    }
+}

@@ -1,0 +1,13 @@
+//! What perfd does not do yet: said plainly, so that nobody looks for the fault in his own set-up.
+
+/// One line each.
+pub(super) const NOT_YET: &[&str] = &[
+    "off-CPU time: a thread that waits is not sampled, and where it waits is not shown",
+    "stacks walked in the kernel (BPF): stacks are copied to perfd and walked there, 64 KiB of each at most",
+    "debug files elsewhere: separate .debug files, .gnu_debugaltlink, split DWARF and debuginfod are not read",
+    "names of code made at run time: neither /tmp/perf-PID.map nor jitdump is read",
+    "interpreters: a Python or JavaScript program shows the interpreter's own functions",
+    "containers: a target's files are opened through its own root, but neither images nor cgroups are known by name",
+    "hardware counters on aarch64 beyond the kernel's named events",
+    "precise samples (:p, PEBS, IBS), branch records (LBR), and event groups {a,b}",
+];

@@ -1,0 +1,38 @@
+//! Starts a command and samples the stacks of all its processes and threads until it ends.
+//!
+//! Sampling begins with the command's first instruction: nothing is lost before it or after its end. Without `-o`
+//! the folded stacks of each event go to `perfd.folded` (`perfd.EVENT.folded` if there are several). The command keeps its
+//! standard input and output; with `-o -` folded stacks have standard output for themselves, and what the command writes goes
+//! to standard error. perfd returns the command's own exit status, 128 + N if signal N ended it, 127 if there is no such
+//! command and 126 if it cannot be executed.
+//!
+//! ```text
+//! $ perfd record -o flame.svg -- gzip -9 big.log
+//! $ perfd record -e cache-misses:u -c 10000 -- ./server --once
+//! $ perfd record -o - -- make -j8 | inferno-flamegraph > make.svg
+//! ```
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use super::{Exit, SamplingArgs, manual};
+use crate::model::{Fault, FaultClass};
+
+/// Start a command under the profiler
+#[derive(Args, Clone, Debug)]
+#[command(long_about = manual::of(include_str!("record.rs")))]
+pub struct RecordArgs {
+    /// Everything but the command.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Runs `perfd record`.
+pub(super) fn run(_args: RecordArgs) -> anyhow::Result<Exit> {
+    Err(Fault::new(FaultClass::Internal, "record is not wired to a session").into())
+}

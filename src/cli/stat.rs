@@ -1,0 +1,77 @@
+//! Counts events of a command or of running processes, and takes no samples.
+//!
+//! The table goes to standard error when the command or `-d` ends, with `-I` once every interval. An event that had to share
+//! the PMU's counters is scaled and shows for how much of the time it counted; one that never counted says so and is not 0.
+//! `-r` runs the command several times and shows mean and spread. perfd returns the command's own exit status.
+//!
+//! ```text
+//! $ perfd stat -r 5 -- gzip -k9 big.log
+//! $ perfd stat -p 4242 -I 1000
+//! $ perfd stat -e cycles:u,LLC-load-misses --json -- ./bench
+//! ```
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{self, EventList};
+use super::{Exit, args, manual};
+use crate::model::{EventSpec, Fault, FaultClass, Pid};
+
+/// Count events of a command or of running processes
+#[derive(Args, Clone, Debug)]
+#[command(long_about = manual::of(include_str!("stat.rs")))]
+pub struct StatArgs {
+    /// Events to count; see `perfd list` [default: task-clock and other software events, and where there is a PMU cycles, instructions, branches, branch-misses, cache-references, cache-misses]
+    #[arg(short = 'e', long = "event", value_name = "EVENT[,EVENT…]")]
+    event_lists: Vec<EventList>,
+
+    /// Count these running processes
+    #[arg(short = 'p', long = "pid", value_name = "PID[,PID…]", value_parser = values::pid, value_delimiter = ',', conflicts_with = "command")]
+    pub pids: Vec<Pid>,
+
+    /// With -p: take the processes' living descendants too
+    #[arg(long, requires = "pids")]
+    pub tree: bool,
+
+    /// Leave children that are forked and threads that are started during the run
+    #[arg(long)]
+    pub no_inherit: bool,
+
+    /// End after this time
+    #[arg(short = 'd', long, value_name = "SECONDS", value_parser = values::seconds)]
+    pub duration: Option<Duration>,
+
+    /// Print the counts of every MS milliseconds
+    #[arg(short = 'I', long = "interval", value_name = "MS", value_parser = values::milliseconds)]
+    pub interval: Option<Duration>,
+
+    /// Run the command N times
+    #[arg(short = 'r', long, value_name = "N", value_parser = values::repeats, default_value = "1", conflicts_with = "pids")]
+    pub repeat: u32,
+
+    /// Print JSON to standard output: a line for each interval, run and process
+    #[arg(long)]
+    pub json: bool,
+
+    /// The command and its arguments
+    #[arg(
+        required_unless_present = "pids",
+        trailing_var_arg = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<OsString>,
+}
+
+impl StatArgs {
+    /// The events asked for, in order; `None` leaves the choice to perfd.
+    pub fn events(&self) -> Option<Vec<EventSpec>> {
+        args::events(&self.event_lists)
+    }
+}
+
+/// Runs `perfd stat`.
+pub(super) fn run(_args: StatArgs) -> anyhow::Result<Exit> {
+    Err(Fault::new(FaultClass::Internal, "stat is not wired to a session").into())
+}

@@ -1,0 +1,310 @@
+//! The bytes of a module: of the very file that is mapped, or none.
+//!
+//! The way leads through the target (`/proc/PID/map_files`, `/proc/PID/root`), so that other mount namespaces and
+//! replaced or deleted files are no obstacle. What is opened is a regular file of the inode that was mapped.
+//!
+//! Devices are compared only where both numbers mean the same. `/proc/PID/maps` and perf records give the device of
+//! the superblock; `stat` gives another, anonymous one (major 0) on btrfs and on some overlay file systems. A link in
+//! `map_files` *is* the mapped file, so its inode is enough; under `/proc/PID/root` an anonymous device is not held
+//! against the file; at the path on the host the device must be right, by `stat` or by the mount table.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{major, makedev};
+
+use crate::model::{Module, ModuleKind, SeenIn};
+use crate::object::ReadAt;
+
+/// The vDSO has two to four pages.
+const MAX_VDSO: u64 = 1 << 20;
+
+/// Why a module's file cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is gone, or we may not read it.
+    #[error("open {path}")]
+    Unreadable {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is another file in its place.
+    #[error("{0} is not the file that was mapped")]
+    Changed(PathBuf),
+    /// It is a pipe, a device or the like.
+    #[error("{0} is not a regular file")]
+    NotRegular(PathBuf),
+    /// It never had a file: the kernel, anonymous memory.
+    #[error("no file behind it")]
+    NoFile,
+}
+
+/// Opens the file of `module`; `proc_root` is `/proc`, except in tests.
+pub fn open(proc_root: &Path, module: &Module) -> Result<Box<dyn ReadAt>, OpenError> {
+    match module.kind {
+        ModuleKind::File { dev, inode } => {
+            let file = open_file(proc_root, module, dev, inode)?;
+            Ok(Box::new(file))
+        }
+        ModuleKind::Vdso => {
+            let image = own_vdso(proc_root).map_err(|source| OpenError::Unreadable {
+                path: proc_root.join("self/mem"),
+                source,
+            })?;
+            Ok(Box::new(image))
+        }
+        ModuleKind::Kernel | ModuleKind::Anonymous { .. } => Err(OpenError::NoFile),
+    }
+}
+
+fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<File, OpenError> {
+    let path = without_deleted(&module.path);
+    let in_target = module.seen_in.map(|seen_in| {
+        let process = proc_root.join(seen_in.pid.to_string());
+        (
+            map_files_link(&process, seen_in),
+            join_root(&process.join("root"), &path),
+        )
+    });
+    if let Some((link, _)) = &in_target
+        && let Ok(file) = open_regular(link)
+        && file.metadata().is_ok_and(|found| found.ino() == inode)
+    {
+        return Ok(file);
+    }
+    if let Some((_, under_root)) = &in_target {
+        match open_regular(under_root) {
+            Ok(file) => {
+                return check(file, under_root, |file| {
+                    let found = file.metadata()?;
+                    let is_same_device =
+                        found.dev() == dev || major(found.dev()) == 0 || major(dev) == 0;
+                    Ok(found.ino() == inode && is_same_device)
+                });
+            }
+            // The process is gone, or its root is not ours to enter.
+            Err(OpenError::Unreadable { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let file = open_regular(&path)?;
+    check(file, &path, |file| {
+        let found = file.metadata()?;
+        let is_same_device = found.dev() == dev || mount_device(proc_root, file)? == Some(dev);
+        Ok(found.ino() == inode && is_same_device)
+    })
+}
+
+fn check(
+    file: File,
+    path: &Path,
+    is_same: impl FnOnce(&File) -> io::Result<bool>,
+) -> Result<File, OpenError> {
+    match is_same(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(OpenError::Changed(path.to_owned())),
+        Err(source) => Err(OpenError::Unreadable {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Opens a regular file and nothing else: not waiting for the writer of a pipe, not becoming a terminal's owner.
+fn open_regular(path: &Path) -> Result<File, OpenError> {
+    let unreadable = |source| OpenError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(OpenError::NotRegular(path.to_owned()));
+    }
+    Ok(file)
+}
+
+fn map_files_link(process: &Path, seen_in: SeenIn) -> PathBuf {
+    process.join(format!("map_files/{:x}-{:x}", seen_in.start, seen_in.end))
+}
+
+/// `path` seen from `root`: an absolute path must not replace it.
+fn join_root(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// The path without the mark that the kernel puts behind it when the file has been unlinked.
+fn without_deleted(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
+    PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()))
+}
+
+/// The device of the mount that an open file came through, in the language of `/proc/PID/maps`.
+fn mount_device(proc_root: &Path, file: &File) -> io::Result<Option<u64>> {
+    let fd_info = proc_root.join(format!("self/fdinfo/{}", file.as_raw_fd()));
+    let fd_info = fs::read_to_string(fd_info)?;
+    let mount_id = fd_info
+        .lines()
+        .find_map(|line| line.strip_prefix("mnt_id:"))
+        .map(str::trim);
+    let mounts = fs::read(proc_root.join("self/mountinfo"))?;
+    Ok(String::from_utf8_lossy(&mounts).lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        if fields.next() != mount_id {
+            return None;
+        }
+        let (major, minor) = fields.nth(1)?.split_once(':')?;
+        Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+    }))
+}
+
+/// The image of the vDSO. It is the same in every 64-bit process of the running kernel, so ours will do.
+fn own_vdso(proc_root: &Path) -> io::Result<Vec<u8>> {
+    let mut maps = String::new();
+    File::open(proc_root.join("self/maps"))?.read_to_string(&mut maps)?;
+    let (start, end) = maps
+        .lines()
+        .find(|line| line.ends_with("[vdso]"))
+        .and_then(|line| line.split(' ').next()?.split_once('-'))
+        .and_then(|(start, end)| {
+            let parse = |text| u64::from_str_radix(text, 16).ok();
+            Some((parse(start)?, parse(end)?))
+        })
+        .ok_or(io::ErrorKind::NotFound)?;
+    let size = end.saturating_sub(start).min(MAX_VDSO);
+    let mut image = vec![0; usize::try_from(size).unwrap_or_default()];
+    File::open(proc_root.join("self/mem"))?.read_exact_at(&mut image, start)?;
+    Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Pid;
+    use crate::object::Elf;
+
+    fn module(path: &Path, seen_in: Option<SeenIn>) -> Module {
+        let metadata = fs::metadata(path).expect("there");
+        Module {
+            kind: ModuleKind::File {
+                dev: metadata.dev(),
+                inode: metadata.ino(),
+            },
+            path: path.to_owned(),
+            seen_in,
+        }
+    }
+
+    fn proc_root() -> &'static Path {
+        Path::new("/proc")
+    }
+
+    fn ourselves() -> SeenIn {
+        SeenIn {
+            pid: Pid(std::process::id()),
+            start: 0,
+            end: 0x1000,
+        }
+    }
+
+    #[test]
+    fn a_file_is_found_under_the_root_of_the_target_and_without_a_target_at_its_path() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lib.so");
+        fs::write(&path, b"bytes").expect("written");
+        for seen_in in [Some(ourselves()), None] {
+            let bytes = open(proc_root(), &module(&path, seen_in)).expect("opened");
+            assert_eq!(bytes.len(), 5);
+        }
+        let gone = SeenIn {
+            pid: Pid(u32::MAX),
+            ..ourselves()
+        };
+        assert!(open(proc_root(), &module(&path, Some(gone))).is_ok());
+    }
+
+    #[test]
+    fn a_replaced_file_is_told_from_a_missing_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lib.so");
+        fs::write(&path, b"old").expect("written");
+        let module = module(&path, Some(ourselves()));
+        let new = directory.path().join("new");
+        fs::write(&new, b"new").expect("written");
+        fs::rename(&new, &path).expect("replaced");
+        let deleted = Module {
+            path: directory.path().join("lib.so (deleted)"),
+            ..module.clone()
+        };
+        for module in [&module, &deleted] {
+            let error = open(proc_root(), module).err().expect("refused");
+            assert!(matches!(error, OpenError::Changed(_)), "{error}");
+        }
+        fs::remove_file(&path).expect("removed");
+        let error = open(proc_root(), &module).err().expect("refused");
+        assert!(matches!(error, OpenError::Unreadable { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_deleted_file_is_still_reached_through_its_mapping() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("proc");
+        let links = root.join("42/map_files");
+        fs::create_dir_all(&links).expect("made");
+        let path = directory.path().join("lib.so");
+        fs::write(&path, b"bytes").expect("written");
+        fs::hard_link(&path, links.join("1000-2000")).expect("linked");
+        let seen_in = SeenIn {
+            pid: Pid(42),
+            start: 0x1000,
+            end: 0x2000,
+        };
+        let mut module = module(&path, Some(seen_in));
+        fs::remove_file(&path).expect("removed");
+        module.path = directory.path().join("lib.so (deleted)");
+        assert_eq!(open(&root, &module).expect("opened").len(), 5);
+    }
+
+    #[test]
+    fn pipes_and_devices_are_refused_at_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        for path in [pipe.as_path(), Path::new("/dev/zero"), directory.path()] {
+            let error = open(proc_root(), &module(path, None))
+                .err()
+                .expect("refused");
+            assert!(matches!(error, OpenError::NotRegular(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_mount_table_knows_the_device_of_an_open_file() {
+        let file = File::open("/proc/self/exe").expect("ourselves");
+        let device = mount_device(proc_root(), &file).expect("readable");
+        assert!(device.is_some());
+    }
+
+    #[test]
+    fn the_vdso_is_an_elf_file_with_symbols() {
+        let module = Module {
+            kind: ModuleKind::Vdso,
+            path: PathBuf::from("[vdso]"),
+            seen_in: None,
+        };
+        let bytes = open(proc_root(), &module).expect("readable");
+        let elf = Elf::parse(bytes).expect("is elf");
+        assert!(!elf.symbols().expect("readable").is_empty());
+    }
+}

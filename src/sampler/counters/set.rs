@@ -1,0 +1,216 @@
+//! Open counting events on targets, and their sums.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use perf_event::Counter;
+
+use super::plan::{Plan, Planned, counting};
+use crate::model::{Count, Cpu, Pid, ProcessCounts, Tid};
+use crate::sys::event_error::{OpenEventError, Place};
+
+/// What becomes of threads and processes that a target creates after its events were opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Children {
+    /// They inherit the events, and are counted with it.
+    #[default]
+    Counted,
+    /// They are not counted.
+    Left,
+}
+
+/// The open events of all targets. A thread's counts stay when it ends.
+#[derive(Debug)]
+pub struct Counters {
+    plan: Plan,
+    children: Children,
+    targets: Vec<Target>,
+}
+
+#[derive(Debug)]
+struct Target {
+    /// `None` for the whole host.
+    pid: Option<Pid>,
+    comm: Arc<str>,
+    /// One for each thread or CPU.
+    opened: Vec<Opened>,
+}
+
+/// The events of one thread or CPU, in the plan's order.
+#[derive(Debug)]
+struct Opened {
+    counters: Vec<Counter>,
+}
+
+/// When the events begin to count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    WhenEnabled,
+    OnExec,
+}
+
+impl Counters {
+    /// No targets yet.
+    pub fn new(plan: Plan, children: Children) -> Counters {
+        Counters {
+            plan,
+            children,
+            targets: Vec::new(),
+        }
+    }
+
+    /// What is counted.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Opens the events on threads of a process, disabled. Gives the threads that were still there.
+    ///
+    /// A thread whose creator has been added already must not be: it has inherited. See [`super::attach`].
+    pub fn add_threads(
+        &mut self,
+        pid: Pid,
+        comm: &str,
+        tids: impl IntoIterator<Item = Tid>,
+    ) -> Result<Vec<Tid>, OpenEventError> {
+        let (mut opened, mut there) = (Vec::new(), Vec::new());
+        for tid in tids {
+            match self.open(Place::Thread(pid, tid), Begin::WhenEnabled) {
+                Ok(events) => {
+                    opened.push(events);
+                    there.push(tid);
+                }
+                Err(error) if error.errno == libc::ESRCH => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.target(Some(pid), comm).opened.extend(opened);
+        Ok(there)
+    }
+
+    /// Opens the events on a command that waits before its `exec`; they begin with it.
+    pub fn add_prepared(&mut self, pid: Pid, comm: &str) -> Result<(), OpenEventError> {
+        let place = Place::Thread(pid, pid.main_thread());
+        let events = self.open(place, Begin::OnExec)?;
+        self.target(Some(pid), comm).opened.push(events);
+        Ok(())
+    }
+
+    /// Opens the events on CPUs, disabled, whatever runs there.
+    pub fn add_host(&mut self, cpus: &[Cpu]) -> Result<(), OpenEventError> {
+        for &cpu in cpus {
+            let events = self.open(Place::Cpu(cpu), Begin::WhenEnabled)?;
+            self.target(None, "host").opened.push(events);
+        }
+        Ok(())
+    }
+
+    /// Closes the events of a process, with all that was inherited from them.
+    pub fn remove(&mut self, pid: Pid) {
+        self.targets.retain(|target| target.pid != Some(pid));
+    }
+
+    /// Starts all events that do not begin with an `exec`.
+    pub fn enable(&mut self) -> io::Result<()> {
+        let group = self.plan.hardware_group;
+        for opened in self.targets.iter_mut().flat_map(|t| &mut t.opened) {
+            let mut leader_seen = false;
+            for (event, counter) in self.plan.events.iter().zip(&mut opened.counters) {
+                // The group's members start with their leader.
+                let is_member = Some(event.group) == group && leader_seen;
+                leader_seen |= Some(event.group) == group;
+                if !is_member {
+                    counter.enable()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The counts since the start, one entry for each target in the order added.
+    pub fn read(&mut self) -> io::Result<Vec<ProcessCounts>> {
+        let Counters { plan, targets, .. } = self;
+        targets
+            .iter_mut()
+            .map(|target| {
+                let mut counts: Vec<Count> = plan.events.iter().map(nothing_yet).collect();
+                for opened in &mut target.opened {
+                    for (count, counter) in counts.iter_mut().zip(&mut opened.counters) {
+                        add(count, counter)?;
+                    }
+                }
+                Ok(ProcessCounts {
+                    pid: target.pid,
+                    comm: Arc::clone(&target.comm),
+                    counts,
+                })
+            })
+            .collect()
+    }
+
+    fn open(&self, place: Place, begin: Begin) -> Result<Opened, OpenEventError> {
+        let mut counters: Vec<Counter> = Vec::with_capacity(self.plan.events.len());
+        let mut leader = None;
+        for (index, event) in self.plan.events.iter().enumerate() {
+            let mut builder = counting(event.resolved, event.spec.modes);
+            match place {
+                Place::Thread(_, tid) => {
+                    builder.observe_pid(tid.0.cast_signed()).any_cpu();
+                    builder.inherit(self.children == Children::Counted);
+                }
+                Place::Cpu(cpu) => {
+                    builder.any_pid().one_cpu(cpu.0 as usize);
+                }
+                Place::Probe => {}
+            }
+            let in_group = Some(event.group) == self.plan.hardware_group;
+            let result = match leader.filter(|_| in_group) {
+                Some(leader) => {
+                    // Counts whenever its leader does.
+                    let leader: &mut Counter = &mut counters[leader];
+                    builder.enabled(true).build_with_group(leader)
+                }
+                None => builder.enable_on_exec(begin == Begin::OnExec).build(),
+            };
+            let counter =
+                result.map_err(|error| OpenEventError::new(&event.spec, place, &error))?;
+            counters.push(counter);
+            if in_group && leader.is_none() {
+                leader = Some(index);
+            }
+        }
+        Ok(Opened { counters })
+    }
+
+    fn target(&mut self, pid: Option<Pid>, comm: &str) -> &mut Target {
+        let known = self.targets.iter().position(|target| target.pid == pid);
+        let position = known.unwrap_or_else(|| {
+            self.targets.push(Target {
+                pid,
+                comm: comm.into(),
+                opened: Vec::new(),
+            });
+            self.targets.len() - 1
+        });
+        &mut self.targets[position]
+    }
+}
+
+fn nothing_yet(event: &Planned) -> Count {
+    Count {
+        event: event.spec.clone(),
+        value: 0,
+        enabled: Duration::ZERO,
+        running: Duration::ZERO,
+        group: event.group,
+    }
+}
+
+fn add(count: &mut Count, counter: &mut Counter) -> io::Result<()> {
+    let data = counter.read_full()?;
+    count.value = count.value.saturating_add(data.count());
+    count.enabled += data.time_enabled().unwrap_or_default();
+    count.running += data.time_running().unwrap_or_default();
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The ledger of a run: what the kernel counted against what arrived.
+
+use super::pipeline::Taken;
+use crate::model::{EventLedger, LossReason, Modes, Rate, Unit};
+use crate::sampler::{PlannedEvent, Totals};
+
+/// The account of one event, from the beginning of the run until now.
+pub(super) fn of_event(
+    event: &PlannedEvent,
+    totals: &Totals,
+    taken: &Taken,
+    reopened_gap_ns: u64,
+) -> EventLedger {
+    let mut ledger = EventLedger {
+        expected: expected(event, totals),
+        emitted: emitted(event, totals),
+        delivered: taken.delivered.samples,
+        throttled: totals.throttled,
+        sampled_weight: taken.delivered.total,
+        counted_weight: counted_weight(event, totals),
+        reopened_gap_ns,
+        ..EventLedger::default()
+    };
+    ledger.lose(LossReason::RingFull, totals.lost);
+    ledger.lose(LossReason::Duplicate, totals.duplicate);
+    ledger.lose(LossReason::Malformed, totals.malformed);
+    ledger.lose(LossReason::Foreign, taken.foreign);
+    ledger.lose(LossReason::QueueFull, taken.queue_full);
+    if let Some(rest) = ledger.unexplained().filter(|rest| *rest != 0) {
+        ledger.lost.insert(LossReason::NotRaised, rest);
+    }
+    ledger
+}
+
+/// What the account of the last window says: the difference of two accounts of the run.
+pub(super) fn between(earlier: Option<&EventLedger>, now: &EventLedger) -> EventLedger {
+    let Some(earlier) = earlier else {
+        return now.clone();
+    };
+    let difference = |now: Option<u64>, earlier: Option<u64>| {
+        now.map(|now| now.saturating_sub(earlier.unwrap_or(0)))
+    };
+    let lost = now
+        .lost
+        .iter()
+        .map(|(reason, n)| (*reason, n - earlier.lost.get(reason).copied().unwrap_or(0)));
+    let gone = earlier
+        .lost
+        .iter()
+        .filter(|(reason, _)| !now.lost.contains_key(reason));
+    EventLedger {
+        expected: difference(now.expected, earlier.expected),
+        emitted: difference(now.emitted, earlier.emitted),
+        delivered: now.delivered - earlier.delivered,
+        lost: lost
+            .chain(gone.map(|(reason, n)| (*reason, -n)))
+            .filter(|(_, n)| *n != 0)
+            .collect(),
+        throttled: now.throttled - earlier.throttled,
+        sampled_weight: now.sampled_weight - earlier.sampled_weight,
+        counted_weight: difference(now.counted_weight, earlier.counted_weight),
+        reopened_gap_ns: now.reopened_gap_ns - earlier.reopened_gap_ns,
+    }
+}
+
+/// Hz × the time in which the event was counting.
+fn expected(event: &PlannedEvent, totals: &Totals) -> Option<u64> {
+    let Rate::Frequency(hz) = event.rate else {
+        return None;
+    };
+    let samples = u128::from(hz.0) * u128::from(totals.running_ns) / 1_000_000_000;
+    u64::try_from(samples).ok()
+}
+
+/// ⌊count ∕ period⌋. A clock that is limited to one mode counts the time of both (its count is plain time), so that its
+/// count says nothing about samples.
+fn emitted(event: &PlannedEvent, totals: &Totals) -> Option<u64> {
+    if is_one_sided_clock(event) {
+        return None;
+    }
+    Some(totals.count / event.fixed_period()?.max(1))
+}
+
+fn counted_weight(event: &PlannedEvent, totals: &Totals) -> Option<u64> {
+    if totals.running_ns == 0 || is_one_sided_clock(event) {
+        return None;
+    }
+    if totals.running_ns >= totals.enabled_ns {
+        return Some(totals.count);
+    }
+    let scaled =
+        u128::from(totals.count) * u128::from(totals.enabled_ns) / u128::from(totals.running_ns);
+    u64::try_from(scaled).ok()
+}
+
+fn is_one_sided_clock(event: &PlannedEvent) -> bool {
+    event.spec.unit() == Unit::Nanoseconds && event.modes != Modes::ALL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EventSource, EventSpec, Hz, ResolvedEvent, SoftwareEvent, Weight};
+
+    fn event(source: SoftwareEvent, rate: Rate) -> PlannedEvent {
+        let spec = EventSpec::new(EventSource::Software(source));
+        PlannedEvent {
+            spec,
+            resolved: ResolvedEvent::default(),
+            rate,
+            modes: Modes::ALL,
+        }
+    }
+
+    fn taken(samples: u64, total: u64) -> Taken {
+        Taken {
+            delivered: Weight { samples, total },
+            ..Taken::default()
+        }
+    }
+
+    #[test]
+    fn what_the_columns_do_not_explain_is_a_row_of_its_own() {
+        let faults = event(SoftwareEvent::PageFaults, Rate::Period(1));
+        let totals = Totals {
+            count: 100,
+            lost: 7,
+            running_ns: 1,
+            ..Totals::default()
+        };
+        let ledger = of_event(&faults, &totals, &taken(90, 90), 0);
+        assert_eq!(ledger.emitted, Some(100));
+        assert_eq!(ledger.lost[&LossReason::NotRaised], 3);
+        assert_eq!(ledger.unexplained(), Some(0));
+    }
+
+    #[test]
+    fn a_clock_expects_hertz_times_its_running_time() {
+        let clock = event(SoftwareEvent::CpuClock, Rate::Frequency(Hz(1000)));
+        let totals = Totals {
+            count: 2_000_400_000,
+            running_ns: 2_000_400_000,
+            enabled_ns: 2_000_400_000,
+            ..Totals::default()
+        };
+        let ledger = of_event(&clock, &totals, &taken(1990, 1_990_000_000), 0);
+        assert_eq!((ledger.expected, ledger.emitted), (Some(2000), Some(2000)));
+        assert_eq!(ledger.lost[&LossReason::NotRaised], 10);
+    }
+
+    #[test]
+    fn windows_add_up_to_the_run() {
+        let faults = event(SoftwareEvent::PageFaults, Rate::Period(1));
+        let first = Totals {
+            count: 10,
+            lost: 2,
+            running_ns: 1,
+            ..Totals::default()
+        };
+        let second = Totals {
+            count: 25,
+            lost: 2,
+            running_ns: 2,
+            ..Totals::default()
+        };
+        let first = of_event(&faults, &first, &taken(7, 7), 0);
+        let second = of_event(&faults, &second, &taken(23, 23), 0);
+        let window = between(Some(&first), &second);
+        assert_eq!((window.emitted, window.delivered), (Some(15), 16));
+        assert_eq!(window.unexplained(), Some(0));
+        assert_eq!(window.lost[&LossReason::NotRaised], -1);
+    }
+}

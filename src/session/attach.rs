@@ -1,0 +1,215 @@
+//! From the user's words to open events: a running process is never stopped, and none of its threads is taken twice.
+//!
+//! ```text
+//! pidfd ─▶ side-band event, then sampled events (disabled) on every thread, until two listings show no new one
+//!       ─▶ mappings from /proc/PID/maps ─▶ is it still the same process? ─▶ enable
+//! ```
+
+use std::collections::BTreeSet;
+use std::io;
+
+use anyhow::Context;
+
+use super::pipeline::Pipeline;
+use super::spec::Spec;
+use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
+use crate::procfs::sysctl::Sysctls;
+use crate::procfs::tasks;
+use crate::sampler::Sampling;
+use crate::sampler::counters::{self, Counters};
+use crate::sys::event_error::OpenEventError;
+use crate::sys::pidfd::PidFd;
+use crate::sys::spawn::Prepared;
+use crate::sys::{self, Start};
+
+/// How often the threads of a process that creates them all the time are listed.
+const MOST_PASSES: usize = 50;
+
+/// A process that is profiled.
+pub(super) struct Attached {
+    pub(super) pid: Pid,
+    pub(super) pidfd: PidFd,
+    /// The threads that are meant; `None` for all.
+    threads: Option<Vec<Tid>>,
+}
+
+/// Opens everything on one running process.
+pub(super) fn attach_process(
+    spec: &Spec,
+    sampling: &mut Sampling,
+    counters: &mut Counters,
+    pipeline: &mut Pipeline,
+    pid: Pid,
+    threads: Option<Vec<Tid>>,
+) -> anyhow::Result<Attached> {
+    let pidfd = PidFd::open(pid).map_err(|error| gone_or(pid, error))?;
+    let attached = Attached {
+        pid,
+        pidfd,
+        threads,
+    };
+    let comm = tasks::comm(&spec.roots.proc, pid, pid.main_thread()).unwrap_or_default();
+    let comm = String::from_utf8_lossy(&comm).into_owned();
+    attached.open_threads(spec, sampling, Open::All)?;
+    attached.count(spec, counters, &comm)?;
+    let modules = pipeline
+        .processes
+        .add_running(pid, sys::now())
+        .map_err(|error| gone_or(pid, error))?;
+    modules.into_iter().for_each(|module| pipeline.want(module));
+    if !attached.pidfd.is_alive().unwrap_or(false) {
+        return Err(gone(pid).into());
+    }
+    Ok(attached)
+}
+
+/// Opens the sampled events anew with another size of the stack copy, and switches over.
+///
+/// Returns the nanoseconds in which nothing was sampled.
+pub(super) fn reopen(
+    spec: &Spec,
+    sampling: &mut Sampling,
+    targets: &[Attached],
+    stack_bytes: u32,
+) -> anyhow::Result<u64> {
+    let old = sampling.next_generation(stack_bytes);
+    for target in targets {
+        // A target that has ended meanwhile is no reason to end the run.
+        let _ = target.open_threads(spec, sampling, Open::SampledOnly);
+    }
+    let gap = sampling
+        .retire(old)
+        .context("switch to another stack copy size")?;
+    Ok(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    All,
+    SampledOnly,
+}
+
+impl Attached {
+    fn open_threads(&self, spec: &Spec, sampling: &mut Sampling, what: Open) -> anyhow::Result<()> {
+        let mut opened = BTreeSet::new();
+        let mut quiet_passes = 0;
+        for _ in 0..MOST_PASSES {
+            let listed = self.list(spec).map_err(|error| gone_or(self.pid, error))?;
+            let new: Vec<Tid> = listed.difference(&opened).copied().collect();
+            quiet_passes = if new.is_empty() { quiet_passes + 1 } else { 0 };
+            // Two passes: a thread may be created between the listing and the opening of its creator.
+            if quiet_passes == 2 {
+                break;
+            }
+            for tid in new {
+                match open_thread(sampling, self.pid, tid, what) {
+                    Ok(()) => (),
+                    Err(error) if error.class() == FaultClass::NoSuchTarget => (),
+                    Err(error) => return Err(fault(spec, &error).into()),
+                }
+                opened.insert(tid);
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, spec: &Spec) -> io::Result<BTreeSet<Tid>> {
+        let living = tasks::threads(&spec.roots.proc, self.pid)?;
+        Ok(match &self.threads {
+            None => living,
+            Some(wanted) => wanted
+                .iter()
+                .copied()
+                .filter(|tid| living.contains(tid))
+                .collect(),
+        })
+    }
+
+    fn count(&self, spec: &Spec, counters: &mut Counters, comm: &str) -> anyhow::Result<()> {
+        let attached = counters::attach(counters, self.pid, comm, || self.list(spec));
+        match attached {
+            Ok(_) => Ok(()),
+            Err(counters::AttachError::Open(error)) => Err(fault(spec, &error).into()),
+            Err(counters::AttachError::Gone(pid)) => Err(gone(pid).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn open_thread(
+    sampling: &mut Sampling,
+    pid: Pid,
+    tid: Tid,
+    what: Open,
+) -> Result<(), OpenEventError> {
+    if what == Open::All {
+        sampling.open_side_band(Some((pid, tid)), Start::Enabled)?;
+    }
+    sampling.open(Some((pid, tid)), Start::Disabled)
+}
+
+/// Opens everything on a command that waits before its exec.
+pub(super) fn attach_command(
+    spec: &Spec,
+    sampling: &mut Sampling,
+    counters: &mut Counters,
+    pipeline: &mut Pipeline,
+    prepared: &Prepared,
+    comm: &str,
+) -> anyhow::Result<()> {
+    let pid = prepared.pid();
+    let thread = Some((pid, pid.main_thread()));
+    let start = if spec.delay.is_zero() {
+        Start::OnExec
+    } else {
+        Start::Disabled
+    };
+    let opened = sampling
+        .open_side_band(thread, Start::Enabled)
+        .and_then(|()| sampling.open(thread, start))
+        .and_then(|()| counters.add_prepared(pid, comm));
+    opened.map_err(|error| fault(spec, &error))?;
+    // Its mappings are still perfd's own: they go away with the exec, and no sample is taken before that.
+    pipeline.processes.add_empty(pid, comm.as_bytes());
+    Ok(())
+}
+
+/// Opens everything on every CPU.
+pub(super) fn attach_host(
+    spec: &Spec,
+    sampling: &mut Sampling,
+    counters: &mut Counters,
+    pipeline: &mut Pipeline,
+    cpus: &[Cpu],
+) -> anyhow::Result<()> {
+    let opened = sampling
+        .open_side_band(None, Start::Enabled)
+        .and_then(|()| sampling.open(None, Start::Disabled))
+        .and_then(|()| counters.add_host(cpus));
+    opened.map_err(|error| fault(spec, &error))?;
+    let since: MonoNs = sys::now();
+    for pid in tasks::processes(&spec.roots.proc).unwrap_or_default() {
+        // Those that end now, and kernel threads, have nothing mapped.
+        let _ = pipeline.processes.add_running(pid, since);
+    }
+    Ok(())
+}
+
+fn fault(spec: &Spec, error: &OpenEventError) -> Fault {
+    error.fault(Sysctls::read(&spec.roots).perf_event_paranoid)
+}
+
+fn gone(pid: Pid) -> Fault {
+    Fault::new(
+        FaultClass::NoSuchTarget,
+        format!("attach pid {pid}: no such process"),
+    )
+    .hint(format!("try: ps -p {pid}   (it may have ended)"))
+}
+
+fn gone_or(pid: Pid, error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) {
+        return gone(pid).into();
+    }
+    anyhow::Error::new(error).context(format!("attach pid {pid}"))
+}

@@ -1,0 +1,157 @@
+//! Which events are sampled on this machine, and in which modes.
+
+use anyhow::Context;
+
+use super::spec::{EventChoice, Spec, Target};
+use crate::model::{
+    EventSource, EventSpec, FaultClass, HardwareEvent, Modes, Rate, ResolvedEvent, SoftwareEvent,
+};
+use crate::procfs::event_source::resolve;
+use crate::procfs::sysctl::Sysctls;
+use crate::procfs::{SysRoots, cpus};
+use crate::sampler::PlannedEvent;
+use crate::sys::event_error::{OpenEventError, Place, happens_in_kernel_only};
+use crate::sys::probe::{self, Scope, Use};
+use crate::target::Selection;
+
+/// What a run samples when nobody says otherwise.
+const DEFAULT: [HardwareEvent; 3] = [
+    HardwareEvent::Cycles,
+    HardwareEvent::Instructions,
+    HardwareEvent::CacheMisses,
+];
+
+/// What it samples instead where the machine has no PMU.
+const WITHOUT_PMU: SoftwareEvent = SoftwareEvent::CpuClock;
+
+/// The events of a run, each probed, and what the user should know about them.
+pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<String>)> {
+    let mut notes = Vec::new();
+    let scope = scope(spec);
+    let events = match &spec.events {
+        EventChoice::Asked(asked) => asked
+            .iter()
+            .map(|event| plan(&spec.roots, event, spec.rate, scope))
+            .collect::<Result<Vec<_>, _>>()?,
+        EventChoice::Default => defaults(&spec.roots, spec.rate, scope, &mut notes)?,
+    };
+    let narrowed: Vec<String> = events
+        .iter()
+        .filter(|event| event.modes != event.spec.modes)
+        .map(|event| event.spec.to_string())
+        .collect();
+    if !narrowed.is_empty() {
+        let level = Sysctls::read(&spec.roots).perf_event_paranoid;
+        let level = level.map_or(String::new(), |n| {
+            format!(" (kernel.perf_event_paranoid is {n})")
+        });
+        notes.push(format!(
+            "user mode only: {}: sampling the kernel is not permitted{level}",
+            narrowed.join(", ")
+        ));
+    }
+    Ok((events, notes))
+}
+
+fn scope(spec: &Spec) -> Scope {
+    let first_cpu = || {
+        cpus::online(&spec.roots)
+            .ok()
+            .and_then(|cpus| cpus.first().copied())
+    };
+    match &spec.target {
+        Target::Running(Selection::Host)
+        | Target::Command {
+            whole_host: true, ..
+        } => first_cpu().map_or(Scope::Own, Scope::WholeCpu),
+        _ => Scope::Own,
+    }
+}
+
+fn defaults(
+    roots: &SysRoots,
+    rate: Rate,
+    scope: Scope,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Vec<PlannedEvent>> {
+    let mut events = Vec::new();
+    let mut missing: Vec<(String, String)> = Vec::new();
+    for event in DEFAULT {
+        let spec = EventSpec::new(EventSource::Hardware(event));
+        let resolved = resolved(roots, &spec)?;
+        match probed(&spec, resolved, scope) {
+            Ok(modes) => events.push(PlannedEvent {
+                spec,
+                resolved,
+                rate,
+                modes,
+            }),
+            Err(error) if error.class() == FaultClass::Unavailable => {
+                missing.push((spec.to_string(), error.cause()));
+            }
+            Err(error) => return Err(error.fault(Sysctls::read(roots).perf_event_paranoid).into()),
+        }
+    }
+    let Some((_, cause)) = missing.first() else {
+        return Ok(events);
+    };
+    let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
+    if events.is_empty() {
+        let clock = EventSpec::new(EventSource::Software(WITHOUT_PMU));
+        notes.push(format!("sampling {clock} in the place of {names}: {cause}"));
+        events.push(plan(roots, &clock, rate, scope)?);
+    } else {
+        notes.push(format!("not sampled: {names}: {cause}"));
+    }
+    Ok(events)
+}
+
+fn plan(
+    roots: &SysRoots,
+    spec: &EventSpec,
+    rate: Rate,
+    scope: Scope,
+) -> anyhow::Result<PlannedEvent> {
+    let resolved = resolved(roots, spec)?;
+    let modes = probed(spec, resolved, scope)
+        .map_err(|error| error.fault(Sysctls::read(roots).perf_event_paranoid))?;
+    Ok(PlannedEvent {
+        spec: spec.clone(),
+        resolved,
+        rate,
+        modes,
+    })
+}
+
+fn resolved(roots: &SysRoots, spec: &EventSpec) -> anyhow::Result<ResolvedEvent> {
+    resolve(roots, &spec.source).with_context(|| format!("sample {spec}"))
+}
+
+/// The modes in which the event can be sampled: those asked for, or user mode alone where the kernel may not be sampled.
+fn probed(
+    spec: &EventSpec,
+    resolved: ResolvedEvent,
+    scope: Scope,
+) -> Result<Modes, OpenEventError> {
+    let place = match scope {
+        Scope::WholeCpu(cpu) => Place::Cpu(cpu),
+        Scope::Own | Scope::Process(_) => Place::Probe,
+    };
+    let open = |modes| {
+        probe::open(&resolved, modes, scope, Use::Sample)
+            .map_err(|error| OpenEventError::new(spec, place, &error))
+    };
+    match open(spec.modes) {
+        Ok(()) => Ok(spec.modes),
+        Err(error)
+            if error.class() == FaultClass::Permission
+                && spec.modes == Modes::ALL
+                && !happens_in_kernel_only(&spec.source) =>
+        {
+            // The first error says what is missing for what was asked.
+            open(Modes::USER).map(|()| Modes::USER).map_err(|_| error)
+        }
+        Err(error) => Err(error),
+    }
+}

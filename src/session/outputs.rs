@@ -1,0 +1,132 @@
+//! The outputs of a run, each written by a thread of its own, so that a slow reader holds up nobody else.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::model::Profile;
+use crate::sink::{Sink, WriteError};
+use crate::sys::Waker;
+
+/// Windows that may wait for a slow reader; then the whole run's windows grow longer, and nothing is lost.
+const QUEUE: usize = 16;
+
+/// How an output ended.
+#[derive(Debug, Default)]
+pub struct OutputReport {
+    /// What could not be written, and where it went instead; empty if all is well.
+    pub failures: Vec<String>,
+}
+
+struct Lane {
+    windows: Sender<Arc<Profile>>,
+    thread: JoinHandle<OutputReport>,
+}
+
+/// The open outputs.
+pub(super) struct Outputs {
+    lanes: Vec<Lane>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Outputs {
+    /// Starts a thread for each sink. `waker` is woken when the last reader has gone away.
+    pub(super) fn start(sinks: Vec<Sink>, waker: &Waker) -> std::io::Result<Outputs> {
+        let open = Arc::new(AtomicUsize::new(sinks.len()));
+        let lanes = sinks
+            .into_iter()
+            .enumerate()
+            .map(|(n, sink)| {
+                let (windows, inbox) = bounded(QUEUE);
+                let (open, waker) = (open.clone(), waker.clone());
+                let thread = thread::Builder::new()
+                    .name(format!("perfd-sink-{n}"))
+                    .spawn(move || {
+                        let report = write_all(sink, &inbox);
+                        open.fetch_sub(1, Ordering::Relaxed);
+                        waker.wake();
+                        report
+                    })?;
+                Ok(Lane { windows, thread })
+            })
+            .collect::<std::io::Result<Vec<Lane>>>()?;
+        Ok(Outputs { lanes, open })
+    }
+
+    /// Counts the outputs that still have a reader.
+    pub(super) fn open_count(&self) -> Arc<AtomicUsize> {
+        self.open.clone()
+    }
+
+    /// Hands a window to every output that is still open.
+    pub(super) fn write(&mut self, profile: &Arc<Profile>) {
+        for lane in &self.lanes {
+            // Fails when the thread has ended because its reader went away.
+            let _ = lane.windows.send(profile.clone());
+        }
+    }
+
+    /// Waits for all of them.
+    pub(super) fn finish(self) -> Vec<OutputReport> {
+        let threads: Vec<_> = self.lanes.into_iter().map(|lane| lane.thread).collect();
+        let join = |thread: JoinHandle<OutputReport>| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    }
+}
+
+fn write_all(mut sink: Sink, inbox: &Receiver<Arc<Profile>>) -> OutputReport {
+    let mut report = OutputReport::default();
+    for profile in inbox {
+        match sink.write(&profile) {
+            Ok(()) => (),
+            Err(WriteError::Closed { .. }) => return report,
+            Err(error) => {
+                let cause = format!("{:#}", anyhow::Error::new(error));
+                if !rescue(&mut sink, &profile, cause, &mut report) {
+                    return report;
+                }
+            }
+        }
+    }
+    if let Err(error) = sink.finish() {
+        report
+            .failures
+            .push(format!("{:#}", anyhow::Error::new(error)));
+    }
+    report
+}
+
+/// Writes a window, and all that follow, to a new file where there may be room; `false` if there is none anywhere.
+fn rescue(sink: &mut Sink, profile: &Profile, cause: String, report: &mut OutputReport) -> bool {
+    let folders = [
+        std::env::temp_dir(),
+        PathBuf::from("/dev/shm"),
+        PathBuf::from("/var/tmp"),
+    ];
+    for folder in folders {
+        let Ok(paths) = sink.divert(&folder) else {
+            continue;
+        };
+        if sink.write(profile).is_ok() {
+            let paths: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            report
+                .failures
+                .push(format!("{cause}\n  the profile is in {}", paths.join(", ")));
+            return true;
+        }
+    }
+    report.failures.push(format!(
+        "{cause}\n  and there is no room for it anywhere else"
+    ));
+    false
+}

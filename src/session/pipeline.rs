@@ -1,0 +1,235 @@
+//! The way of a sample, on one screen: out of a ring, through the unwinder, into the open window.
+//!
+//! Knows no file, no clock and no thread; what has to wait for a table goes to the backlog and comes back here.
+
+use super::backlog::Backlog;
+use super::spec::Labels;
+use super::tables::Tables;
+use crate::aggregate::{Counting, TaskKey};
+use crate::model::{
+    AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, ModuleId, Modules, MonoNs,
+    RawSample, StackLedger, Weight,
+};
+use crate::sampler::{CopySize, Item, StackSource};
+use crate::sys::record::SideBand;
+use crate::target::{Change, CommId, Processes};
+use crate::unwind::{Pending, Walked, frames_of_chain, walk};
+
+/// Frames of a user stack at most. A 64 KiB copy holds 4096 frames of the smallest kind.
+const MOST_FRAMES: usize = 4096;
+
+/// What became of the samples of one event, as far as perfd decides it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    pub(super) delivered: Weight,
+    pub(super) foreign: u64,
+    pub(super) queue_full: u64,
+}
+
+/// The stages between the rings and the window.
+pub(super) struct Pipeline {
+    pub(super) processes: Processes,
+    pub(super) tables: Tables,
+    pub(super) counting: Counting<CommId>,
+    pub(super) copy_size: CopySize,
+    pub(super) stacks: StackLedger,
+    pub(super) taken: Vec<Taken>,
+    /// Set when the stack copy should have another size.
+    pub(super) wanted_copy: Option<u32>,
+    backlog: Backlog,
+    stack_source: StackSource,
+    labels: Labels,
+    /// Whether any process is a target.
+    whole_host: bool,
+    frames: Vec<Frame>,
+}
+
+impl Pipeline {
+    pub(super) fn new(
+        processes: Processes,
+        tables: Tables,
+        n_events: usize,
+        stack_source: StackSource,
+        copy_size: CopySize,
+        labels: Labels,
+        whole_host: bool,
+    ) -> Pipeline {
+        Pipeline {
+            processes,
+            tables,
+            counting: Counting::new(n_events),
+            copy_size,
+            stacks: StackLedger::default(),
+            taken: vec![Taken::default(); n_events],
+            wanted_copy: None,
+            backlog: Backlog::default(),
+            stack_source,
+            labels,
+            whole_host,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Takes an item out of the rings; behind others that wait, it waits too.
+    pub(super) fn take(&mut self, item: &Item<'_>) {
+        if self.backlog.is_empty() && self.process(item).is_ok() {
+            return;
+        }
+        if !self.backlog.push(item)
+            && let Item::Sample(sample) = item
+        {
+            self.taken[sample.event.0].queue_full += 1;
+        }
+    }
+
+    /// Goes on with what waited, as far as the tables that have come allow; `true` if nothing waits any more.
+    pub(super) fn resume(&mut self) -> bool {
+        while let Some(kept) = self.backlog.pop() {
+            if kept.with(|item| self.process(item)).is_err() {
+                self.backlog.put_back(kept);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether everything that was taken is counted.
+    pub(super) fn is_settled(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    fn process(&mut self, item: &Item<'_>) -> Result<(), Pending> {
+        match item {
+            Item::SideBand(time, record) => {
+                self.follow(*time, record);
+                Ok(())
+            }
+            Item::Sample(sample) => self.sample(sample),
+        }
+    }
+
+    fn follow(&mut self, time: MonoNs, record: &SideBand<'_>) {
+        if let Change::Mapped(module) = self.processes.apply(time, record)
+            && !self.whole_host
+        {
+            self.want(module);
+        }
+    }
+
+    pub(super) fn want(&mut self, module: ModuleId) {
+        if let StackSource::Copy(_) = self.stack_source {
+            self.tables.want(module, self.processes.modules.get(module));
+        }
+    }
+
+    fn sample(&mut self, sample: &RawSample<'_>) -> Result<(), Pending> {
+        if self.processes.space(sample.pid).is_none() && !self.adopt(sample) {
+            self.taken[sample.event.0].foreign += 1;
+            return Ok(());
+        }
+        let walked = match self.stack(sample) {
+            Err(Pending(module)) => {
+                // With the whole host as target, tables are asked for by the first sample that needs them.
+                self.want(module);
+                return Err(Pending(module));
+            }
+            Ok(walked) => walked,
+        };
+        let modules = &self.processes.modules;
+        self.stacks.count(walked.ended, || match walked.module {
+            Some(module) => modules.get(module).short_name(),
+            None => "[none]".to_owned(),
+        });
+        let too_short = walked.ended == Ended::CopyTooShort;
+        let resized = self.copy_size.observe(walked.used_stack, too_short);
+        self.wanted_copy = resized.or(self.wanted_copy);
+        let task = self.task(sample);
+        self.counting.add(
+            task,
+            &self.frames,
+            walked.ended,
+            sample.event,
+            sample.weight,
+        );
+        let delivered = &mut self.taken[sample.event.0].delivered;
+        delivered.samples += 1;
+        delivered.total = delivered.total.saturating_add(sample.weight);
+        Ok(())
+    }
+
+    /// Fills `frames`, leaf first: the kernel's, then the user's.
+    fn stack(&mut self, sample: &RawSample<'_>) -> Result<Walked, Pending> {
+        self.frames.clear();
+        let mut kind = AddressKind::Interrupted;
+        for address in sample.kernel_chain {
+            self.frames.push(Frame {
+                module: Modules::KERNEL,
+                kind,
+                offset: FileOffset(*address),
+            });
+            kind = AddressKind::Return;
+        }
+        let nothing = AddressSpace::new();
+        let space = self.processes.space(sample.pid).unwrap_or(&nothing);
+        let n_kernel = self.frames.len();
+        let ended = match (self.stack_source, sample.registers) {
+            (StackSource::Copy(_), Some(registers)) => {
+                let frames = &mut self.frames;
+                return walk(
+                    &registers,
+                    &sample.stack,
+                    space,
+                    &self.tables,
+                    MOST_FRAMES,
+                    frames,
+                );
+            }
+            (StackSource::FramePointer, _) => {
+                frames_of_chain(sample.user_chain, space, &mut self.frames)
+            }
+            (StackSource::None, Some(registers)) => {
+                self.frames.extend(leaf(registers.pc, space));
+                Ended::NoUserStack
+            }
+            (_, None) => Ended::NoUserStack,
+        };
+        let module = self.frames[n_kernel..].last().map(|frame| frame.module);
+        Ok(Walked {
+            ended,
+            module,
+            used_stack: 0,
+        })
+    }
+
+    /// Whether a process that no record spoke of is a target all the same: every process if the whole host is, and
+    /// else the child of one, whose fork record was lost.
+    fn adopt(&mut self, sample: &RawSample<'_>) -> bool {
+        let is_child = || self.processes.is_child_of_known(sample.pid);
+        if !self.whole_host && !is_child() {
+            return false;
+        }
+        // A process that is gone, or a kernel thread, has no mappings; its samples count all the same.
+        self.processes.add_running(sample.pid, sample.time).is_ok() || self.whole_host
+    }
+
+    fn task(&mut self, sample: &RawSample<'_>) -> TaskKey<CommId> {
+        let comm = match self.processes.task(sample.tid) {
+            Some(task) => task.comm,
+            None => self.processes.learn_comm(sample.pid, sample.tid),
+        };
+        TaskKey {
+            comm,
+            pid: (self.labels.pid || self.labels.tid).then_some(sample.pid),
+            tid: self.labels.tid.then_some(sample.tid),
+        }
+    }
+}
+
+fn leaf(pc: u64, space: &AddressSpace) -> Option<Frame> {
+    let mapping = space.find(Avma(pc))?;
+    Some(Frame {
+        module: mapping.module,
+        kind: AddressKind::Interrupted,
+        offset: mapping.offset_of(Avma(pc)),
+    })
+}

@@ -1,0 +1,240 @@
+//! The ledger in a few lines: three when all is well, and a line with the remedy for each thing that is not.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use super::{grouped, n_of, percent, plain_duration, safe};
+use crate::model::{
+    Ended, EventLedger, Ledger, LossReason, Rate, RunInfo, StackLedger, Unit, Unnamed,
+};
+
+/// Modules that a line names; the JSON output has all of them.
+const MAX_MODULES: usize = 3;
+
+/// Writes the account of a run, or of one window.
+pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt::Result {
+    let names: Vec<String> = run
+        .events
+        .iter()
+        .map(|event| safe(&event.spec.to_string()))
+        .collect();
+    let width = names.iter().map(|name| name.chars().count()).max();
+    for ((event, name), account) in run.events.iter().zip(&names).zip(&ledger.events) {
+        let rate = match event.rate {
+            Rate::Frequency(hz) => hz.to_string(),
+            Rate::Period(period) => format!("every {}", grouped(period)),
+        };
+        let width = width.unwrap_or(0);
+        write!(out, "samples  {name:<width$}  {rate}")?;
+        write_samples(account, event.spec.unit(), out)?;
+    }
+    if ledger.side_band_lost > 0 {
+        let what = format!(
+            "{} of mappings, names and forks lost: frames after that may have no name",
+            n_of(ledger.side_band_lost, "record", "records")
+        );
+        write_remark(&what, Some(LARGER_RING), out)?;
+    }
+    if ledger.out_of_order > 0 {
+        let what = format!(
+            "{} too late for its place in time",
+            n_of(ledger.out_of_order, "record", "records")
+        );
+        write_remark(&what, None, out)?;
+    }
+    write_stacks(&ledger.stacks, out)?;
+    write_names(&ledger.stacks, out)
+}
+
+const LARGER_RING: &str = "-m with more pages, or a lower -F";
+
+fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt::Result {
+    let columns = [
+        ("expected", account.expected),
+        ("emitted", account.emitted),
+        ("delivered", Some(account.delivered)),
+    ];
+    for (name, number) in columns {
+        if let Some(number) = number {
+            write!(out, "  {name} {}", grouped(number))?;
+        }
+    }
+    let lost: Vec<(&LossReason, &i64)> = account.lost.iter().filter(|(_, n)| **n != 0).collect();
+    let sum: i64 = lost.iter().map(|(_, n)| **n).sum();
+    write!(out, "  lost {}", grouped(sum))?;
+    if !lost.is_empty() {
+        let reasons: Vec<String> = lost
+            .iter()
+            .map(|(reason, n)| format!("{reason} {}", grouped(**n)))
+            .collect();
+        write!(out, " ({})", reasons.join(", "))?;
+    }
+    if let Some(total) = account.counted_weight.filter(|total| *total > 0) {
+        let counted = match unit {
+            Unit::Nanoseconds => "counted time",
+            Unit::Occurrences => "count",
+        };
+        let explained = percent(account.sampled_weight, total);
+        write!(out, "  {explained} of the {counted} explained")?;
+    }
+    writeln!(out)?;
+
+    for (reason, n) in lost {
+        if let Some(remedy) = remedy_for_loss(*reason) {
+            let what = format!("{} lost: {reason}", n_of(*n, "sample", "samples"));
+            write_remark(&what, Some(remedy), out)?;
+        }
+    }
+    if account.throttled > 0 {
+        let times = n_of(account.throttled, "time", "times");
+        let what = format!("throttled {times} by the kernel");
+        write_remark(&what, Some("a lower -F"), out)?;
+    }
+    if account.reopened_gap_ns > 0 {
+        let gap = plain_duration(Duration::from_nanos(account.reopened_gap_ns));
+        let what = format!("{gap} without samples while the size of the stack copy was changed");
+        write_remark(&what, None, out)?;
+    }
+    if let Some(n) = account.unexplained().filter(|n| *n != 0) {
+        let samples = n_of(n, "sample", "samples");
+        let what = format!("{samples} unexplained: a fault of perfd's");
+        write_remark(&what, Some("report it, with this text"), out)?;
+    }
+    if account.delivered == 0 {
+        let why = match account.counted_weight {
+            Some(0) | None => "the event did not happen while perfd watched",
+            Some(_) => "the event happened less often than once a sample",
+        };
+        write_remark(&format!("no samples: {why}"), None, out)?;
+    }
+    Ok(())
+}
+
+fn write_stacks(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
+    let n_all: u64 = stacks.ended.values().sum();
+    let n_without = count_of(stacks, Ended::NoUserStack);
+    let n_complete = count_of(stacks, Ended::Root);
+    let n_walked = n_all - n_without;
+    write!(
+        out,
+        "stacks   {}: {} complete",
+        grouped(n_walked),
+        grouped(n_complete)
+    )?;
+    if n_walked > 0 {
+        write!(out, " ({})", percent(n_complete, n_walked))?;
+    }
+    if n_complete < n_walked {
+        write!(out, ", {} truncated", grouped(n_walked - n_complete))?;
+    }
+    if n_without > 0 {
+        write!(out, "; {} samples without a user stack", grouped(n_without))?;
+    }
+    writeln!(out)?;
+    for ended in Ended::ALL.into_iter().filter(|ended| ended.is_truncated()) {
+        let n = count_of(stacks, ended);
+        if n > 0 {
+            let what = format!(
+                "{} truncated: {ended}{}",
+                grouped(n),
+                in_modules(&stacks.truncated_in, ended)
+            );
+            write_remark(&what, remedy_for_truncation(ended), out)?;
+        }
+    }
+    if stacks.stack_table_full > 0 {
+        let what = format!(
+            "{} found the table of distinct stacks full",
+            n_of(stacks.stack_table_full, "stack", "stacks")
+        );
+        write_remark(&what, Some("--interval, so that windows are shorter"), out)?;
+    }
+    Ok(())
+}
+
+fn write_names(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
+    let mut by_reason: BTreeMap<Unnamed, u64> = BTreeMap::new();
+    for ((reason, _), n) in &stacks.unnamed {
+        *by_reason.entry(*reason).or_default() += n;
+    }
+    let n_unnamed: u64 = by_reason.values().sum();
+    let frames = n_of(stacks.frames, "frame", "frames");
+    write!(out, "names    {frames}")?;
+    match n_unnamed {
+        0 if stacks.frames == 0 => writeln!(out)?,
+        0 => writeln!(out, ", all named")?,
+        n => writeln!(out, ": {} unnamed", grouped(n))?,
+    }
+    for (reason, n) in by_reason {
+        let what = format!(
+            "{} unnamed: {reason}{}",
+            grouped(n),
+            in_modules(&stacks.unnamed, reason)
+        );
+        write_remark(&what, remedy_for_unnamed(reason), out)?;
+    }
+    Ok(())
+}
+
+fn write_remark(what: &str, remedy: Option<&str>, out: &mut impl Write) -> fmt::Result {
+    match remedy {
+        Some(remedy) => writeln!(out, "  {what}\n    try: {remedy}"),
+        None => writeln!(out, "  {what}"),
+    }
+}
+
+fn count_of(stacks: &StackLedger, ended: Ended) -> u64 {
+    stacks.ended.get(&ended).copied().unwrap_or(0)
+}
+
+/// ` (clang-14 5, libLLVM.so 2, 3 more)`: the modules with most of them first.
+fn in_modules<R: Copy + Ord>(rows: &BTreeMap<(R, String), u64>, reason: R) -> String {
+    let mut modules: Vec<(&str, u64)> = rows
+        .iter()
+        .filter(|((found, _), _)| *found == reason)
+        .map(|((_, module), n)| (module.as_str(), *n))
+        .collect();
+    if modules.is_empty() {
+        return String::new();
+    }
+    modules.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let mut parts: Vec<String> = modules
+        .iter()
+        .take(MAX_MODULES)
+        .map(|(module, n)| format!("{} {}", safe(module), grouped(*n)))
+        .collect();
+    if modules.len() > MAX_MODULES {
+        parts.push(format!("{} more modules", modules.len() - MAX_MODULES));
+    }
+    format!(" ({})", parts.join(", "))
+}
+
+fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
+    match reason {
+        LossReason::RingFull => Some(LARGER_RING),
+        LossReason::QueueFull => Some("a lower -F"),
+        LossReason::Malformed => Some("report it, with this text"),
+        LossReason::NotRaised | LossReason::Foreign => None,
+    }
+}
+
+fn remedy_for_truncation(ended: Ended) -> Option<&'static str> {
+    match ended {
+        Ended::CopyTooShort => {
+            Some("--call-graph dwarf,65528 (the most that the kernel copies), or fp")
+        }
+        Ended::NoRow => Some("--call-graph fp, if that code is built with frame pointers"),
+        _ => None,
+    }
+}
+
+fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
+    match reason {
+        Unnamed::NoSymbols => Some("a build that is not stripped"),
+        Unnamed::FileUnreadable => Some("run perfd as the user of the target, or as root"),
+        Unnamed::FileChanged => Some("restart the target: its file was replaced while it ran"),
+        Unnamed::KernelHidden => Some("sudo sysctl kernel.kptr_restrict=0"),
+        Unnamed::NotCovered | Unnamed::FileCorrupt | Unnamed::Anonymous => None,
+    }
+}

@@ -1,0 +1,80 @@
+//! What a run is to do: options that have been checked.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::model::{CallGraph, EventSpec, Rate};
+use crate::procfs::SysRoots;
+use crate::sink::{Measure, SinkSpec};
+use crate::target::Selection;
+
+/// What to profile.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// What runs already.
+    Running(Selection),
+    /// A command, from its exec to its exit.
+    Command {
+        /// Program and arguments.
+        argv: Vec<OsString>,
+        /// Whether its standard output goes to standard error, because the profile goes to standard output.
+        stdout_to_stderr: bool,
+        /// Whether the whole host is sampled as long as it runs.
+        whole_host: bool,
+    },
+}
+
+/// Which events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventChoice {
+    /// Cycles, instructions and cache misses where the machine has a PMU, else the CPU clock.
+    Default,
+    /// These and no others.
+    Asked(Vec<EventSpec>),
+}
+
+/// What the label of a stack tells apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Processes.
+    pub pid: bool,
+    /// Threads.
+    pub tid: bool,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Whom.
+    pub target: Target,
+    /// What.
+    pub events: EventChoice,
+    /// How often.
+    pub rate: Rate,
+    /// User stacks.
+    pub call_graph: CallGraph,
+    /// Whether what the target forks is included.
+    pub inherit: bool,
+    /// Whether inlined functions are shown.
+    pub inline: bool,
+    /// Wait so long before the first sample.
+    pub delay: Duration,
+    /// End after so long; `None` for when the target ends.
+    pub duration: Option<Duration>,
+    /// Length of a window; `None` for one window over the whole run.
+    pub interval: Option<Duration>,
+    /// Labels.
+    pub labels: Labels,
+    /// Pages of each ring; `None` for a size that fits the host.
+    pub ring_pages: Option<usize>,
+    /// Where the profile goes.
+    pub sinks: Vec<SinkSpec>,
+    /// The one event to show, by position; `None`: files for each event, and the first everywhere else.
+    pub show: Option<usize>,
+    /// What the numbers of folded lines are.
+    pub measure: Measure,
+    /// Whether the summary and progress are left out.
+    pub quiet: bool,
+    /// Where `/proc` and its like are.
+    pub roots: SysRoots,
+}

@@ -1,0 +1,188 @@
+//! The JSON lines of `perfd stat --json`: one object a line, `kind` first.
+//!
+//! ```text
+//! {"kind":"interval","run":1,"start_s":0.0,"end_s":1.0,"processes":[…]}
+//! {"kind":"run","run":1,"elapsed_s":2.5,"exit_code":0,"notes":[…],"processes":[…]}
+//! {"kind":"summary","runs":5,"elapsed_s":{…},"targets":[…]}                      after -r
+//! process: {"pid":42,"comm":"gzip","counts":[{"event":"cycles","unit":"occurrences","value":7,"scaled":7,
+//!           "enabled_ns":9,"running_ns":9,"group":0}]}                            pid null: the host
+//! summary: {"n":5,"mean":…,"median":…,"stddev":…,"relative_spread":…,"min":…,"max":…}
+//! ```
+//!
+//! `value` is as the kernel counted, `scaled` is over the whole enabled time; `scaled` null means that the event never counted,
+//! which is not 0.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::across_runs::AcrossRuns;
+use super::measure::Measured;
+use crate::model::{Count, EventSpec, ProcessCounts, Unit};
+use crate::sampler::counters::Plan;
+use crate::stats::Summary;
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Line<'a> {
+    Interval {
+        run: u32,
+        start_s: f64,
+        end_s: f64,
+        processes: Vec<Process<'a>>,
+    },
+    Run {
+        run: u32,
+        elapsed_s: f64,
+        exit_code: Option<u8>,
+        notes: Vec<&'a str>,
+        processes: Vec<Process<'a>>,
+    },
+    Summary {
+        runs: usize,
+        elapsed_s: Spread,
+        targets: Vec<Target<'a>>,
+    },
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: Option<u32>,
+    comm: &'a str,
+    counts: Vec<OneCount>,
+}
+
+#[derive(Serialize)]
+struct OneCount {
+    event: String,
+    unit: &'static str,
+    value: u64,
+    scaled: Option<u64>,
+    enabled_ns: u64,
+    running_ns: u64,
+    group: usize,
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    pid: Option<u32>,
+    comm: &'a str,
+    events: Vec<EventSpread>,
+}
+
+#[derive(Serialize)]
+struct EventSpread {
+    event: String,
+    unit: &'static str,
+    /// Of scaled values.
+    value: Option<Spread>,
+    running_share: f64,
+}
+
+#[derive(Serialize)]
+struct Spread {
+    n: usize,
+    mean: f64,
+    median: f64,
+    stddev: Option<f64>,
+    relative_spread: Option<f64>,
+    min: f64,
+    max: f64,
+}
+
+/// One interval.
+pub(super) fn of_interval(
+    run: u32,
+    since: Duration,
+    until: Duration,
+    counted: &[ProcessCounts],
+) -> String {
+    encode(&Line::Interval {
+        run,
+        start_s: since.as_secs_f64(),
+        end_s: until.as_secs_f64(),
+        processes: processes(counted),
+    })
+}
+
+/// One run.
+pub(super) fn of_run(run: u32, plan: &Plan, measured: &Measured) -> String {
+    let notes = plan.notes().iter().chain(&measured.notes);
+    encode(&Line::Run {
+        run,
+        elapsed_s: measured.elapsed.as_secs_f64(),
+        exit_code: measured.status.map(|status| status.exit_code()),
+        notes: notes.map(String::as_str).collect(),
+        processes: processes(&measured.processes),
+    })
+}
+
+/// Middle and spread of all runs.
+pub(super) fn of_all_runs(all: &AcrossRuns) -> String {
+    let targets = all.targets.iter().map(|target| Target {
+        pid: target.pid.map(|pid| pid.0),
+        comm: &target.comm,
+        events: target
+            .events
+            .iter()
+            .map(|event| EventSpread {
+                event: event.event.to_string(),
+                unit: unit(&event.event),
+                value: event.value.map(spread),
+                running_share: event.running_share,
+            })
+            .collect(),
+    });
+    encode(&Line::Summary {
+        runs: all.n_runs,
+        elapsed_s: spread(all.elapsed),
+        targets: targets.collect(),
+    })
+}
+
+fn encode(line: &Line<'_>) -> String {
+    serde_json::to_string(line).expect("strings, numbers and lists alone")
+}
+
+fn processes(counted: &[ProcessCounts]) -> Vec<Process<'_>> {
+    counted
+        .iter()
+        .map(|process| Process {
+            pid: process.pid.map(|pid| pid.0),
+            comm: &process.comm,
+            counts: process.counts.iter().map(one_count).collect(),
+        })
+        .collect()
+}
+
+fn one_count(count: &Count) -> OneCount {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    OneCount {
+        event: count.event.to_string(),
+        unit: unit(&count.event),
+        value: count.value,
+        scaled: count.scaled(),
+        enabled_ns: nanos(count.enabled),
+        running_ns: nanos(count.running),
+        group: count.group,
+    }
+}
+
+fn unit(event: &EventSpec) -> &'static str {
+    match event.unit() {
+        Unit::Nanoseconds => "nanoseconds",
+        Unit::Occurrences => "occurrences",
+    }
+}
+
+fn spread(summary: Summary) -> Spread {
+    Spread {
+        n: summary.n,
+        mean: summary.mean,
+        median: summary.median,
+        stddev: summary.stddev,
+        relative_spread: summary.relative_spread(),
+        min: summary.min,
+        max: summary.max,
+    }
+}

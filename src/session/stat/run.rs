@@ -1,0 +1,75 @@
+//! The flow of `perfd stat`.
+
+use anyhow::Context;
+
+use super::across_runs::AcrossRuns;
+use super::measure::{Measured, measure};
+use super::output::{Output, Reader};
+use super::spec::{Form, Over, StatSpec};
+use super::{json, text};
+use crate::model::{Cpu, Fault};
+use crate::procfs::{cpus, sysctl::Sysctls};
+use crate::sampler::counters::{Plan, PlanError, Scope};
+use crate::sys::event_error::OpenEventError;
+use crate::sys::signals::Signals;
+use crate::sys::spawn::Status;
+
+/// Counts as asked. Gives the status of the last run of the command, if there was one.
+pub fn run(spec: &StatSpec, output: &mut Output<'_>) -> anyhow::Result<Option<Status>> {
+    let signals = Signals::block().context("block the signals that end a run")?;
+    let plan = plan(spec)?;
+    for note in plan.notes() {
+        output.say(&format!("perfd: {note}\n"));
+    }
+    let mut runs: Vec<Measured> = Vec::new();
+    for number in 1..=spec.repeat {
+        let measured = measure(spec, &plan, &signals, number, output)?;
+        for note in &measured.notes {
+            output.say(&format!("perfd: {note}\n"));
+        }
+        let reader = match spec.form {
+            Form::Json => output.line(&json::of_run(number, &plan, &measured))?,
+            Form::Text => Reader::There,
+        };
+        let stop = measured.interrupted || reader == Reader::Gone;
+        runs.push(measured);
+        if stop {
+            break;
+        }
+    }
+    let status = runs.last().and_then(|run| run.status);
+    match spec.form {
+        // The intervals have told all of it.
+        Form::Text if spec.interval.is_some() && runs.len() == 1 => {}
+        Form::Text => output.say(&text::summary(&spec.over, &AcrossRuns::of(&runs))),
+        Form::Json if runs.len() > 1 => {
+            // The last line: whether it was read makes no difference any more.
+            let _: Reader = output.line(&json::of_all_runs(&AcrossRuns::of(&runs)))?;
+        }
+        Form::Json => {}
+    }
+    Ok(status)
+}
+
+fn plan(spec: &StatSpec) -> anyhow::Result<Plan> {
+    let scope = match spec.over {
+        Over::Host(_) => Scope::Host(online_cpus(spec)?[0]),
+        _ => Scope::Processes,
+    };
+    Plan::make(&spec.roots, &spec.events, scope).map_err(|error| match error {
+        PlanError::Open(error) => refused(spec, &error).into(),
+        other => other.into(),
+    })
+}
+
+/// Never empty.
+pub(super) fn online_cpus(spec: &StatSpec) -> anyhow::Result<Vec<Cpu>> {
+    let online = cpus::online(&spec.roots).context("read which CPUs are online")?;
+    anyhow::ensure!(!online.is_empty(), "no CPU is online");
+    Ok(online)
+}
+
+/// An event that could not be opened, as the user is told of it.
+pub(super) fn refused(spec: &StatSpec, error: &OpenEventError) -> Fault {
+    error.fault(Sysctls::read(&spec.roots).perf_event_paranoid)
+}

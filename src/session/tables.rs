@@ -1,0 +1,151 @@
+//! Unwind tables of a run's modules, built by worker threads beside the way of the samples.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::model::{Module, ModuleId, ModuleKind};
+use crate::object::Elf;
+use crate::procfs::module_file;
+use crate::sys::Waker;
+use crate::unwind::{RowSource, Rows, Table};
+
+/// Requests on their way to the workers; more wait in [`Tables::waiting`].
+const QUEUE: usize = 64;
+/// Workers: building is bound by memory bandwidth, and the host has other work.
+const WORKERS: usize = 2;
+
+type Request = (ModuleId, Arc<Module>);
+type Built = (ModuleId, Option<Table>);
+
+enum State {
+    /// Nobody has asked for it.
+    Unknown,
+    Pending,
+    Ready(Table),
+    /// There is none and never will be.
+    None,
+}
+
+/// All tables, by module.
+pub(super) struct Tables {
+    states: Vec<State>,
+    n_pending: usize,
+    waiting: VecDeque<Request>,
+    requests: Sender<Request>,
+    built: Receiver<Built>,
+}
+
+impl Tables {
+    /// Starts the workers; `waker` is woken for every table that is built.
+    pub(super) fn start(proc_root: &Path, waker: &Waker) -> std::io::Result<Tables> {
+        let (requests, todo) = bounded::<Request>(QUEUE);
+        let (done, built) = bounded::<Built>(QUEUE);
+        for n in 0..WORKERS {
+            let (todo, done, waker) = (todo.clone(), done.clone(), waker.clone());
+            let proc_root = proc_root.to_owned();
+            thread::Builder::new()
+                .name(format!("perfd-tables-{n}"))
+                .spawn(move || work(&proc_root, &todo, &done, &waker))?;
+        }
+        Ok(Tables {
+            states: Vec::new(),
+            n_pending: 0,
+            waiting: VecDeque::new(),
+            requests,
+            built,
+        })
+    }
+
+    /// Asks for a module's table, unless that was done before.
+    pub(super) fn want(&mut self, id: ModuleId, module: &Arc<Module>) {
+        let idx = id.0 as usize;
+        if self.states.len() <= idx {
+            self.states.resize_with(idx + 1, || State::Unknown);
+        }
+        if !matches!(self.states[idx], State::Unknown) {
+            return;
+        }
+        if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel = module.kind {
+            self.states[idx] = State::None;
+            return;
+        }
+        self.states[idx] = State::Pending;
+        self.n_pending += 1;
+        self.waiting.push_back((id, module.clone()));
+        self.feed();
+    }
+
+    /// Takes in what the workers have built; `true` if there was something.
+    pub(super) fn collect(&mut self) -> bool {
+        let before = self.n_pending;
+        while let Ok(built) = self.built.try_recv() {
+            self.store(built);
+        }
+        self.feed();
+        self.n_pending < before
+    }
+
+    /// Waits for the next table; `false` if none is being built.
+    pub(super) fn wait(&mut self) -> bool {
+        self.feed();
+        if self.n_pending == 0 {
+            return false;
+        }
+        let Ok(built) = self.built.recv() else {
+            return false;
+        };
+        self.store(built);
+        self.feed();
+        true
+    }
+
+    fn store(&mut self, (id, table): Built) {
+        self.n_pending -= 1;
+        self.states[id.0 as usize] = table.map_or(State::None, State::Ready);
+    }
+
+    fn feed(&mut self) {
+        while let Some(request) = self.waiting.pop_front() {
+            match self.requests.try_send(request) {
+                Ok(()) => (),
+                Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => {
+                    self.waiting.push_front(request);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl RowSource for Tables {
+    fn rows(&self, module: ModuleId) -> Rows<'_> {
+        match self.states.get(module.0 as usize) {
+            Some(State::Ready(table)) => Rows::Table(table),
+            Some(State::None) => Rows::None,
+            Some(State::Unknown | State::Pending) | None => Rows::Pending,
+        }
+    }
+}
+
+fn work(proc_root: &Path, todo: &Receiver<Request>, done: &Sender<Built>, waker: &Waker) {
+    for (id, module) in todo {
+        // The bytes are foreign; whatever a parser makes of them must not end the run.
+        let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module)))
+            .ok()
+            .flatten();
+        if done.send((id, table)).is_err() {
+            return;
+        }
+        waker.wake();
+    }
+}
+
+fn build(proc_root: &Path, module: &Module) -> Option<Table> {
+    let elf = Elf::parse(module_file::open(proc_root, module).ok()?).ok()?;
+    Table::build(&elf).ok()
+}

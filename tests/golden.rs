@@ -1,0 +1,361 @@
+//! Whole texts that perfd writes, compared with `tests/golden/*`. `PERFD_BLESS=1 cargo test --test golden` writes them
+//! anew; what has changed is then for the reviewer of the diff to judge.
+//!
+//! The profiles are made by hand, so that no version, time, pid or path of a machine is in a golden file. Flame graphs
+//! are not here: most of their text is inferno's and changes with it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use perfd::model::*;
+use perfd::session::report::{verdict, write_counters, write_ledger, write_verdict};
+use perfd::sink::SinkSpec;
+use perfd::sink::encode::{Measure, View, folded, json};
+
+fn golden(name: &str, actual: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    if std::env::var_os("PERFD_BLESS").is_some() {
+        fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{name} differs; PERFD_BLESS=1 rewrites it\n--- expected\n{expected}\n--- actual\n{actual}"
+    );
+}
+
+fn hardware(event: HardwareEvent) -> EventSpec {
+    EventSpec::new(EventSource::Hardware(event))
+}
+
+fn software(event: SoftwareEvent) -> EventSpec {
+    EventSpec::new(EventSource::Software(event))
+}
+
+fn run(events: Vec<SampledEvent>) -> Arc<RunInfo> {
+    Arc::new(RunInfo {
+        perfd_version: "0.0.0",
+        hostname: String::from("bench"),
+        kernel: String::from("6.1.0"),
+        target: String::from("gzip -9 words"),
+        events,
+        notes: vec![String::from("cycles: no PMU here; cpu-clock in its place")],
+    })
+}
+
+fn clock() -> SampledEvent {
+    SampledEvent {
+        spec: software(SoftwareEvent::CpuClock),
+        rate: Rate::Frequency(Hz(997)),
+    }
+}
+
+fn frame(text: &str, kind: NameKind) -> FrameName {
+    FrameName {
+        text: text.into(),
+        kind,
+        unnamed: None,
+    }
+}
+
+fn row(ended: Ended, frames: Vec<FrameName>, weights: &[(u64, u64)]) -> Row {
+    Row {
+        task: TaskLabel {
+            comm: "gzip".into(),
+            pid: Some(Pid(42)),
+            tid: None,
+        },
+        ended,
+        frames,
+        weights: weights
+            .iter()
+            .map(|(total, samples)| Weight {
+                total: *total,
+                samples: *samples,
+            })
+            .collect(),
+    }
+}
+
+fn count(event: EventSpec, value: u64, running_ms: u64, group: usize) -> Count {
+    Count {
+        event,
+        value,
+        enabled: Duration::from_millis(2000),
+        running: Duration::from_millis(running_ms),
+        group,
+    }
+}
+
+fn counts(scale: u64) -> Vec<Count> {
+    vec![
+        count(
+            software(SoftwareEvent::TaskClock),
+            scale * 998_214_567,
+            2000,
+            0,
+        ),
+        count(software(SoftwareEvent::PageFaults), scale * 61, 2000, 0),
+        count(software(SoftwareEvent::ContextSwitches), 0, 2000, 0),
+        count(
+            hardware(HardwareEvent::Cycles),
+            scale * 3_006_172_839,
+            2000,
+            1,
+        ),
+        count(
+            hardware(HardwareEvent::Instructions),
+            scale * 4_561_728_394,
+            2000,
+            1,
+        ),
+        count(
+            hardware(HardwareEvent::CacheMisses),
+            scale * 617_283,
+            2000,
+            1,
+        ),
+        count(
+            hardware(HardwareEvent::BranchInstructions),
+            scale * 1_234,
+            1000,
+            2,
+        ),
+        count(hardware(HardwareEvent::BranchMisses), 0, 0, 3),
+    ]
+}
+
+fn process(pid: u32, comm: &str, scale: u64) -> ProcessCounts {
+    ProcessCounts {
+        pid: Some(Pid(pid)),
+        comm: comm.into(),
+        counts: counts(scale),
+    }
+}
+
+fn good_ledger() -> Ledger {
+    Ledger {
+        events: vec![EventLedger {
+            expected: Some(4985),
+            emitted: Some(4981),
+            delivered: 4979,
+            lost: [(LossReason::NotRaised, 2)].into(),
+            throttled: 0,
+            sampled_weight: 4_993_981_945,
+            counted_weight: Some(4_995_987_963),
+            reopened_gap_ns: 0,
+        }],
+        stacks: StackLedger {
+            ended: [(Ended::Root, 4967), (Ended::NoUserStack, 12)].into(),
+            frames: 1204,
+            ..StackLedger::default()
+        },
+        ..Ledger::default()
+    }
+}
+
+fn bad_ledger() -> Ledger {
+    let in_modules = |rows: &[(Ended, &str, u64)]| {
+        let rows = rows.iter();
+        rows.map(|(ended, module, n)| ((*ended, String::from(*module)), *n))
+            .collect()
+    };
+    Ledger {
+        events: vec![
+            EventLedger {
+                expected: Some(4985),
+                emitted: Some(4981),
+                delivered: 4000,
+                lost: [
+                    (LossReason::RingFull, 970),
+                    (LossReason::NotRaised, -3),
+                    (LossReason::Foreign, 4),
+                    (LossReason::Malformed, 1),
+                ]
+                .into(),
+                throttled: 3,
+                sampled_weight: 4_000_000_000,
+                counted_weight: Some(4_995_987_963),
+                reopened_gap_ns: 12_340_000,
+            },
+            EventLedger::default(),
+        ],
+        stacks: StackLedger {
+            ended: [
+                (Ended::Root, 3900),
+                (Ended::CopyTooShort, 91),
+                (Ended::NoRow, 8),
+                (Ended::BadFrame, 1),
+            ]
+            .into(),
+            truncated_in: in_modules(&[
+                (Ended::CopyTooShort, "clang-14", 50),
+                (Ended::CopyTooShort, "libLLVM.so", 30),
+                (Ended::CopyTooShort, "libc.so.6", 9),
+                (Ended::CopyTooShort, "x", 1),
+                (Ended::CopyTooShort, "y", 1),
+                (Ended::NoRow, "[anon]", 8),
+                (Ended::BadFrame, "evil\u{1b}[2J", 1),
+            ]),
+            frames: 1204,
+            unnamed: [
+                ((Unnamed::NoSymbols, String::from("libfoo.so")), 12),
+                ((Unnamed::FileChanged, String::from("app")), 5),
+                ((Unnamed::KernelHidden, String::from("[kernel]")), 40),
+            ]
+            .into(),
+            stack_table_full: 2,
+        },
+        side_band_lost: 7,
+        out_of_order: 1,
+    }
+}
+
+fn profile(run: Arc<RunInfo>, ledger: Ledger) -> Profile {
+    let main = || frame("main", NameKind::User);
+    Profile {
+        run,
+        span: WindowSpan {
+            sequence: 1,
+            start: MonoNs(3_000_000_000),
+            end: MonoNs(5_000_000_000),
+            start_unix_ns: 1_000_000_003_000_000_000,
+            is_last: true,
+        },
+        rows: vec![
+            row(
+                Ended::Root,
+                vec![
+                    frame("_start", NameKind::User),
+                    main(),
+                    frame("<[u8; 4] as Clone>::clone", NameKind::Inlined),
+                    frame("entry_SYSCALL_64", NameKind::Kernel),
+                ],
+                &[(4_000_000, 4), (0, 0)],
+            ),
+            row(
+                Ended::CopyTooShort,
+                vec![frame("inflate\u{1b}[2J", NameKind::User)],
+                &[(1_003_009, 1), (70_000, 7)],
+            ),
+            row(
+                Ended::NoUserStack,
+                vec![frame("thread 7", NameKind::Jit)],
+                &[(2_006_018, 2), (10_000, 1)],
+            ),
+        ],
+        processes: vec![process(42, "gzip", 1)],
+        ledger: ledger.clone(),
+        whole_run: Some(Box::new((vec![process(42, "gzip", 2)], ledger))),
+    }
+}
+
+fn text(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn folded_stacks_of_each_view() {
+    let profile = profile(run(vec![clock()]), good_ledger());
+    let view = |event, measure| View {
+        event: EventIdx(event),
+        measure,
+    };
+    let encode = |view| text(|out| folded::encode(&profile, view, out));
+    golden("weight.folded", &encode(view(0, Measure::Weight)));
+    golden("samples.folded", &encode(view(0, Measure::Samples)));
+    golden("second-event.folded", &encode(view(1, Measure::Weight)));
+}
+
+#[test]
+fn json_of_a_run_and_of_a_window() {
+    let profile = profile(run(vec![clock()]), good_ledger());
+    let first = WindowSpan {
+        sequence: 0,
+        start: MonoNs(1_000_000_000),
+        start_unix_ns: 1_000_000_001_000_000_000,
+        ..profile.span
+    };
+    golden("run.json", &text(|out| json::encode(&profile, first, out)));
+    let lines = text(|out| {
+        json::encode_window(&profile, out)?;
+        json::encode_end(&profile, first, out)
+    });
+    golden("window.jsonl", &lines);
+}
+
+#[test]
+fn counters_of_one_process_of_several_and_of_very_many() {
+    let table = |processes: &[ProcessCounts]| {
+        let mut out = String::new();
+        write_counters(processes, Duration::from_millis(2013), &mut out).unwrap();
+        out
+    };
+    golden("counters-one.txt", &table(&[process(42, "gzip", 1)]));
+    let mut host = process(0, "", 3);
+    host.pid = None;
+    host.counts.remove(0);
+    golden("counters-host.txt", &table(&[host]));
+    let hostile = "sh\u{1b}]0;x";
+    golden(
+        "counters-two.txt",
+        &table(&[process(42, "gzip", 1), process(43, hostile, 2)]),
+    );
+    let many: Vec<_> = (1..100).map(|pid| process(pid, "cc1", 1)).collect();
+    let shown = table(&many);
+    assert!(shown.contains("83 more processes"), "{shown}");
+    assert!(shown.contains("counters  all 99 processes"), "{shown}");
+    assert_eq!(shown.matches("counters  cc1").count(), 16);
+    assert_eq!(table(&[]), "");
+}
+
+#[test]
+fn a_good_ledger_is_three_lines_and_a_bad_one_says_what_to_try() {
+    let account = |run: &RunInfo, ledger: &Ledger| {
+        let mut out = String::new();
+        write_ledger(run, ledger, &mut out).unwrap();
+        write_verdict(run, &verdict(ledger), &mut out).unwrap();
+        out
+    };
+    let good = account(&run(vec![clock()]), &good_ledger());
+    assert_eq!(good.lines().count(), 3, "{good}");
+    golden("ledger-good.txt", &good);
+    let misses = SampledEvent {
+        spec: hardware(HardwareEvent::CacheMisses),
+        rate: Rate::Period(10_007),
+    };
+    golden(
+        "ledger-bad.txt",
+        &account(&run(vec![clock(), misses]), &bad_ledger()),
+    );
+}
+
+#[test]
+fn the_page_on_outputs_shows_what_is_written_and_types_what_is_understood() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/OUTPUT.md")).unwrap();
+    for name in ["weight.folded", "counters-one.txt", "ledger-good.txt"] {
+        let shown = fs::read_to_string(root.join("tests/golden").join(name)).unwrap();
+        assert!(page.contains(&shown), "{name} is not in the page");
+    }
+    let typed: Vec<&str> = page
+        .split("`-o ")
+        .skip(1)
+        .filter_map(|rest| rest.split('`').next())
+        .filter(|typed| !typed.contains("WHERE"))
+        .collect();
+    assert!(typed.len() >= 9, "{typed:?}");
+    for typed in typed {
+        typed.parse::<SinkSpec>().unwrap();
+    }
+    for ended in Ended::ALL.into_iter().filter(|ended| ended.is_truncated()) {
+        assert!(page.contains(&format!("`{ended}`")), "{ended}");
+    }
+}

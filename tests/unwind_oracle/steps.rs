@@ -1,0 +1,232 @@
+//! One step from a made-up frame, at addresses of every function of real files: both unwinders must find the same caller.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{FrameAddress, Unwinder};
+use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
+use perfd::model::{AddressKind, FileOffset, Registers, StackCopy};
+use perfd::object::Elf;
+use perfd::unwind::{CfaKind, Cursor, FpKind, Rule, Stack, Table, by_rule};
+
+use crate::module::Loaded;
+
+const BASE: u64 = 0x5555_0000_0000;
+const SP: u64 = 0x7fff_0000_1000;
+const STACK_BYTES: usize = 1 << 20;
+/// Many rows are `fp + small`: the frame must lie within the copy, above what is popped.
+const FP: u64 = SP + 0x4_0000;
+
+/// What became of the compared steps.
+#[derive(Debug, Default)]
+struct Tally {
+    equal: usize,
+    /// framehop has rules of its own for code without rows; perfd says NONE.
+    no_row: usize,
+    /// framehop does not know r10 and rbx, and takes a frame pointer step instead.
+    other_register: usize,
+    /// framehop does not read memory for a CFA, and takes a frame pointer step instead.
+    dereferenced: usize,
+    /// perfd does not evaluate the row's expression, and says so.
+    unsupported: usize,
+    /// A row that keeps the frame pointer in a way perfd gives up on, and framehop takes for unchanged.
+    lost_frame_pointer: usize,
+    different: Vec<String>,
+}
+
+#[test]
+fn one_step_from_any_function_of_real_files_leads_where_framehop_goes() {
+    let mut n_files = 0;
+    for path in files() {
+        let Some(loaded) = Loaded::open(&path) else {
+            continue;
+        };
+        n_files += 1;
+        let tally = compare(&loaded);
+        let different = tally.different.len();
+        let shown = tally.different.iter().take(5).collect::<Vec<_>>();
+        assert_eq!(different, 0, "{}: {shown:#?}", path.display());
+        let total = tally.equal
+            + tally.no_row
+            + tally.other_register
+            + tally.dereferenced
+            + tally.unsupported
+            + tally.lost_frame_pointer;
+        assert!(tally.equal > 100, "{}: {tally:?}", path.display());
+        // Alignment bytes that a loader's or libc's functions end with have no row.
+        assert!(tally.no_row * 50 <= total, "{}: {tally:?}", path.display());
+        assert!(
+            tally.unsupported * 200 <= total,
+            "{}: {tally:?}",
+            path.display()
+        );
+        assert!(
+            tally.other_register * 50 <= total,
+            "{}: {tally:?}",
+            path.display()
+        );
+        assert!(
+            tally.lost_frame_pointer * 200 <= total,
+            "{}: {tally:?}",
+            path.display()
+        );
+        println!("{}: {tally:?}", path.display());
+    }
+    assert!(n_files >= 2, "this program itself, and at least its libc");
+}
+
+/// This program, all it has loaded, and what else of size is usually there.
+fn files() -> Vec<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("linux");
+    let mut files: Vec<PathBuf> = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..])))
+        .collect();
+    files.dedup();
+    let others = [
+        "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+        "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+        "/usr/bin/gdb",
+        "/usr/bin/git",
+    ];
+    files.extend(others.iter().map(PathBuf::from));
+    files
+}
+
+/// The addresses to compare at: several in each function.
+fn probes(loaded: &Loaded) -> Vec<u64> {
+    let mut section = EhFrame::new(&loaded.eh_frame.1, LittleEndian);
+    section.set_address_size(8);
+    let bases = BaseAddresses::default().set_eh_frame(loaded.eh_frame.0);
+    let mut entries = section.entries(&bases);
+    let mut probes = Vec::new();
+    let mut seed = 1u64;
+    while let Some(entry) = entries.next().expect("a real file") {
+        let CieOrFde::Fde(partial) = entry else {
+            continue;
+        };
+        let function = partial
+            .parse(EhFrame::cie_from_offset)
+            .expect("a real file");
+        let (start, len) = (function.initial_address(), function.len());
+        let mut within = vec![0, 1, 4, len / 2, len.saturating_sub(1)];
+        for _ in 0..3 {
+            seed = seed
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            within.push((seed >> 33) % len.max(1));
+        }
+        probes.extend(
+            within
+                .into_iter()
+                .filter(|at| *at < len)
+                .map(|at| start + at),
+        );
+    }
+    // Enough for a debug build to be done in seconds.
+    let step = probes.len().div_ceil(60_000).max(1);
+    probes.into_iter().step_by(step).collect()
+}
+
+fn compare(loaded: &Loaded) -> Tally {
+    let table = loaded.table();
+    let mut unwinder = UnwinderX86_64::new();
+    unwinder.add_module(loaded.module(BASE));
+    let mut cache = CacheX86_64::<_>::new();
+    // Each word is another stack address, above the place it is at.
+    let bytes: Vec<u8> = (0..STACK_BYTES as u64 / 8)
+        .flat_map(|slot| (SP + 8 * slot + 0x800).to_le_bytes())
+        .collect();
+    let mut tally = Tally::default();
+    for address in probes(loaded) {
+        let Some(range) = loaded
+            .code
+            .iter()
+            .find(|range| address.wrapping_sub(range.address) < range.size)
+        else {
+            continue;
+        };
+        let offset = FileOffset(address - range.address + range.file_offset);
+        for kind in [AddressKind::Interrupted, AddressKind::Return] {
+            let rule = table.rule_at(offset).unwrap_or(Rule::NONE);
+            let pc = match kind {
+                AddressKind::Interrupted => BASE + address,
+                AddressKind::Return => BASE + address + 1,
+            };
+            let registers = Registers {
+                pc,
+                sp: SP,
+                fp: FP,
+                extra: SP + 0x40,
+            };
+            let copy = StackCopy {
+                bytes: &bytes,
+                is_cut: false,
+            };
+            let ours = by_rule(
+                rule,
+                &Cursor {
+                    pc,
+                    kind,
+                    sp: SP,
+                    fp: FP,
+                    extra: Some(registers.extra),
+                    base: Some(SP + 0x48),
+                },
+                &mut Stack::new(&registers, &copy),
+            );
+            let frame = match kind {
+                AddressKind::Interrupted => FrameAddress::from_instruction_pointer(pc),
+                AddressKind::Return => FrameAddress::from_return_address(pc).expect("not 0"),
+            };
+            let mut registers = UnwindRegsX86_64::new(pc, SP, FP);
+            let mut read = |address: u64| {
+                let start = usize::try_from(address.wrapping_sub(SP)).map_err(|_| ())?;
+                let word = bytes.get(start..).and_then(|rest| rest.first_chunk::<8>());
+                word.map(|word| u64::from_le_bytes(*word)).ok_or(())
+            };
+            let theirs = unwinder.unwind_frame(frame, &mut registers, &mut cache, &mut read);
+            let ours = ours.ok().map(|caller| (caller.pc, caller.sp, caller.fp));
+            let theirs = match theirs {
+                Ok(Some(pc)) => Some((pc, registers.sp(), registers.bp())),
+                _ => None,
+            };
+            match (rule.cfa, rule.fp) {
+                _ if ours == theirs => tally.equal += 1,
+                (CfaKind::None, _) => tally.no_row += 1,
+                (CfaKind::Extra | CfaKind::Base, _) => tally.other_register += 1,
+                (CfaKind::DerefSp | CfaKind::DerefFp, _) => tally.dereferenced += 1,
+                (CfaKind::Unsupported, _) => tally.unsupported += 1,
+                (_, FpKind::Undefined) => tally.lost_frame_pointer += 1,
+                _ => tally.different.push(format!(
+                    "{address:#x} {kind:?}: {ours:x?}, framehop {theirs:x?}, {rule:x?}"
+                )),
+            }
+        }
+    }
+    tally
+}
+
+#[test]
+fn a_table_built_from_a_file_is_the_one_built_from_its_sections() {
+    let mut n_files = 0;
+    for path in files() {
+        let (Some(loaded), Ok(file)) = (Loaded::open(&path), File::open(&path)) else {
+            continue;
+        };
+        let elf = Elf::parse(Box::new(file)).expect("an ELF file");
+        assert_eq!(Table::build(&elf).expect("a table"), loaded.table());
+        n_files += 1;
+    }
+    assert!(n_files >= 2, "this program itself, and at least its libc");
+}
+
+#[test]
+fn a_table_says_nothing_of_code_outside_of_functions() {
+    let loaded = Loaded::open(Path::new("/proc/self/exe")).expect("this program has .eh_frame");
+    let table = loaded.table();
+    assert_eq!(table.skipped(), 0);
+    assert_eq!(table.rule_at(FileOffset(0)), None);
+    assert_eq!(table.rule_at(FileOffset(u64::MAX)), None);
+}
