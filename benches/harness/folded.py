@@ -10,7 +10,8 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-ROOT_NAMES = re.compile(r"_*(start|libc_start_main\w*|libc_start_call_main\w*|clone\d*|start_thread|dl_start(_user)?)$")
+# EntryPoint is samply's name for _start of a stripped file.
+ROOT_NAMES = re.compile(r"_*(EntryPoint|start|libc_start_main\w*|libc_start_call_main\w*|clone\d*|start_thread|dl_start(_user)?)$")
 UNNAMED = re.compile(r"(?P<module>.+)\+0x(?P<offset>[0-9a-f]+)$")
 TRUNCATED = re.compile(r"\[truncated")
 KERNEL_SUFFIX = "_[k]"

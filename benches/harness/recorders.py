@@ -300,7 +300,8 @@ class Symbols:
     def name(self, library, address):
         for start, size, name in self.tables.get(library, ()):
             if start <= address < start + size:
-                return name
+                # `fun_ADDRESS` is a name that samply makes up from unwind tables.
+                return None if name.startswith("fun_") else name
         return None
 
 
@@ -314,7 +315,7 @@ def frame_names(profile, thread, symbols):
         if resource is not None and resource >= 0 and symbols:
             library = profile["libs"][thread["resourceTable"]["lib"][resource]]
             found = symbols.name(library["debugName"], frames["address"][at])
-            name = found or f"{library['name']}+{name}"
+            name = found or f"{library['name']}+{frames['address'][at]:#x}"
         names.append(name)
     kernel = next((at for at, category in enumerate(profile["meta"]["categories"]) if category["name"] == "Kernel"), None)
     return [
