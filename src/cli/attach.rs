@@ -14,8 +14,10 @@
 
 use clap::Args;
 
-use super::{Exit, SamplingArgs, manual, values};
-use crate::model::{Fault, FaultClass, Pid, Tid};
+use super::{Exit, SamplingArgs, manual, profile, values};
+use crate::model::{Pid, Tid};
+use crate::session::Target;
+use crate::target::Selection;
 
 /// Profile running processes
 #[derive(Args, Clone, Debug)]
@@ -39,6 +41,14 @@ pub struct AttachArgs {
 }
 
 /// Runs `perfd attach`.
-pub(super) fn run(_args: AttachArgs) -> anyhow::Result<Exit> {
-    Err(Fault::new(FaultClass::Internal, "attach is not wired to a session").into())
+pub(super) fn run(args: AttachArgs) -> anyhow::Result<Exit> {
+    let selection = match (args.sampling.whole_host, args.threads.is_empty()) {
+        (true, _) => Selection::Host,
+        (false, true) => Selection::Processes {
+            pids: args.pids,
+            with_tree: args.tree,
+        },
+        (false, false) => Selection::Threads(args.threads),
+    };
+    profile::run(&args.sampling, Target::Running(selection), "-")
 }

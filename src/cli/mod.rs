@@ -13,6 +13,7 @@ mod hints;
 mod list;
 mod man;
 mod manual;
+mod profile;
 mod record;
 mod stat;
 mod stdout;

@@ -16,8 +16,8 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::{Exit, SamplingArgs, manual};
-use crate::model::{Fault, FaultClass};
+use super::{Exit, SamplingArgs, manual, profile};
+use crate::session::Target;
 
 /// Start a command under the profiler
 #[derive(Args, Clone, Debug)]
@@ -32,7 +32,15 @@ pub struct RecordArgs {
     pub command: Vec<OsString>,
 }
 
+/// Where the profile goes without `-o`: standard output is the command's.
+const DEFAULT_OUTPUT: &str = "perfd.folded";
+
 /// Runs `perfd record`.
-pub(super) fn run(_args: RecordArgs) -> anyhow::Result<Exit> {
-    Err(Fault::new(FaultClass::Internal, "record is not wired to a session").into())
+pub(super) fn run(args: RecordArgs) -> anyhow::Result<Exit> {
+    let target = Target::Command {
+        argv: args.command,
+        stdout_to_stderr: profile::takes_stdout(&args.sampling),
+        whole_host: args.sampling.whole_host,
+    };
+    profile::run(&args.sampling, target, DEFAULT_OUTPUT)
 }

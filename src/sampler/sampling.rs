@@ -83,7 +83,8 @@ impl Sampling {
         cpus: &[Cpu],
         pages: Option<usize>,
     ) -> Result<Sampling, RingsError> {
-        let rings = Rings::open(cpus, pages.unwrap_or_else(|| default_pages(cpus.len())))?;
+        let asked_pages = pages.unwrap_or_else(|| default_pages(cpus.len()));
+        let rings = Rings::open(cpus, asked_pages)?;
         Ok(Sampling {
             past: vec![Totals::default(); plan.events.len()],
             plan,

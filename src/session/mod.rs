@@ -18,5 +18,5 @@ pub mod stat;
 mod tables;
 mod window;
 
-pub use run::{Observer, Outcome, Progress, run};
+pub use run::{Observer, Outcome, run};
 pub use spec::{EventChoice, Labels, Spec, Target};

@@ -11,6 +11,7 @@ use super::events;
 use super::names::Names;
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
+use super::progress;
 use super::spec::{Spec, Target};
 use super::tables::Tables;
 use super::window::Windows;
@@ -19,7 +20,7 @@ use crate::model::{
     SampledEvent,
 };
 use crate::procfs::{cpus, sysctl};
-use crate::sampler::counters::{Counters, Plan, Request, Scope};
+use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
 use crate::sampler::{CopySize, SamplePlan, Sampling, StackSource};
 use crate::sink::{OpenContext, Sink};
 use crate::sys::signals::{EndSignal, Signals};
@@ -45,23 +46,12 @@ pub struct Outcome {
     pub output_failures: Vec<String>,
 }
 
-/// What a run tells while it goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Since the first moment of the first window.
-    pub elapsed: Duration,
-    /// Delivered.
-    pub samples: u64,
-    /// Records lost in the rings so far, and samples in perfd's queue.
-    pub lost: u64,
-}
-
 /// Who is told.
 pub trait Observer {
     /// Something the user should know, before the first sample.
     fn note(&mut self, note: &str);
     /// How far the run is; called at every drain.
-    fn progress(&mut self, progress: Progress);
+    fn progress(&mut self, status: progress::Status);
     /// The sampling is over; what follows are the last window and the outputs.
     fn sampling_ended(&mut self);
 }
@@ -326,9 +316,9 @@ impl Running<'_> {
         self.targets.is_empty()
     }
 
-    fn progress(&self, now: MonoNs) -> Progress {
+    fn progress(&self, now: MonoNs) -> progress::Status {
         let taken = &self.pipeline.taken;
-        Progress {
+        progress::Status {
             elapsed: now.since(self.started),
             samples: taken.iter().map(|taken| taken.delivered.samples).sum(),
             lost: self.sampling.lost_records()
@@ -450,7 +440,12 @@ fn open_counters(
         .map(|event| event.spec.clone())
         .filter(countable);
     let plan = Plan::make(&spec.roots, &Request::Beside(sampled.collect()), scope)?;
-    Ok(Counters::new(plan))
+    let children = if spec.inherit {
+        Children::Counted
+    } else {
+        Children::Left
+    };
+    Ok(Counters::new(plan, children))
 }
 
 fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> RunInfo {
@@ -557,11 +552,7 @@ fn prepare_command(spec: &Spec) -> anyhow::Result<Option<Prepared>> {
 }
 
 fn start_fault(error: StartError) -> anyhow::Error {
-    let class = match error.exit_code() {
-        127 => FaultClass::CommandNotFound,
-        126 => FaultClass::NotExecutable,
-        _ => FaultClass::System,
-    };
+    let class = error.class();
     Fault::new(class, format!("{:#}", anyhow::Error::new(error))).into()
 }
 

@@ -73,8 +73,6 @@ pub struct Spec {
     pub show: Option<usize>,
     /// What the numbers of folded lines are.
     pub measure: Measure,
-    /// Whether the summary and progress are left out.
-    pub quiet: bool,
     /// Where `/proc` and its like are.
     pub roots: SysRoots,
 }

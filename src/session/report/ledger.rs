@@ -215,7 +215,7 @@ fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
         LossReason::RingFull => Some(LARGER_RING),
         LossReason::QueueFull => Some("a lower -F"),
         LossReason::Malformed => Some("report it, with this text"),
-        LossReason::NotRaised | LossReason::Foreign => None,
+        LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => None,
     }
 }
 

@@ -136,7 +136,7 @@ pub fn write_verdict(run: &RunInfo, verdict: &Verdict, out: &mut impl Write) -> 
 fn is_avoidable(reason: LossReason) -> bool {
     match reason {
         LossReason::RingFull | LossReason::QueueFull | LossReason::Malformed => true,
-        LossReason::NotRaised | LossReason::Foreign => false,
+        LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => false,
     }
 }
 

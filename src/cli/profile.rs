@@ -1,0 +1,199 @@
+//! What `record` and `attach` have in common: from the flags to a run, and from its outcome to words and an exit code.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::time::Duration;
+
+use super::Exit;
+use super::args::{SamplingArgs, WeightUnit};
+use crate::model::{EventSpec, Fault, FaultClass, Profile};
+use crate::procfs::SysRoots;
+use crate::session::progress::{self, Status, Talk};
+use crate::session::{self, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
+use crate::sink::{Measure, SinkSpec, same_place_twice};
+
+/// Does the run that the flags ask for; `default_output` is where the profile goes without `-o`.
+pub(super) fn run(
+    args: &SamplingArgs,
+    target: Target,
+    default_output: &str,
+) -> anyhow::Result<Exit> {
+    let sinks = sinks(args, default_output)?;
+    let spec = Spec {
+        show: shown(args)?,
+        target,
+        events: args
+            .events()
+            .map_or(EventChoice::Default, EventChoice::Asked),
+        rate: args.rate(),
+        call_graph: args.call_graph,
+        inherit: !args.no_inherit,
+        inline: !args.no_inline,
+        delay: args.delay.unwrap_or_default(),
+        duration: args.duration,
+        interval: args.interval,
+        labels: Labels {
+            pid: args.pid_label,
+            tid: args.tid_label,
+        },
+        ring_pages: args.ring_pages,
+        sinks,
+        measure: match args.unit {
+            WeightUnit::Weight => Measure::Weight,
+            WeightUnit::Samples => Measure::Samples,
+        },
+        roots: SysRoots::default(),
+    };
+    let mut terminal = Terminal::new(args.quiet);
+    let outcome = session::run(&spec, &mut terminal)?;
+    terminal.summary(&spec, &outcome);
+    conclude(args, &outcome)
+}
+
+/// Whether standard output is one of the places that the profile goes to.
+pub(super) fn takes_stdout(args: &SamplingArgs) -> bool {
+    args.outputs
+        .iter()
+        .any(|output| output == "-" || output.ends_with(":-"))
+}
+
+fn sinks(args: &SamplingArgs, default_output: &str) -> anyhow::Result<Vec<SinkSpec>> {
+    let usage = |text: String| Fault::new(FaultClass::Usage, text);
+    let mut typed: Vec<&str> = args.outputs.iter().map(String::as_str).collect();
+    if typed.is_empty() {
+        typed.push(default_output);
+    }
+    let sinks = typed
+        .into_iter()
+        .map(|output| {
+            SinkSpec::parse(OsStr::new(output))
+                .map_err(|error| usage(format!("-o {output}: {error}")))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(twice) = same_place_twice(&sinks) {
+        return Err(usage(format!("-o {twice} is given twice")).into());
+    }
+    Ok(sinks)
+}
+
+/// The position of `--show` among the events.
+fn shown(args: &SamplingArgs) -> anyhow::Result<Option<usize>> {
+    let Some(shown) = &args.show else {
+        return Ok(None);
+    };
+    let events = args.events().unwrap_or_default();
+    if let Some(idx) = events.iter().position(|event| event == shown) {
+        return Ok(Some(idx));
+    }
+    let known: Vec<String> = events.iter().map(EventSpec::to_string).collect();
+    let hint = match known.is_empty() {
+        true => "name the events with -e".to_owned(),
+        false => format!("the events are {}", known.join(", ")),
+    };
+    Err(Fault::new(
+        FaultClass::Usage,
+        format!("--show {shown} is not one of the events"),
+    )
+    .hint(hint)
+    .into())
+}
+
+/// An output that failed outweighs a bad account, and that the command's own status.
+fn conclude(args: &SamplingArgs, outcome: &Outcome) -> anyhow::Result<Exit> {
+    if let Some(first) = outcome.output_failures.first() {
+        let all = outcome.output_failures.iter().skip(1);
+        let mut lines = first.lines();
+        let mut fault = Fault::new(FaultClass::OutputFailed, lines.next().unwrap_or_default());
+        for line in lines.chain(all.flat_map(|failure| failure.lines())) {
+            fault = fault.hint(line.trim_start());
+        }
+        return Err(fault.into());
+    }
+    let account = outcome
+        .last
+        .as_deref()
+        .and_then(|profile| profile.whole_run.as_deref());
+    if args.strict
+        && let (Some((_, ledger)), Some(profile)) = (account, &outcome.last)
+    {
+        let verdict = report::verdict(ledger);
+        if !verdict.is_good() {
+            let mut text = String::new();
+            let _ = report::write_verdict(&profile.run, &verdict, &mut text);
+            say(&text);
+            return Ok(Exit::StrictFailed);
+        }
+    }
+    Ok(outcome
+        .status
+        .map_or(Exit::Ok, |status| Exit::Command(status.exit_code())))
+}
+
+/// The person at standard error.
+struct Terminal {
+    is_quiet: bool,
+    progress: Option<progress::Progress<std::io::Stderr>>,
+}
+
+impl Terminal {
+    fn new(is_quiet: bool) -> Terminal {
+        let talk = if is_quiet { Talk::Quiet } else { Talk::Normal };
+        Terminal {
+            is_quiet,
+            progress: progress::Progress::on_stderr(talk),
+        }
+    }
+
+    fn summary(&mut self, spec: &Spec, outcome: &Outcome) {
+        if self.is_quiet {
+            return;
+        }
+        let Some(profile) = outcome.last.as_deref() else {
+            return;
+        };
+        let mut text = String::new();
+        write_summary(profile, &mut text);
+        for sink in &spec.sinks {
+            if !matches!(sink.place, crate::sink::Place::Stdout) {
+                text.push_str(&format!("profile  {}\n", sink.place));
+            }
+        }
+        say(&text);
+    }
+}
+
+fn write_summary(profile: &Profile, text: &mut String) {
+    let Some((counts, ledger)) = profile.whole_run.as_deref() else {
+        return;
+    };
+    let elapsed: Duration = profile.span.end.since(profile.span.start);
+    // Writing into a string cannot fail.
+    let _ = report::write_counters(counts, elapsed, text);
+    let _ = report::write_ledger(&profile.run, ledger, text);
+}
+
+impl Observer for Terminal {
+    fn note(&mut self, note: &str) {
+        if !self.is_quiet {
+            say(&format!("perfd: {note}\n"));
+        }
+    }
+
+    fn progress(&mut self, status: Status) {
+        if let Some(progress) = &mut self.progress {
+            progress.show(&status);
+        }
+    }
+
+    fn sampling_ended(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.clear();
+        }
+    }
+}
+
+/// Standard error may be closed; there is nobody left to tell.
+fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+}
