@@ -20,7 +20,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="side_by_side.sh", description=__import__("harness").__doc__)
     parser.add_argument("--quick", action="store_true", help="one round, short windows: to see that it works")
     parser.add_argument("--only", action="append", choices=list(ROWS), metavar="ROW", help=f"one of {', '.join(ROWS)}; may be given again")
-    parser.add_argument("--perfd", default=str(TOP / "target/release/perfd"), help="the perfd to measure")
+    parser.add_argument("--perfd", type=Path, default=TOP / "target/release/perfd", help="the perfd to measure")
     parser.add_argument("--recorder", action="append", metavar="LABEL", help="measure only this recorder (perfd, perf, 'perf 64k', samply)")
     parser.add_argument("--output", type=Path, help="page to write the table into (default: docs/PERFORMANCE.md after a whole run)")
     return parser.parse_args()
@@ -32,7 +32,7 @@ def main():
     subprocess.run([TOP / "benches/workloads/build.sh", bin_dir], check=True)
     scratch = Path(tempfile.mkdtemp(prefix="side_by_side."))
     try:
-        everything = [r for r in recorders(scratch, args.perfd) if not args.recorder or r.label in args.recorder]
+        everything = [r for r in recorders(scratch, str(args.perfd.absolute())) if not args.recorder or r.label in args.recorder]
         for recorder in everything:
             if recorder.missing:
                 say(f"{recorder.label}: left out: {recorder.missing}")

@@ -24,6 +24,8 @@ class Bench:
     def __init__(self, recorders, workloads, scratch, quick):
         self.recorders, self.workloads, self.scratch = recorders, workloads, scratch
         self.rounds = 1 if quick else 3
+        # Differences of small numbers want more rounds.
+        self.cost_rounds = 1 if quick else 4
         self.pairs = 2 if quick else 5
         self.seconds = 1.5 if quick else 3
         self.failures = []
@@ -67,7 +69,7 @@ def cost_and_memory(bench):
         return [cost]
     costs, anon, high_water = defaultdict(list), defaultdict(list), defaultdict(list)
     with Target(bench.workloads["deep"], bench.scratch) as target:
-        for _ in range(bench.rounds):
+        for _ in range(bench.cost_rounds):
             for recorder in bench.each():
                 points = []
                 for hz in (LOW, HIGH):

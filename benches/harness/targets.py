@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 # What postgres.sh runs beside PostgreSQL's own programs.
-SHELL_PROGRAMS = "sh bash ls sort tail id rm sleep mktemp setpriv".split()
+SHELL_PROGRAMS = "sh locale bash ls sort tail id rm sleep mktemp setpriv".split()
 
 
 class Workload:
