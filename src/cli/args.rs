@@ -35,7 +35,7 @@ pub struct SamplingArgs {
     #[arg(short = 'c', long = "count", value_name = "COUNT", value_parser = values::period, help_heading = WHAT)]
     period: Option<u64>,
 
-    /// How stacks are found: auto, dwarf[,BYTES] (copies of BYTES of stack), fp (frame pointers) or none
+    /// How stacks are found: auto, dwarf or dwarf,BYTES (copies of the stack), fp (frame pointers) or none
     #[arg(long, value_name = "METHOD", default_value = "auto", help_heading = WHAT)]
     pub call_graph: CallGraph,
 

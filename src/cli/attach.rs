@@ -21,7 +21,7 @@ use crate::target::Selection;
 
 /// Profile running processes
 #[derive(Args, Clone, Debug)]
-#[command(long_about = manual::of(include_str!("attach.rs")))]
+#[command(long_about = manual::of(include_str!("attach.rs")), override_usage = "perfd attach [FLAGS] PID… | -t TID… | -a")]
 pub struct AttachArgs {
     /// Everything but the targets.
     #[command(flatten)]

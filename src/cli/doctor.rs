@@ -89,7 +89,10 @@ fn table(findings: &Findings) -> anyhow::Result<String> {
     }
     let all_remedies = findings.checks.iter().flat_map(|check| &check.remedies);
     if { all_remedies }.any(|remedy| remedy == SETCAP) {
-        writeln!(text, "\nits capabilities:\n  {SETCAP}")?;
+        writeln!(
+            text,
+            "\nits capabilities (whoever may run it can then look into every process: keep it to a group):\n  {SETCAP}"
+        )?;
     }
     writeln!(text, "\nperfd does not yet, on any host:")?;
     for item in findings.not_yet {

@@ -10,6 +10,7 @@ use crate::model::{Fault, FaultClass, ParseEventError, nearest_name};
 use crate::procfs::SysRoots;
 use crate::procfs::event_source::ResolveEventError;
 use crate::procfs::sysctl::Sysctls;
+use crate::sys::limits;
 use crate::sys::privilege::Privilege;
 
 /// Gives perfd what it needs to profile every process with names, without being root.
@@ -34,13 +35,24 @@ pub(super) fn of(error: &anyhow::Error) -> (FaultClass, Vec<String>) {
         (None, Some(found)) => found,
         (None, None) => (FaultClass::System, Vec::new()),
     };
-    if class == FaultClass::Permission && hints.is_empty() {
-        hints = of_refusal(
-            &Sysctls::read(&SysRoots::default()),
-            Privilege::current().ok(),
-        );
+    if hints.is_empty() {
+        hints = of_class(class, error.downcast_ref::<Fault>().is_some());
     }
     (class, hints)
+}
+
+/// What can be said where neither a fault nor a cause brings hints of its own.
+fn of_class(class: FaultClass, is_fault: bool) -> Vec<String> {
+    match class {
+        // Only a fault says that the permission was one for perf events.
+        FaultClass::Permission if is_fault => of_refusal(
+            &Sysctls::read(&SysRoots::default()),
+            Privilege::current().ok(),
+        ),
+        FaultClass::Unavailable => vec!["see: perfd doctor, perfd list".to_owned()],
+        FaultClass::Internal => vec!["this is a fault of perfd; please report it".to_owned()],
+        _ => Vec::new(),
+    }
 }
 
 /// Hints for a value that the command line refused.
@@ -59,11 +71,21 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<(FaultClass, Vec<String>)> 
         return Some(of_unresolved(error));
     }
     let error = cause.downcast_ref::<io::Error>()?;
-    let class = match error.kind() {
-        io::ErrorKind::PermissionDenied => FaultClass::Permission,
-        _ => FaultClass::System,
-    };
-    Some((class, Vec::new()))
+    Some(match error.raw_os_error() {
+        Some(libc::EMFILE) => (FaultClass::System, of_open_files()),
+        Some(libc::EACCES | libc::EPERM) => (FaultClass::Permission, Vec::new()),
+        _ => (FaultClass::System, Vec::new()),
+    })
+}
+
+fn of_open_files() -> Vec<String> {
+    let limit = limits::open_files().map_or("unknown".to_owned(), |(soft, hard)| {
+        format!("{soft}, at most {hard}")
+    });
+    vec![
+        format!("RLIMIT_NOFILE is {limit}; each event takes a descriptor for each thread and CPU"),
+        "try: fewer events or threads, or as root: ulimit -n 1048576".to_owned(),
+    ]
 }
 
 fn of_event_text(error: &ParseEventError) -> Vec<String> {
@@ -162,13 +184,13 @@ mod tests {
         let fault = || Fault::new(FaultClass::NoSuchTarget, "attach pid 7").hint("it has ended");
         let expected = (FaultClass::NoSuchTarget, vec!["it has ended".to_owned()]);
         assert_eq!(of(&fault().into()), expected);
-        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let denied = io::Error::from_raw_os_error(libc::EACCES);
         let deep: anyhow::Result<()> = Err(denied).context(fault()).context("start the run");
         let deep = deep.expect_err("made above");
         assert_eq!(of(&deep), expected);
         assert_eq!(
             format!("{deep:#}"),
-            "start the run: attach pid 7: permission denied"
+            "start the run: attach pid 7: Permission denied (os error 13)"
         );
     }
 
@@ -181,6 +203,8 @@ mod tests {
         let (class, hints) = of(&anyhow::Error::from(unmounted).context("open events"));
         assert_eq!(class, FaultClass::Unavailable);
         assert!(hints.iter().any(|hint| hint.contains("mount -t tracefs")));
+        let no_files = anyhow::Error::from(io::Error::from_raw_os_error(libc::EMFILE));
+        assert!(of(&no_files).1[0].contains("RLIMIT_NOFILE"));
         let other = anyhow::anyhow!("out of luck");
         assert_eq!(of(&other), (FaultClass::System, Vec::new()));
     }

@@ -21,7 +21,7 @@ use crate::session::Target;
 
 /// Start a command under the profiler
 #[derive(Args, Clone, Debug)]
-#[command(long_about = manual::of(include_str!("record.rs")))]
+#[command(long_about = manual::of(include_str!("record.rs")), override_usage = "perfd record [FLAGS] -- CMD…")]
 pub struct RecordArgs {
     /// Everything but the command.
     #[command(flatten)]

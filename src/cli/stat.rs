@@ -11,6 +11,7 @@
 //! ```
 
 use std::ffi::OsString;
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,18 +19,25 @@ use clap::Args;
 use super::values::{self, EventList};
 use super::{Exit, args, manual};
 use crate::model::{EventSpec, Fault, FaultClass, Pid};
+use crate::procfs::SysRoots;
+use crate::sampler::counters::{Children, Request};
+use crate::session::stat::{self, Form, Output, Over, StatSpec};
 
 /// Count events of a command or of running processes
 #[derive(Args, Clone, Debug)]
-#[command(long_about = manual::of(include_str!("stat.rs")))]
+#[command(long_about = manual::of(include_str!("stat.rs")), override_usage = "perfd stat [FLAGS] -p PID… | -- CMD…")]
 pub struct StatArgs {
-    /// Events to count; see `perfd list` [default: task-clock and other software events, and where there is a PMU cycles, instructions, branches, branch-misses, cache-references, cache-misses]
+    /// Events to count; see `perfd list` [default: task-clock and other software events, and where there is a PMU cycles, instructions, cache-misses]
     #[arg(short = 'e', long = "event", value_name = "EVENT[,EVENT…]")]
     event_lists: Vec<EventList>,
 
     /// Count these running processes
-    #[arg(short = 'p', long = "pid", value_name = "PID[,PID…]", value_parser = values::pid, value_delimiter = ',', conflicts_with = "command")]
+    #[arg(short = 'p', long = "pid", value_name = "PID[,PID…]", value_parser = values::pid, value_delimiter = ',', conflicts_with_all = ["command", "whole_host"])]
     pub pids: Vec<Pid>,
+
+    /// Count all that runs on this host, while the command runs or until Ctrl-C
+    #[arg(short = 'a', long = "all-cpus")]
+    pub whole_host: bool,
 
     /// With -p: take the processes' living descendants too
     #[arg(long, requires = "pids")]
@@ -51,13 +59,13 @@ pub struct StatArgs {
     #[arg(short = 'r', long, value_name = "N", value_parser = values::repeats, default_value = "1", conflicts_with = "pids")]
     pub repeat: u32,
 
-    /// Print JSON to standard output: a line for each interval, run and process
+    /// Print JSON to standard output: a line for each interval and run, and one with the spread of several runs
     #[arg(long)]
     pub json: bool,
 
     /// The command and its arguments
     #[arg(
-        required_unless_present = "pids",
+        required_unless_present_any = ["pids", "whole_host"],
         trailing_var_arg = true,
         value_name = "CMD"
     )]
@@ -72,6 +80,44 @@ impl StatArgs {
 }
 
 /// Runs `perfd stat`.
-pub(super) fn run(_args: StatArgs) -> anyhow::Result<Exit> {
-    Err(Fault::new(FaultClass::Internal, "stat is not wired to a session").into())
+pub(super) fn run(args: StatArgs) -> anyhow::Result<Exit> {
+    let spec = spec(args)?;
+    let mut output = Output {
+        text: &mut io::stderr().lock(),
+        data: &mut io::stdout().lock(),
+    };
+    let status = stat::run(&spec, &mut output)?;
+    Ok(status.map_or(Exit::Ok, |status| Exit::Command(status.exit_code())))
+}
+
+fn spec(args: StatArgs) -> anyhow::Result<StatSpec> {
+    let events = args.events().map_or(Request::Default, Request::Explicit);
+    let command = (!args.command.is_empty()).then_some(args.command);
+    let over = match command {
+        command if args.whole_host => Over::Host(command),
+        Some(command) => Over::Command(command),
+        None => Over::Processes {
+            pids: args.pids,
+            with_tree: args.tree,
+        },
+    };
+    if args.repeat > 1 && over == Over::Host(None) {
+        return Err(Fault::new(FaultClass::Usage, "-r needs a command to repeat").into());
+    }
+    Ok(StatSpec {
+        over,
+        events,
+        children: match args.no_inherit {
+            true => Children::Left,
+            false => Children::Counted,
+        },
+        interval: args.interval,
+        duration: args.duration,
+        repeat: args.repeat,
+        form: match args.json {
+            true => Form::Json,
+            false => Form::Text,
+        },
+        roots: SysRoots::default(),
+    })
 }

@@ -3,6 +3,10 @@
 //! A spec is what was asked for, parsed (`event_text.rs`; the one table of names is `event_names.rs`);
 //! which `perf_event_attr` it becomes on this host is for `procfs::event_source` to say.
 
+use std::fmt;
+
+use super::NamedEvent;
+
 /// Position of an event in a run's list of sampled events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventIdx(pub usize);
@@ -193,6 +197,62 @@ impl EventSpec {
                 Unit::Nanoseconds
             }
             _ => Unit::Occurrences,
+        }
+    }
+}
+
+impl fmt::Display for EventSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)?;
+        let letters = match (self.modes.user, self.modes.kernel) {
+            (true, false) => "u",
+            (false, true) => "k",
+            _ => return Ok(()),
+        };
+        let separator = match self.source {
+            EventSource::Pmu { .. } => "",
+            _ => ":",
+        };
+        write!(f, "{separator}{letters}")
+    }
+}
+
+impl fmt::Display for EventSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EventSource::Hardware(_) | EventSource::Software(_) | EventSource::Cache(..) => {
+                match NamedEvent::of(self) {
+                    Some(named) => f.write_str(named.name),
+                    // A cache operation that no cache of that kind has: never parsed, so only code can make it.
+                    None => write!(f, "{self:?}"),
+                }
+            }
+            EventSource::Raw(config) => write!(f, "r{config:x}"),
+            EventSource::Pmu { pmu, terms } => {
+                write!(f, "{pmu}/")?;
+                for (idx, (name, value)) in terms.iter().enumerate() {
+                    let comma = if idx == 0 { "" } else { "," };
+                    write!(f, "{comma}{name}")?;
+                    if let Some(value) = value {
+                        write!(f, "={value:#x}")?;
+                    }
+                }
+                f.write_str("/")
+            }
+            EventSource::Tracepoint { subsystem, name } => write!(f, "{subsystem}:{name}"),
+            EventSource::Breakpoint {
+                address,
+                access,
+                length,
+            } => {
+                let letters = match access {
+                    Access::Read => "r",
+                    Access::Write => "w",
+                    Access::ReadWrite => "rw",
+                    Access::Execute => "x",
+                };
+                write!(f, "mem:{address:#x}/{length}:{letters}")
+            }
         }
     }
 }

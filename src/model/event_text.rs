@@ -1,4 +1,4 @@
-//! Events as text: what `-e` accepts and what perfd prints, each the inverse of the other.
+//! Events from text: what `-e` accepts. Printing, in `event.rs`, is its inverse.
 //!
 //! The grammar is that of `perf record -e`, without groups (`{a,b}`) and wildcards:
 //!
@@ -14,7 +14,6 @@
 //! modes      = "u" | "k" | "uk"
 //! ```
 
-use std::fmt;
 use std::str::FromStr;
 
 use super::{Access, EventSource, EventSpec, Modes, NamedEvent, nearest_name};
@@ -285,62 +284,6 @@ fn not_a_number(event: &str, what: &'static str, text: &str) -> ParseEventError 
         event: event.to_owned(),
         what,
         text: text.to_owned(),
-    }
-}
-
-impl fmt::Display for EventSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(f)?;
-        let letters = match (self.modes.user, self.modes.kernel) {
-            (true, false) => "u",
-            (false, true) => "k",
-            _ => return Ok(()),
-        };
-        let separator = match self.source {
-            EventSource::Pmu { .. } => "",
-            _ => ":",
-        };
-        write!(f, "{separator}{letters}")
-    }
-}
-
-impl fmt::Display for EventSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EventSource::Hardware(_) | EventSource::Software(_) | EventSource::Cache(..) => {
-                match NamedEvent::of(self) {
-                    Some(named) => f.write_str(named.name),
-                    // A cache operation that no cache of that kind has: never parsed, so only code can make it.
-                    None => write!(f, "{self:?}"),
-                }
-            }
-            EventSource::Raw(config) => write!(f, "r{config:x}"),
-            EventSource::Pmu { pmu, terms } => {
-                write!(f, "{pmu}/")?;
-                for (idx, (name, value)) in terms.iter().enumerate() {
-                    let comma = if idx == 0 { "" } else { "," };
-                    write!(f, "{comma}{name}")?;
-                    if let Some(value) = value {
-                        write!(f, "={value:#x}")?;
-                    }
-                }
-                f.write_str("/")
-            }
-            EventSource::Tracepoint { subsystem, name } => write!(f, "{subsystem}:{name}"),
-            EventSource::Breakpoint {
-                address,
-                access,
-                length,
-            } => {
-                let letters = match access {
-                    Access::Read => "r",
-                    Access::Write => "w",
-                    Access::ReadWrite => "rw",
-                    Access::Execute => "x",
-                };
-                write!(f, "{BREAKPOINT}{address:#x}/{length}:{letters}")
-            }
-        }
     }
 }
 

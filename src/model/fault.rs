@@ -5,6 +5,7 @@
 //! What becomes of samples is not trouble but data: see `ledger`.
 
 use std::fmt;
+use std::io;
 
 /// What kind of trouble; each has an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,28 @@ pub enum FaultClass {
     NotExecutable,
     /// The command does not exist.
     CommandNotFound,
+}
+
+impl FaultClass {
+    /// What it means that the kernel does not open an event.
+    ///
+    /// `EINVAL` is what a PMU answers to a config or a mode that it does not have.
+    pub fn of_refused_event(error: &io::Error) -> FaultClass {
+        match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => FaultClass::Permission,
+            Some(libc::ESRCH) => FaultClass::NoSuchTarget,
+            Some(
+                libc::ENOENT
+                | libc::ENODEV
+                | libc::ENXIO
+                | libc::EINVAL
+                | libc::EOPNOTSUPP
+                | libc::ENOSYS
+                | libc::E2BIG,
+            ) => FaultClass::Unavailable,
+            _ => FaultClass::System,
+        }
+    }
 }
 
 /// What went wrong with which object, the present value behind it and what to do about it.

@@ -30,7 +30,8 @@ pub enum Item<'a> {
 pub struct Totals {
     /// Σ count.
     pub count: u64,
-    /// Σ time enabled, ns.
+    /// Σ time enabled over threads, ns. (The event of a thread on one CPU is enabled wherever the thread runs, so
+    /// that the times of its CPUs add up to as many times too much.)
     pub enabled_ns: u64,
     /// Σ time counting, ns.
     pub running_ns: u64,
@@ -231,6 +232,12 @@ impl Sampling {
         let mut totals = self.past.clone();
         for opened in &mut self.opened {
             add(&mut totals[opened.event.0], opened.fd.read()?);
+        }
+        if self.owners.has_any() {
+            let n_cpus = self.rings.cpus().count().max(1) as u64;
+            totals
+                .iter_mut()
+                .for_each(|totals| totals.enabled_ns /= n_cpus);
         }
         Ok(totals)
     }

@@ -1,11 +1,12 @@
 //! User-space stacks without frame pointers: rows from `.eh_frame` and `.debug_frame`, and the walk over them.
 //!
-//! Building a [`Table`] and walking a stack are apart: a table is built once per module from the bytes of its
-//! sections; a walk reads the sampled registers, the copied stack and tables, and nothing else. This module
-//! never opens a file, never allocates on the way of a sample, and does not name anything.
+//! Building a [`Table`] and walking a stack are apart. A table is built once per module, from its [`Elf`](crate::object::Elf) or
+//! from the bytes of its sections. A walk sees sampled registers, the copied stack and tables, and allocates nothing
+//! but room for its frames. Nothing here opens a file or names a function.
 //!
-//! Read [`rule`](Rule) and [`table`](Table) first (the format, which an in-kernel unwinder reads byte for byte), then
-//! `cfi.rs` (how rows are made) and `walk.rs` (what they are for). What only one processor knows is in the folder of its name.
+//! `table.rs` and `rule.rs` state the format, which an in-kernel unwinder can read as it is; `cfi.rs` and `functions.rs`
+//! make rows, `encoder.rs` writes them; `walk.rs` and `step.rs` use them. What only one processor knows is in the folder
+//! of its name.
 
 mod build;
 mod cfi;

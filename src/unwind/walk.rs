@@ -166,3 +166,236 @@ pub fn frames_of_chain(chain: &[u64], space: &AddressSpace, frames: &mut Vec<Fra
     }
     Ended::Root
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FileOffset, MonoNs};
+    use crate::unwind::encoder::Encoder;
+    use crate::unwind::{FpKind, RaKind, Rule, Table};
+
+    const SP: u64 = 0x7000;
+    /// Module 0 has a table, module 1 never will (JIT code), module 2's is being built.
+    const CODE: u64 = 0x10_0000;
+    const JIT: u64 = 0x20_0000;
+    const PENDING: u64 = 0x30_0000;
+    const SIZE: u64 = 0x1000;
+
+    /// Where in module 0 which rule holds.
+    const SP_16: u64 = CODE;
+    const SAVES_FP: u64 = CODE + 0x100;
+    const FP_16: u64 = CODE + 0x200;
+    const END: u64 = CODE + 0x300;
+    const NO_ROW: u64 = CODE + 0x400;
+    const UNSUPPORTED: u64 = CODE + 0x500;
+    const SIGNAL: u64 = CODE + 0x600;
+
+    struct Source(Table);
+
+    impl RowSource for Source {
+        fn rows(&self, module: ModuleId) -> Rows<'_> {
+            match module.0 {
+                0 => Rows::Table(&self.0),
+                1 => Rows::None,
+                _ => Rows::Pending,
+            }
+        }
+    }
+
+    fn source() -> Source {
+        let plain = Rule {
+            cfa_offset: 16,
+            fp_offset: 0,
+            ra_offset: -8,
+            cfa: CfaKind::Sp,
+            fp: FpKind::Same,
+            ra: RaKind::AtCfa,
+            flags: 0,
+        };
+        let saves_fp = Rule {
+            fp: FpKind::AtCfa,
+            fp_offset: -16,
+            ..plain
+        };
+        let fp_16 = Rule {
+            cfa: CfaKind::Fp,
+            ..saves_fp
+        };
+        let signal = Rule {
+            flags: Rule::SIGNAL,
+            ..plain
+        };
+        let rows = [
+            (SP_16, plain),
+            (SAVES_FP, saves_fp),
+            (FP_16, fp_16),
+            (END, Rule::END),
+            (NO_ROW, Rule::NONE),
+            (UNSUPPORTED, Rule::UNSUPPORTED),
+            (SIGNAL, signal),
+            (SIGNAL + 0x100, Rule::NONE),
+        ];
+        let mut encoder = Encoder::new();
+        for (address, rule) in rows {
+            let pushed = encoder.push(address - CODE, rule);
+            assert_eq!(pushed, Ok(()));
+        }
+        Source(encoder.finish(0).expect("small"))
+    }
+
+    fn space() -> AddressSpace {
+        let mut space = AddressSpace::new();
+        for (start, module) in [(CODE, 0), (JIT, 1), (PENDING, 2)] {
+            space.insert(Mapping {
+                start: Avma(start),
+                end: Avma(start + SIZE),
+                file_offset: FileOffset(if module == 0 { 0 } else { start }),
+                module: ModuleId(module),
+                since: MonoNs(0),
+            });
+        }
+        space
+    }
+
+    /// Walks from `pc` over these words, and returns the addresses of the frames.
+    fn walk_words(pc: u64, fp: u64, words: &[u64]) -> (Vec<u64>, Result<Ended, Pending>) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let registers = Registers {
+            pc,
+            sp: SP,
+            fp,
+            extra: 0,
+        };
+        let stack = StackCopy {
+            bytes: &bytes,
+            is_cut: false,
+        };
+        let mut frames = Vec::new();
+        let walked = walk(&registers, &stack, &space(), &source(), 100, &mut frames);
+        let addresses = frames.iter().map(|frame| match frame.module.0 {
+            0 => CODE + frame.offset.0,
+            _ => frame.offset.0,
+        });
+        (addresses.collect(), walked.map(|walked| walked.ended))
+    }
+
+    fn check(pc: u64, fp: u64, words: &[u64], expected: &[u64], ended: Ended) {
+        let got = walk_words(pc, fp, words);
+        assert_eq!(got, (expected.to_vec(), Ok(ended)), "{got:x?}");
+    }
+
+    #[test]
+    fn a_stack_is_whole_at_an_undefined_return_address_and_at_0() {
+        let caller = SP_16 + 5;
+        check(
+            SP_16,
+            0,
+            &[9, caller, 9, END + 1],
+            &[SP_16, caller, END + 1],
+            Ended::Root,
+        );
+        check(SP_16, 0, &[9, caller, 9, 0], &[SP_16, caller], Ended::Root);
+    }
+
+    #[test]
+    fn a_return_address_belongs_to_the_call_before_it() {
+        // Behind the last instruction of a function, where another rule holds already; and behind the mapping.
+        check(SP_16, 0, &[9, NO_ROW], &[SP_16, NO_ROW], Ended::Root);
+        check(SP_16, 0, &[9, CODE], &[SP_16], Ended::Unmapped);
+        let behind = JIT + SIZE;
+        check(SP_16, 0, &[9, behind], &[SP_16, behind], Ended::NoRow);
+    }
+
+    #[test]
+    fn code_with_rows_and_code_with_frame_pointers_alternate() {
+        let fp = SP + 16;
+        let words = [
+            9,
+            JIT + 8,
+            // The frame of JIT code: the caller's frame pointer and its return address.
+            SP + 48,
+            FP_16 + 8,
+            9,
+            9,
+            // The frame at FP_16.
+            0,
+            END + 8,
+        ];
+        let expected = [SP_16, JIT + 8, FP_16 + 8, END + 8];
+        check(SP_16, fp, &words, &expected, Ended::Root);
+    }
+
+    #[test]
+    fn a_frame_pointer_that_does_not_lead_to_code_is_not_followed() {
+        check(NO_ROW, SP, &[9, 0x1234], &[NO_ROW], Ended::NoRow);
+        check(NO_ROW, 0, &[9, END + 1], &[NO_ROW], Ended::NoRow);
+        check(NO_ROW, SP, &[9, 0], &[NO_ROW], Ended::Root);
+        check(NO_ROW, u64::MAX, &[9, 0], &[NO_ROW], Ended::NoRegister);
+        check(JIT, SP, &[9, END + 1], &[JIT, END + 1], Ended::Root);
+    }
+
+    #[test]
+    fn a_frame_pointer_that_is_not_known_is_as_good_as_one_once_a_callee_saved_it() {
+        let words = [SP + 16, FP_16 + 1, 0, END + 1];
+        let expected = [SAVES_FP, FP_16 + 1, END + 1];
+        check(SAVES_FP, u64::MAX, &words, &expected, Ended::Root);
+        let words = [9, FP_16 + 1, 0, END + 1];
+        let expected = [SP_16, FP_16 + 1];
+        check(SP_16, u64::MAX, &words, &expected, Ended::NoRegister);
+    }
+
+    #[test]
+    fn a_call_through_a_null_pointer_is_walked_from_its_caller() {
+        check(
+            0,
+            0,
+            &[SP_16 + 1, 9, END + 1],
+            &[SP_16 + 1, END + 1],
+            Ended::Root,
+        );
+        check(0, 0, &[0x1234], &[], Ended::Unmapped);
+        check(
+            0x1234_5678,
+            0,
+            &[SP_16 + 1, 9, END + 1],
+            &[],
+            Ended::Unmapped,
+        );
+    }
+
+    #[test]
+    fn an_interrupted_address_behind_a_signal_is_looked_up_as_it_is() {
+        // Interrupted at the first instruction of a function: at −1 another rule holds.
+        let words = [9, SP_16, 9, SIGNAL, 9, END + 1];
+        let (frames, _) = walk_words(SIGNAL, 0, &words);
+        assert_eq!(frames[..2], [SIGNAL, SP_16]);
+        let words = [9, UNSUPPORTED, 9, 9];
+        check(
+            SIGNAL,
+            0,
+            &words,
+            &[SIGNAL, UNSUPPORTED],
+            Ended::UnsupportedRow,
+        );
+        check(SIGNAL, 0, &[9, 0, END + 1], &[SIGNAL, END + 1], Ended::Root);
+    }
+
+    #[test]
+    fn a_walk_that_has_to_wait_for_a_table_leaves_nothing_behind() {
+        let words = [9, SP_16 + 1, 9, PENDING + 1];
+        let (frames, walked) = walk_words(SP_16, 0, &words);
+        assert_eq!((frames, walked), (vec![], Err(Pending(ModuleId(2)))));
+    }
+
+    #[test]
+    fn a_chain_of_the_kernel_is_taken_as_far_as_it_is_code() {
+        let of_chain = |chain: &[u64]| {
+            let mut frames = Vec::new();
+            let ended = frames_of_chain(chain, &space(), &mut frames);
+            (frames.len(), ended)
+        };
+        assert_eq!(of_chain(&[]), (0, Ended::NoUserStack));
+        assert_eq!(of_chain(&[CODE, CODE + 1, JIT + SIZE]), (3, Ended::Root));
+        assert_eq!(of_chain(&[CODE, CODE, JIT + SIZE]), (1, Ended::Unmapped));
+    }
+}

@@ -19,7 +19,6 @@ use serde::Serialize;
 use super::across_runs::AcrossRuns;
 use super::measure::Measured;
 use crate::model::{Count, EventSpec, ProcessCounts, Unit};
-use crate::sampler::counters::Plan;
 use crate::stats::Summary;
 
 #[derive(Serialize)]
@@ -35,7 +34,7 @@ enum Line<'a> {
         run: u32,
         elapsed_s: f64,
         exit_code: Option<u8>,
-        notes: Vec<&'a str>,
+        notes: &'a [String],
         processes: Vec<Process<'a>>,
     },
     Summary {
@@ -106,13 +105,12 @@ pub(super) fn of_interval(
 }
 
 /// One run.
-pub(super) fn of_run(run: u32, plan: &Plan, measured: &Measured) -> String {
-    let notes = plan.notes().iter().chain(&measured.notes);
+pub(super) fn of_run(run: u32, measured: &Measured) -> String {
     encode(&Line::Run {
         run,
         elapsed_s: measured.elapsed.as_secs_f64(),
         exit_code: measured.status.map(|status| status.exit_code()),
-        notes: notes.map(String::as_str).collect(),
+        notes: &measured.notes,
         processes: processes(&measured.processes),
     })
 }

@@ -15,7 +15,7 @@ use crate::procfs::tasks;
 use crate::sampler::counters::{AttachError, Counters, Plan, attach, minus};
 use crate::sys::pidfd::PidFd;
 use crate::sys::signals::Signals;
-use crate::sys::spawn::{Child, Prepared, Status, Stdout};
+use crate::sys::spawn::{Child, Prepared, StartError, Status, Stdout};
 use crate::sys::{Poller, Ticker, Wakeup, limits};
 use crate::target::{FindError, Selection, find};
 
@@ -55,6 +55,13 @@ pub(super) fn measure(
     ready.counters.enable().context("start counting")?;
     let start = Instant::now();
     let child = ready.prepared.take().map(start_command).transpose()?;
+    // Not before: what could not be started has no use for them. Not again: each run has the same events.
+    for note in plan.notes().iter().filter(|_| number == 1) {
+        output.say(&format!("perfd: {note}\n"));
+    }
+    for note in &ready.notes {
+        output.say(&format!("perfd: {note}\n"));
+    }
     let mut watch = Watch {
         spec,
         signals,
@@ -79,7 +86,7 @@ pub(super) fn measure(
         processes,
         status: status.context("wait for the command")?,
         interrupted: end.interrupted,
-        notes: ready.notes,
+        notes: [plan.notes(), &ready.notes].concat(),
     })
 }
 
@@ -133,11 +140,11 @@ fn fork(command: &[OsString], form: Form) -> anyhow::Result<Prepared> {
 
 fn start_command(prepared: Prepared) -> anyhow::Result<Child> {
     prepared.start().map_err(|error| {
-        let class = error.class();
-        let what = error.to_string();
-        match std::error::Error::source(&error) {
-            Some(cause) => Fault::new(class, format!("{what}: {cause}")).into(),
-            None => Fault::new(class, what).into(),
+        let fault = Fault::new(error.class(), error.to_string());
+        match error {
+            StartError::Exec { cause, .. } | StartError::Pipe(cause) => {
+                anyhow::Error::new(cause).context(fault)
+            }
         }
     })
 }

@@ -18,17 +18,11 @@ use crate::sys::spawn::Status;
 pub fn run(spec: &StatSpec, output: &mut Output<'_>) -> anyhow::Result<Option<Status>> {
     let signals = Signals::block().context("block the signals that end a run")?;
     let plan = plan(spec)?;
-    for note in plan.notes() {
-        output.say(&format!("perfd: {note}\n"));
-    }
     let mut runs: Vec<Measured> = Vec::new();
     for number in 1..=spec.repeat {
         let measured = measure(spec, &plan, &signals, number, output)?;
-        for note in &measured.notes {
-            output.say(&format!("perfd: {note}\n"));
-        }
         let reader = match spec.form {
-            Form::Json => output.line(&json::of_run(number, &plan, &measured))?,
+            Form::Json => output.line(&json::of_run(number, &measured))?,
             Form::Text => Reader::There,
         };
         let stop = measured.interrupted || reader == Reader::Gone;

@@ -77,7 +77,7 @@ fn table(text: &mut String, target: &TargetRuns, elapsed_s: f64) {
         let (number, unit) = if event.is_clock() {
             (hundredths(value.mean / 1e6), "ms")
         } else {
-            (whole(value.mean), "")
+            (occurrences(value), "")
         };
         let note = meaning(event, value.mean, target, elapsed_s);
         let mut ends = spread(value);
@@ -140,9 +140,9 @@ fn meaning(event: &EventRuns, value: f64, target: &TargetRuns, elapsed_s: f64) -
     ratio(value, elapsed_s, rate)
 }
 
-/// Nothing where the divisor is 0.
+/// Nothing where there is nothing to be told.
 fn ratio(dividend: f64, divisor: f64, text: impl FnOnce(f64) -> String) -> String {
-    if divisor > 0.0 {
+    if dividend > 0.0 && divisor > 0.0 {
         text(dividend / divisor)
     } else {
         String::new()
@@ -179,6 +179,14 @@ fn target_name(target: &TargetRuns) -> String {
 fn printable(name: &str) -> String {
     let shown = |char: char| if char.is_control() { '?' } else { char };
     name.chars().map(shown).collect()
+}
+
+/// A mean of few occurrences has a part behind the point.
+fn occurrences(value: &Summary) -> String {
+    if value.n > 1 && value.mean < 100.0 {
+        return format!("{:.1}", value.mean);
+    }
+    whole(value.mean)
 }
 
 fn whole(value: f64) -> String {
@@ -305,7 +313,7 @@ mod tests {
             &runs,
             &[
                 "evil?[31m (pid 42) (3 runs):",
-                "10 page-faults 5.000 /s ± 10.0 %",
+                "10.0 page-faults 5.000 /s ± 10.0 %",
                 "2.000 s elapsed median 1.000 s ± 86.6 %",
             ],
         );
