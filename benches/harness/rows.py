@@ -1,0 +1,212 @@
+"""The rows of the table: one function each, `row(bench) -> [Line]`. Rounds go over all recorders in turn, so that a
+change of the machine's load hits them alike; what is shown is the median over the rounds."""
+
+import sys
+import time
+from collections import defaultdict
+
+from .folded import Completeness, Roots
+from .targets import Target, median
+
+LOW, HIGH, VERY_HIGH = 999, 4999, 20000
+
+
+class Line:
+    """One line of the table: what was measured, the target to reach, and a text per recorder label."""
+
+    def __init__(self, title, goal=""):
+        self.title, self.goal, self.cells = title, goal, {}
+
+
+class Bench:
+    """What rows need: recorders that are there, workloads that are there, how long and how often."""
+
+    def __init__(self, recorders, workloads, scratch, quick):
+        self.recorders, self.workloads, self.scratch = recorders, workloads, scratch
+        self.rounds = 1 if quick else 3
+        # Differences of small numbers want more rounds.
+        self.cost_rounds = 1 if quick else 4
+        self.pairs = 2 if quick else 5
+        self.seconds = 1.5 if quick else 3
+        self.failures = []
+
+    def each(self):
+        return [recorder for recorder in self.recorders if not recorder.missing]
+
+    def ok(self, recorder, run, what):
+        if run.status == 0:
+            return True
+        self.failures.append(f"{recorder.label}, {what}: exit status {run.status}: {recorder.why_not()}")
+        say(f"  {self.failures[-1]}")
+        return False
+
+    def missing_workload(self, name, line):
+        if self.workloads[name].available:
+            return False
+        line.cells = {recorder.label: "workload missing" for recorder in self.recorders}
+        return True
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def spread(values, form):
+    """`median [least, most]`."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return "failed"
+    if len(values) == 1:
+        return form.format(values[0])
+    return f"{form.format(median(values))} [{form.format(min(values))}, {form.format(max(values))}]"
+
+
+def cost_and_memory(bench):
+    """Recorder CPU per further sample, and peak memory, both attached to `deep`."""
+    cost = Line("recorder CPU per further sample (999 → 4999 Hz), µs", "≤ 8")
+    memory = Line("peak memory at 4999 Hz: RssAnon + rings (VmHWM), MB", "≤ 32")
+    if bench.missing_workload("deep", cost):
+        return [cost]
+    costs, anon, high_water = defaultdict(list), defaultdict(list), defaultdict(list)
+    with Target(bench.workloads["deep"], bench.scratch) as target:
+        for _ in range(bench.cost_rounds):
+            for recorder in bench.each():
+                points = []
+                for hz in (LOW, HIGH):
+                    run = recorder.attach(target.pid, hz, bench.seconds)
+                    if bench.ok(recorder, run, f"attach to deep at {hz} Hz"):
+                        points.append((recorder.n_samples(), run.cpu))
+                        peak = run.peak
+                if len(points) == 2 and points[1][0] > points[0][0]:
+                    (low_n, low_cpu), (high_n, high_cpu) = points
+                    costs[recorder.label].append((high_cpu - low_cpu) / (high_n - low_n) * 1e6)
+                    anon[recorder.label].append(peak.anon_and_rings / 1e6)
+                    high_water[recorder.label].append(peak.high_water / 1e6)
+    for recorder in bench.each():
+        label = recorder.label
+        cost.cells[label] = spread(costs[label], "{:.1f}")
+        if anon[label]:
+            memory.cells[label] = f"{max(anon[label]):.0f} ({max(high_water[label]):.0f})"
+    return [cost, memory]
+
+
+def slow_down(bench):
+    """Throughput per CPU second of `deep` lost while it is recorded at 4999 Hz, from pairs of windows off and on."""
+    line = Line("slow-down of deep at 4999 Hz, %", "≤ samply")
+    if bench.missing_workload("deep", line):
+        return [line]
+    settle, window = 1.0, 1.0 if bench.rounds == 1 else 2.0
+    lost = defaultdict(list)
+    with Target(bench.workloads["deep"], bench.scratch) as target:
+        windows = []
+        for _ in range(bench.pairs):
+            for recorder in bench.each():
+                off = time.monotonic_ns()
+                time.sleep(window)
+                off_end = time.monotonic_ns()
+                run = recorder.attach(target.pid, HIGH, settle + window + 0.2)
+                on = int((run.start + settle) * 1e9)
+                if bench.ok(recorder, run, "attach to deep at 4999 Hz"):
+                    windows.append((recorder.label, off, off_end, on, on + int(window * 1e9)))
+        for label, off, off_end, on, on_end in windows:
+            lost[label].append(100 * (1 - target.throughput(on, on_end) / target.throughput(off, off_end)))
+    for recorder in bench.each():
+        line.cells[recorder.label] = spread(lost[recorder.label], "{:.1f}")
+    return [line]
+
+
+GOALS_OF_STACKS = {"clang": "≥ perf 64k", "wide_stack": "marked"}
+FOLDED_WITH_INLINES = ("python", "node", "threads")
+
+
+def stacks(bench):
+    """Whole stacks at 999 Hz, and how long after the target's end the folded file with inlined frames is there."""
+    lines = []
+    for name in ("deep", "threads", "python", "node", "clang", "postgres", "wide_stack"):
+        line = Line(f"whole stacks at 999 Hz, {name}, %", GOALS_OF_STACKS.get(name, "≥ 99.5"))
+        folded = Line(f"end of run → folded file with inlined frames, {name}, s", "≤ 0.15")
+        lines += [line] + ([folded] if name in FOLDED_WITH_INLINES else [])
+        if bench.missing_workload(name, line):
+            continue
+        roots = Roots(bench.workloads[name].executables)
+        seconds = defaultdict(list)
+        for round_number in range(bench.rounds if name in FOLDED_WITH_INLINES else 1):
+            for recorder in bench.each():
+                if seconds[recorder.label] and seconds[recorder.label][-1] is None:
+                    continue  # It ran into the limit once; that is answer enough.
+                command = bench.workloads[name].command(bench.seconds)
+                log = bench.scratch / "launched.log" if bench.workloads[name].reports else None
+                run = recorder.launch(command, LOW, log)
+                if not bench.ok(recorder, run, f"launch of {name} at 999 Hz"):
+                    continue
+                if round_number == 0:
+                    line.cells[recorder.label] = whole(bench, recorder, roots, name)
+                if name in FOLDED_WITH_INLINES and run.target_end:
+                    after = time.monotonic()
+                    if recorder.fold_with_inlines() is False:
+                        seconds[recorder.label].append(None)
+                    else:
+                        seconds[recorder.label].append(run.end - run.target_end + time.monotonic() - after)
+        for label, values in seconds.items():
+            limit = next((recorder.PERF_SCRIPT_LIMIT for recorder in bench.each() if hasattr(recorder, "PERF_SCRIPT_LIMIT")), 0)
+            folded.cells[label] = f"> {limit}" if None in values else spread(values, "{:.2f}")
+    return lines
+
+
+def whole(bench, recorder, roots, name):
+    result = Completeness(recorder.stacks(), roots)
+    text = f"{result.percent:.2f}"
+    if result.too_short:
+        text += f" ({result.percent_of_fitting:.2f} of those that fit)"
+    if recorder.label == "perfd" and result.broken:
+        text += f" **{result.broken} broken and not marked**"
+        bench.failures.append(f"perfd, {name}: unmarked roots {dict(result.broken_roots.most_common(5))}")
+    in_ledger = recorder.whole_in_ledger()
+    if in_ledger not in (None, result.whole + result.broken):
+        bench.failures.append(f"perfd, {name}: {result.whole + result.broken} stacks without a mark, {in_ledger} in the ledger")
+    return text
+
+
+def first_line(bench):
+    """From the start of the recorder on a running target to its first folded or printed stack."""
+    lines = []
+    for name, goal in (("python", "≤ 0.35"), ("node", "≤ 0.35"), ("clang", "≤ 0.6")):
+        line = Line(f"attach → first stack, {name}, s (peers: 0.2 s of samples, not counted)", goal)
+        lines.append(line)
+        if bench.missing_workload(name, line):
+            continue
+        seconds = defaultdict(list)
+        for _ in range(bench.rounds):
+            for recorder in bench.each():
+                with Target(bench.workloads[name], bench.scratch) as target:
+                    time.sleep(1.0)
+                    seconds[recorder.label].append(recorder.until_first_line(target.pid))
+        for label, values in seconds.items():
+            line.cells[label] = spread(values, "{:.2f}")
+    return lines
+
+
+def got_of_expected(bench):
+    """Samples got of those that the target's CPU time asks for, `deep` launched at 20 kHz."""
+    line = Line("samples got ∕ expected at 20 kHz, deep", "≥ 0.985")
+    if bench.missing_workload("deep", line):
+        return [line]
+    shares = defaultdict(list)
+    for _ in range(bench.rounds):
+        for recorder in bench.each():
+            log = bench.scratch / "launched.log"
+            run = recorder.launch(bench.workloads["deep"].command(bench.seconds), VERY_HIGH, log)
+            if bench.ok(recorder, run, "launch of deep at 20 kHz"):
+                shares[recorder.label].append(recorder.n_samples() / (run.target_log.cpu_seconds * VERY_HIGH))
+    for recorder in bench.each():
+        line.cells[recorder.label] = spread(shares[recorder.label], "{:.3f}")
+    return [line]
+
+
+ROWS = {
+    "cost": cost_and_memory,
+    "slowdown": slow_down,
+    "stacks": stacks,
+    "first-line": first_line,
+    "20khz": got_of_expected,
+}
