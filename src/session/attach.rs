@@ -21,6 +21,7 @@ use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
 use crate::sys::{self, Start};
+use crate::target::Found;
 
 /// How often the threads of a process that creates them all the time are listed.
 const MOST_PASSES: usize = 50;
@@ -33,34 +34,76 @@ pub(super) struct Attached {
     threads: Option<Vec<Tid>>,
 }
 
-/// Opens everything on one running process.
-pub(super) fn attach_process(
-    spec: &Spec,
-    sampling: &mut Sampling,
-    counters: &mut Counters,
-    pipeline: &mut Pipeline,
-    pid: Pid,
-    threads: Option<Vec<Tid>>,
-) -> anyhow::Result<Attached> {
-    let pidfd = PidFd::open(pid).map_err(|error| gone_or(pid, error))?;
-    let attached = Attached {
-        pid,
-        pidfd,
-        threads,
-    };
-    let comm = tasks::comm(&spec.roots.proc, pid, pid.main_thread()).unwrap_or_default();
-    let comm = String::from_utf8_lossy(&comm).into_owned();
-    attached.open_threads(spec, sampling, Open::All)?;
-    attached.count(spec, counters, &comm)?;
-    let modules = pipeline
-        .processes
-        .add_running(pid, sys::now())
-        .map_err(|error| gone_or(pid, error))?;
-    modules.into_iter().for_each(|module| pipeline.want(module));
-    if !attached.pidfd.is_alive().unwrap_or(false) {
-        return Err(gone(pid).into());
+/// What the events of targets are opened in.
+pub(super) struct Opened<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) sampling: &'a mut Sampling,
+    pub(super) counters: &'a mut Counters,
+    pub(super) pipeline: &'a mut Pipeline,
+}
+
+impl Opened<'_> {
+    /// Opens everything on one running process.
+    pub(super) fn process(&mut self, found: Found) -> anyhow::Result<Attached> {
+        let Found { pid, threads } = found;
+        let pidfd = PidFd::open(pid).map_err(|error| gone_or(pid, error))?;
+        let attached = Attached {
+            pid,
+            pidfd,
+            threads,
+        };
+        let proc_root = &self.spec.roots.proc;
+        let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
+        let comm = String::from_utf8_lossy(&comm).into_owned();
+        attached.open_threads(self.spec, self.sampling, Open::All)?;
+        attached.count(self.spec, self.counters, &comm)?;
+        let modules = self
+            .pipeline
+            .processes
+            .add_running(pid, sys::now())
+            .map_err(|error| gone_or(pid, error))?;
+        modules
+            .into_iter()
+            .for_each(|module| self.pipeline.want(module));
+        if !attached.pidfd.is_alive().unwrap_or(false) {
+            return Err(gone(pid).into());
+        }
+        Ok(attached)
     }
-    Ok(attached)
+
+    /// Opens everything on a command that waits before its exec.
+    pub(super) fn command(&mut self, prepared: &Prepared, comm: &str) -> anyhow::Result<()> {
+        let pid = prepared.pid();
+        let thread = Some((pid, pid.main_thread()));
+        let start = if self.spec.delay.is_zero() {
+            Start::OnExec
+        } else {
+            Start::Disabled
+        };
+        self.sampling
+            .open_side_band(thread, Start::Enabled)
+            .and_then(|()| self.sampling.open(thread, start))
+            .and_then(|()| self.counters.add_prepared(pid, comm))
+            .map_err(|error| fault(self.spec, &error))?;
+        // Its mappings are still perfd's own: they go away with the exec, and no sample is taken before that.
+        self.pipeline.processes.add_empty(pid, comm.as_bytes());
+        Ok(())
+    }
+
+    /// Opens everything on every CPU.
+    pub(super) fn host(&mut self, cpus: &[Cpu]) -> anyhow::Result<()> {
+        self.sampling
+            .open_side_band(None, Start::Enabled)
+            .and_then(|()| self.sampling.open(None, Start::Disabled))
+            .and_then(|()| self.counters.add_host(cpus))
+            .map_err(|error| fault(self.spec, &error))?;
+        let since: MonoNs = sys::now();
+        for pid in tasks::processes(&self.spec.roots.proc).unwrap_or_default() {
+            // Those that end now, and kernel threads, have nothing mapped.
+            let _ = self.pipeline.processes.add_running(pid, since);
+        }
+        Ok(())
+    }
 }
 
 /// Opens the sampled events anew with another size of the stack copy, and switches over.
@@ -146,53 +189,6 @@ fn open_thread(
         sampling.open_side_band(Some((pid, tid)), Start::Enabled)?;
     }
     sampling.open(Some((pid, tid)), Start::Disabled)
-}
-
-/// Opens everything on a command that waits before its exec.
-pub(super) fn attach_command(
-    spec: &Spec,
-    sampling: &mut Sampling,
-    counters: &mut Counters,
-    pipeline: &mut Pipeline,
-    prepared: &Prepared,
-    comm: &str,
-) -> anyhow::Result<()> {
-    let pid = prepared.pid();
-    let thread = Some((pid, pid.main_thread()));
-    let start = if spec.delay.is_zero() {
-        Start::OnExec
-    } else {
-        Start::Disabled
-    };
-    let opened = sampling
-        .open_side_band(thread, Start::Enabled)
-        .and_then(|()| sampling.open(thread, start))
-        .and_then(|()| counters.add_prepared(pid, comm));
-    opened.map_err(|error| fault(spec, &error))?;
-    // Its mappings are still perfd's own: they go away with the exec, and no sample is taken before that.
-    pipeline.processes.add_empty(pid, comm.as_bytes());
-    Ok(())
-}
-
-/// Opens everything on every CPU.
-pub(super) fn attach_host(
-    spec: &Spec,
-    sampling: &mut Sampling,
-    counters: &mut Counters,
-    pipeline: &mut Pipeline,
-    cpus: &[Cpu],
-) -> anyhow::Result<()> {
-    let opened = sampling
-        .open_side_band(None, Start::Enabled)
-        .and_then(|()| sampling.open(None, Start::Disabled))
-        .and_then(|()| counters.add_host(cpus));
-    opened.map_err(|error| fault(spec, &error))?;
-    let since: MonoNs = sys::now();
-    for pid in tasks::processes(&spec.roots.proc).unwrap_or_default() {
-        // Those that end now, and kernel threads, have nothing mapped.
-        let _ = pipeline.processes.add_running(pid, since);
-    }
-    Ok(())
 }
 
 fn fault(spec: &Spec, error: &OpenEventError) -> Fault {

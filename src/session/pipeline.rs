@@ -10,7 +10,7 @@ use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, ModuleId, Modules, MonoNs,
     RawSample, StackLedger, Weight,
 };
-use crate::sampler::{CopySize, Item, StackSource};
+use crate::sampler::{CopySize, Item, SamplePlan, StackSource};
 use crate::sys::record::SideBand;
 use crate::target::{Change, CommId, Processes};
 use crate::unwind::{Pending, Walked, frames_of_chain, walk};
@@ -48,8 +48,7 @@ impl Pipeline {
     pub(super) fn new(
         processes: Processes,
         tables: Tables,
-        n_events: usize,
-        stack_source: StackSource,
+        plan: &SamplePlan,
         copy_size: CopySize,
         labels: Labels,
         whole_host: bool,
@@ -57,13 +56,13 @@ impl Pipeline {
         Pipeline {
             processes,
             tables,
-            counting: Counting::new(n_events),
+            counting: Counting::new(plan.events.len()),
             copy_size,
             stacks: StackLedger::default(),
-            taken: vec![Taken::default(); n_events],
+            taken: vec![Taken::default(); plan.events.len()],
             wanted_copy: None,
             backlog: Backlog::default(),
-            stack_source,
+            stack_source: plan.stack_source,
             labels,
             whole_host,
             frames: Vec::new(),

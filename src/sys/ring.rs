@@ -113,10 +113,8 @@ impl Ring {
             return None;
         }
         let start = self.position(self.tail);
-        // SAFETY: records are 8-byte aligned and the data area is a multiple of 8, so the header at `start` does
-        // not wrap; it lies below `head`, where the kernel no longer writes.
-        let header = unsafe { self.data.add(start).cast::<u64>().read() };
-        let size = record::size_of(header);
+        // Records are 8-byte aligned and the data area is a multiple of 8, so the header does not wrap.
+        let size = record::size_of(self.words(start, HEADER)[0]);
         if size < HEADER || !size.is_multiple_of(8) || size as u64 > self.waiting() {
             self.tail = self.head;
             return None;
@@ -125,9 +123,7 @@ impl Ring {
             self.join(start, size);
             return Some(&self.joined);
         }
-        // SAFETY: aligned (see above), inside the data area and between tail and head: the kernel does not write
-        // there until `release` tells it to, which needs `&mut self` and so outlives this borrow.
-        Some(unsafe { std::slice::from_raw_parts(self.data.add(start).as_ptr().cast(), size / 8) })
+        Some(self.words(start, size))
     }
 
     /// Takes the record that [`Ring::peek`] showed, of so many words.
@@ -161,18 +157,27 @@ impl Ring {
         unsafe { AtomicU64::from_ptr(field.as_ptr()) }
     }
 
+    /// Part of the data area that lies between tail and head.
+    fn words(&self, start: usize, n_bytes: usize) -> &[u64] {
+        assert!(
+            start.is_multiple_of(8) && start + n_bytes <= self.size,
+            "inside the data area"
+        );
+        // SAFETY: `start` is inside the mapping, by the assertion.
+        let first = unsafe { self.data.add(start) }.cast::<u64>();
+        // SAFETY: page-aligned base plus a multiple of 8, inside the data area by the assertion, and between tail and
+        // head by the callers: the kernel does not write there until `release` tells it to, which needs `&mut self`
+        // and so outlives this borrow.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), n_bytes / 8) }
+    }
+
     fn join(&mut self, start: usize, size: usize) {
+        let mut joined = std::mem::take(&mut self.joined);
         let at_end = self.size - start;
-        self.joined.clear();
-        self.joined.resize(size / 8, 0);
-        let target = self.joined.as_mut_ptr().cast::<u8>();
-        // SAFETY: both source runs lie inside the data area below `head` (see `peek`); the target has room for
-        // `size` bytes and cannot overlap a mapping that only the kernel and this value know.
-        unsafe { std::ptr::copy_nonoverlapping(self.data.add(start).as_ptr(), target, at_end) };
-        // SAFETY: as above; `at_end` < `size` since the record wraps.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.data.as_ptr(), target.add(at_end), size - at_end)
-        };
+        joined.clear();
+        joined.extend_from_slice(self.words(start, at_end));
+        joined.extend_from_slice(self.words(0, size - at_end));
+        self.joined = joined;
     }
 }
 

@@ -86,7 +86,7 @@ impl Signals {
 
 impl Signals {
     /// Gives the signals their usual effect again: from now on they end perfd at once.
-    pub fn release(self) -> io::Result<()> {
+    pub fn release(&self) -> io::Result<()> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGINT);
         set.add(Signal::SIGTERM);

@@ -7,4 +7,4 @@ mod processes;
 mod selection;
 
 pub use processes::{Change, CommId, Comms, Processes, Task};
-pub use selection::{FindError, Selection, find};
+pub use selection::{FindError, Found, Selection, find};

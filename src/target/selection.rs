@@ -22,6 +22,15 @@ pub enum Selection {
     Host,
 }
 
+/// A running process to profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The process.
+    pub pid: Pid,
+    /// The threads that are meant; `None` for all.
+    pub threads: Option<Vec<Tid>>,
+}
+
 /// Why a process or thread cannot be a target.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
@@ -45,10 +54,7 @@ pub enum FindError {
 }
 
 /// The processes of a selection, each once, with the threads if not all of them are meant.
-pub fn find(
-    proc_root: &Path,
-    selection: &Selection,
-) -> Result<Vec<(Pid, Option<Vec<Tid>>)>, FindError> {
+pub fn find(proc_root: &Path, selection: &Selection) -> Result<Vec<Found>, FindError> {
     match selection {
         Selection::Host => Ok(Vec::new()),
         Selection::Processes { pids, with_tree } => {
@@ -63,16 +69,25 @@ pub fn find(
             }
             let mut seen = std::collections::BTreeSet::new();
             found.retain(|pid| seen.insert(*pid));
-            Ok(found.into_iter().map(|pid| (pid, None)).collect())
+            Ok(found
+                .into_iter()
+                .map(|pid| Found { pid, threads: None })
+                .collect())
         }
         Selection::Threads(tids) => {
-            let mut found: Vec<(Pid, Option<Vec<Tid>>)> = Vec::new();
+            let mut found: Vec<Found> = Vec::new();
             for &tid in tids {
                 let pid =
                     tasks::process_of(proc_root, tid).map_err(|_| FindError::NoSuchThread(tid))?;
-                match found.iter_mut().find(|(known, _)| *known == pid) {
-                    Some((_, Some(threads))) => threads.push(tid),
-                    _ => found.push((pid, Some(vec![tid]))),
+                match found.iter_mut().find(|known| known.pid == pid) {
+                    Some(Found {
+                        threads: Some(threads),
+                        ..
+                    }) => threads.push(tid),
+                    _ => found.push(Found {
+                        pid,
+                        threads: Some(vec![tid]),
+                    }),
                 }
             }
             Ok(found)

@@ -10,7 +10,7 @@ use gimli::{BaseAddresses, DebugFrame, EhFrame, LittleEndian, UnwindContext};
 use super::encoder::Encoder;
 use super::functions::{Bytes, EntryKind, Functions, Span, Storage, Whole, fill_gaps};
 use super::x86_64::Base;
-use super::{BuildError, CfaKind, Rule, Table};
+use super::{BuildError, CfaKind, Table, gap};
 
 /// A section and the address that it was linked for.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +58,6 @@ impl Table {
         Ok(table)
     }
 }
-
-/// Bytes that the code at the entry point is taken to have at most, where no function begins earlier.
-const LONGEST_ENTRY: u64 = 256;
 
 /// The functions of a module.
 struct Cfi<'a> {
@@ -123,7 +120,7 @@ impl<'a> Cfi<'a> {
             spans.peek().map_or(u64::MAX, |first| first.start),
         ) && entry < first
         {
-            gap(&mut encoder, entry, first, self.entry)?;
+            gap::encode(&mut encoder, entry, first, self.entry)?;
         }
         while let Some(span) = spans.next() {
             let (context, encoder) = (&mut self.context, &mut encoder);
@@ -139,28 +136,11 @@ impl<'a> Cfi<'a> {
             skipped += u32::from(whole == Whole::No);
             let next = spans.peek().map_or(u64::MAX, |next| next.start);
             if next > span.end {
-                gap(encoder, span.end, next, self.entry)?;
+                gap::encode(encoder, span.end, next, self.entry)?;
             }
         }
         Ok(encoder.finish(skipped)?)
     }
-}
-
-/// Code between functions has no rows, but for what a process begins at: that has no caller. (The loader's `_start`, and
-/// those of many libcs, are written by hand, without call frame information.)
-fn gap(encoder: &mut Encoder, start: u64, next: u64, entry: Option<u64>) -> Result<(), BuildError> {
-    let Some(entry) = entry.filter(|entry| (start..next).contains(entry)) else {
-        return Ok(encoder.push(start, Rule::NONE)?);
-    };
-    if start < entry {
-        encoder.push(start, Rule::NONE)?;
-    }
-    encoder.push(entry, Rule::END)?;
-    let end = entry.saturating_add(LONGEST_ENTRY);
-    if end < next {
-        encoder.push(end, Rule::NONE)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -168,7 +148,7 @@ mod tests {
     use super::*;
     use crate::model::FileOffset;
     use crate::object::Elf;
-    use crate::unwind::{FpKind, RaKind};
+    use crate::unwind::{FpKind, RaKind, Rule};
 
     const ADDRESS: u64 = 0x40_1000;
     const FILE_OFFSET: u64 = 0x1000;
@@ -278,7 +258,7 @@ mod tests {
         assert_eq!(at(&table(0x12), 0x12), sp(8));
         let behind = table(0x80);
         assert_eq!(at(&behind, 0x80), Some(Rule::END));
-        assert_eq!(at(&behind, 0x80 + LONGEST_ENTRY), None);
+        assert_eq!(at(&behind, 0x80 + gap::LONGEST_ENTRY), None);
     }
 
     fn at(table: &Table, offset: u64) -> Option<Rule> {

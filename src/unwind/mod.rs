@@ -12,6 +12,7 @@ mod build;
 mod cfi;
 mod encoder;
 mod functions;
+mod gap;
 mod rule;
 mod stack;
 mod step;

@@ -12,6 +12,8 @@ pub struct Loaded {
     pub eh_frame_hdr: (u64, Vec<u8>),
     pub debug_frame: Option<Vec<u8>>,
     pub code: Vec<CodeRange>,
+    /// File offset of the entry point.
+    pub entry: Option<u64>,
 }
 
 impl Loaded {
@@ -24,7 +26,7 @@ impl Loaded {
             let bytes = section.uncompressed_data().ok()?.into_owned();
             (!bytes.is_empty()).then(|| (section.address(), bytes))
         };
-        let code = file
+        let code: Vec<CodeRange> = file
             .segments()
             .filter(|segment| match segment.flags() {
                 SegmentFlags::Elf { p_flags } => p_flags & elf::PF_X != 0,
@@ -43,6 +45,7 @@ impl Loaded {
             eh_frame: section(".eh_frame")?,
             eh_frame_hdr: section(".eh_frame_hdr")?,
             debug_frame: section(".debug_frame").map(|(_, bytes)| bytes),
+            entry: entry(file.entry(), &code),
             code,
         })
     }
@@ -58,7 +61,7 @@ impl Loaded {
                 .as_deref()
                 .map(|bytes| CfiSection { address: 0, bytes }),
             code: &self.code,
-            entry: None,
+            entry: self.entry,
         };
         Table::from_cfi(&input).expect("a real file is within the limits")
     }
@@ -85,4 +88,11 @@ impl Loaded {
             },
         )
     }
+}
+
+fn entry(address: u64, code: &[CodeRange]) -> Option<u64> {
+    let range = code
+        .iter()
+        .find(|range| (range.address..range.address + range.size).contains(&address))?;
+    Some(address - range.address + range.file_offset).filter(|_| address != 0)
 }

@@ -17,7 +17,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Child, Prepared, StartError, Status, Stdout};
 use crate::sys::{Poller, Ticker, Wakeup, limits};
-use crate::target::{FindError, Selection, find};
+use crate::target::{FindError, Found, Selection, find};
 
 /// What one measurement gave.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ fn make_ready(spec: &StatSpec, plan: &Plan) -> anyhow::Result<Ready> {
                 pids: pids.clone(),
                 with_tree: *with_tree,
             };
-            for (pid, _) in find(&spec.roots.proc, &selection).map_err(not_a_target)? {
+            for Found { pid, .. } in find(&spec.roots.proc, &selection).map_err(not_a_target)? {
                 attach_to(spec, pid, &mut ready)?;
             }
         }

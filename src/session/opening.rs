@@ -1,0 +1,217 @@
+//! What a run opens before its first sample, and the words for what cannot be opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::spec::{Spec, Target};
+use crate::model::{
+    CallGraph, Cpu, EventIdx, EventSource, EventSpec, Fault, FaultClass, RunInfo, SampledEvent,
+};
+use crate::procfs::sysctl;
+use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
+use crate::sampler::{CopySize, Sampling, StackSource};
+use crate::sink::{OpenContext, Sink};
+use crate::sys::spawn::{Prepared, StartError, Stdout};
+use crate::target::{FindError, Selection};
+
+/// How long a reader of a socket may take nothing.
+const SINK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which running processes are targets; none for a command.
+pub(super) fn selection(spec: &Spec) -> Selection {
+    match &spec.target {
+        Target::Running(selection) => selection.clone(),
+        Target::Command {
+            whole_host: true, ..
+        } => Selection::Host,
+        Target::Command { .. } => Selection::Processes {
+            pids: Vec::new(),
+            with_tree: false,
+        },
+    }
+}
+
+pub(super) fn copy_size(spec: &Spec) -> CopySize {
+    match (spec.call_graph, &spec.target) {
+        (CallGraph::Dwarf { bytes: Some(bytes) }, _) => CopySize::fixed(bytes),
+        // Attaching to single threads or processes can open their events anew; a command's children cannot be
+        // listed safely, and the host's many processes have no depth in common.
+        (_, Target::Running(Selection::Processes { .. } | Selection::Threads(_)))
+            if spec.inherit =>
+        {
+            CopySize::adaptive()
+        }
+        _ => CopySize::fixed(CallGraph::MAX_COPY),
+    }
+}
+
+pub(super) fn stack_source(call_graph: CallGraph, copy_size: &CopySize) -> StackSource {
+    match call_graph {
+        CallGraph::Auto | CallGraph::Dwarf { .. } => StackSource::Copy(copy_size.bytes()),
+        CallGraph::FramePointer => StackSource::FramePointer,
+        CallGraph::None => StackSource::None,
+    }
+}
+
+pub(super) fn ring_note(spec: &Spec, sampling: &Sampling) -> Option<String> {
+    let (got, asked) = (sampling.ring_pages(), sampling.asked_pages());
+    let kb = sysctl::Sysctls::read(&spec.roots)
+        .perf_event_mlock_kb
+        .unwrap_or(0);
+    (got < asked).then(|| {
+        format!(
+            "rings of {got} pages per CPU instead of {asked}: the locked-memory limit does not allow more \
+             (kernel.perf_event_mlock_kb is {kb}; ulimit -l)"
+        )
+    })
+}
+
+pub(super) fn counters(
+    spec: &Spec,
+    sampling: &Sampling,
+    selection: &Selection,
+    cpus: &[Cpu],
+) -> anyhow::Result<Counters> {
+    let scope = match (selection, cpus.first()) {
+        (Selection::Host, Some(cpu)) => Scope::Host(*cpu),
+        _ => Scope::Processes,
+    };
+    // A breakpoint takes one of four registers; it is counted by the event that samples it.
+    let countable = |event: &EventSpec| !matches!(event.source, EventSource::Breakpoint { .. });
+    let sampled = sampling
+        .plan()
+        .events
+        .iter()
+        .map(|event| event.spec.clone())
+        .filter(countable);
+    let plan = Plan::make(&spec.roots, &Request::Beside(sampled.collect()), scope)?;
+    let children = if spec.inherit {
+        Children::Counted
+    } else {
+        Children::Left
+    };
+    Ok(Counters::new(plan, children))
+}
+
+pub(super) fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> RunInfo {
+    let hostname = nix::unistd::gethostname().unwrap_or_default();
+    let events = sampling.plan().events.iter();
+    RunInfo {
+        perfd_version: env!("CARGO_PKG_VERSION"),
+        hostname: hostname.to_string_lossy().into_owned(),
+        kernel: sysctl::kernel_release(&spec.roots).unwrap_or_default(),
+        target: target_text(&spec.target),
+        events: events
+            .map(|event| SampledEvent {
+                spec: event.spec.clone(),
+                rate: event.rate,
+            })
+            .collect(),
+        notes,
+    }
+}
+
+fn target_text(target: &Target) -> String {
+    let list = |numbers: Vec<String>| numbers.join(", ");
+    match target {
+        Target::Running(Selection::Host) => "the whole host".to_owned(),
+        Target::Running(Selection::Processes { pids, .. }) => {
+            format!(
+                "pid {}",
+                list(pids.iter().map(ToString::to_string).collect())
+            )
+        }
+        Target::Running(Selection::Threads(tids)) => {
+            format!(
+                "thread {}",
+                list(tids.iter().map(ToString::to_string).collect())
+            )
+        }
+        Target::Command { argv, .. } => {
+            let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        }
+    }
+}
+
+pub(super) fn command_name(spec: &Spec) -> String {
+    let Target::Command { argv, .. } = &spec.target else {
+        return String::new();
+    };
+    let program = argv.first().map(PathBuf::from).unwrap_or_default();
+    program
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+pub(super) fn sinks(spec: &Spec, run: &Arc<RunInfo>) -> anyhow::Result<Vec<Sink>> {
+    let context = OpenContext {
+        run: run.clone(),
+        shown: spec.show.map(EventIdx),
+        measure: spec.measure,
+        timeout: SINK_TIMEOUT,
+    };
+    let mut sinks = Vec::with_capacity(spec.sinks.len());
+    for sink in &spec.sinks {
+        sinks.push(Sink::open(sink, &context).map_err(|error| {
+            let class = if error.is_denied() {
+                FaultClass::Permission
+            } else {
+                FaultClass::CannotCreate
+            };
+            with_hints(class, &format!("{:#}", anyhow::Error::new(error)))
+        })?);
+    }
+    Ok(sinks)
+}
+
+/// The first line is the message, the others are hints.
+fn with_hints(class: FaultClass, text: &str) -> Fault {
+    let mut lines = text.lines();
+    let fault = Fault::new(class, lines.next().unwrap_or_default());
+    lines.fold(fault, |fault, line| fault.hint(line.trim_start()))
+}
+
+pub(super) fn prepare_command(spec: &Spec) -> anyhow::Result<Option<Prepared>> {
+    let Target::Command {
+        argv,
+        stdout_to_stderr,
+        ..
+    } = &spec.target
+    else {
+        return Ok(None);
+    };
+    let stdout = if *stdout_to_stderr {
+        Stdout::ToStderr
+    } else {
+        Stdout::Inherit
+    };
+    Ok(Some(
+        Prepared::fork(argv, stdout).context("fork the command")?,
+    ))
+}
+
+pub(super) fn start_fault(error: StartError) -> anyhow::Error {
+    let class = error.class();
+    Fault::new(class, format!("{:#}", anyhow::Error::new(error))).into()
+}
+
+pub(super) fn find_fault(error: FindError) -> anyhow::Error {
+    let class = match &error {
+        FindError::Unreadable { source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            FaultClass::Permission
+        }
+        _ => FaultClass::NoSuchTarget,
+    };
+    let fault = Fault::new(class, format!("attach: {:#}", anyhow::Error::new(error)));
+    fault
+        .hint("try: ps -e   for the processes there are")
+        .into()
+}

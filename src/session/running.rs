@@ -1,0 +1,297 @@
+//! The loop of a run: waits, drains, closes windows, until something ends it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+
+use super::attach::{self, Attached};
+use super::names::Names;
+use super::pipeline::Pipeline;
+use super::progress;
+use super::run::{Observer, Outcome};
+use super::spec::{Spec, Target};
+use super::window::Windows;
+use crate::model::MonoNs;
+use crate::sampler::Sampling;
+use crate::sampler::counters::Counters;
+use crate::sys::signals::{EndSignal, Signals};
+use crate::sys::spawn::{Child, Status};
+use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
+
+/// How often the rings are drained when nothing wakes perfd earlier.
+const DRAIN_EVERY: Duration = Duration::from_millis(25);
+/// Records younger than this stay in the rings: one that is older may still be on its way into another CPU's ring.
+const SETTLE: Duration = Duration::from_millis(2);
+
+const SIGNALS: Wakeup = Wakeup(0);
+const TICK: Wakeup = Wakeup(1);
+const WORKERS: Wakeup = Wakeup(2);
+const RINGS: Wakeup = Wakeup(3);
+const TARGETS: Wakeup = Wakeup(4);
+
+/// Why the sampling ended.
+pub(super) enum Ended {
+    TargetsGone,
+    Duration,
+    OutputsClosed,
+    Signal(EndSignal),
+}
+
+/// A run whose sampling has begun.
+pub(super) struct Running<'a> {
+    spec: &'a Spec,
+    sampling: Sampling,
+    counters: Counters,
+    pipeline: Pipeline,
+    windows: Windows,
+    names: Names,
+    targets: Vec<Attached>,
+    child: Option<Child>,
+    open_outputs: Arc<AtomicUsize>,
+    poller: Poller,
+    ticker: Ticker,
+    waker: Waker,
+    signals: Signals,
+    started: MonoNs,
+    /// When the events have to be enabled, unless the command's exec does it.
+    enable_at: Option<MonoNs>,
+    end_at: Option<MonoNs>,
+    reopened_gap_ns: u64,
+}
+
+impl<'a> Running<'a> {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything that was opened, once, from one place"
+    )]
+    pub(super) fn new(
+        spec: &'a Spec,
+        sampling: Sampling,
+        counters: Counters,
+        pipeline: Pipeline,
+        names: Names,
+        targets: Vec<Attached>,
+        child: Option<Child>,
+        open_outputs: Arc<AtomicUsize>,
+        waker: Waker,
+        signals: Signals,
+    ) -> anyhow::Result<Running<'a>> {
+        let started = sys::now();
+        let mut running = Running {
+            spec,
+            sampling,
+            counters,
+            pipeline,
+            windows: Windows::new(started, spec.interval),
+            names,
+            targets,
+            child,
+            open_outputs,
+            poller: Poller::new().context("create an epoll set")?,
+            ticker: Ticker::every(DRAIN_EVERY).context("create a timer")?,
+            waker,
+            signals,
+            started,
+            enable_at: enable_at(spec, started),
+            end_at: spec
+                .duration
+                .map(|duration| started.plus(spec.delay).plus(duration)),
+            reopened_gap_ns: 0,
+        };
+        running.watch().context("watch the rings and the targets")?;
+        running.enable_when_due(started)?;
+        Ok(running)
+    }
+
+    fn watch(&self) -> io::Result<()> {
+        self.poller.add(&self.signals, SIGNALS)?;
+        self.poller.add(&self.ticker, TICK)?;
+        self.poller.add(&self.waker, WORKERS)?;
+        for ring in self.sampling.descriptors() {
+            self.poller.add_edge(ring, RINGS)?;
+        }
+        for target in &self.targets {
+            self.poller.add(&target.pidfd, TARGETS)?;
+        }
+        self.child
+            .iter()
+            .try_for_each(|child| self.poller.add(child.pidfd(), TARGETS))
+    }
+
+    /// Samples until something ends it.
+    pub(super) fn until_end(&mut self, observer: &mut impl Observer) -> anyhow::Result<Ended> {
+        let mut ready = Vec::new();
+        loop {
+            self.poller.wait(&mut ready).context("wait for events")?;
+            if ready.contains(&SIGNALS)
+                && let Some(signal) = self.signals.next().context("read a signal")?
+            {
+                return Ok(Ended::Signal(signal));
+            }
+            if ready.contains(&TICK) {
+                self.ticker.acknowledge();
+            }
+            if ready.contains(&WORKERS) {
+                self.waker.acknowledge();
+            }
+            let now = sys::now();
+            self.drain(now)?;
+            observer.progress(self.progress(now));
+            if ready.contains(&TARGETS) && self.all_targets_gone() {
+                return Ok(Ended::TargetsGone);
+            }
+            if self.end_at.is_some_and(|end| end <= now) {
+                return Ok(Ended::Duration);
+            }
+            if self.open_outputs.load(Ordering::Relaxed) == 0 {
+                return Ok(Ended::OutputsClosed);
+            }
+            self.enable_when_due(now)?;
+        }
+    }
+
+    /// Takes in what the rings and the table workers have, and closes the window if its time has come.
+    fn drain(&mut self, now: MonoNs) -> anyhow::Result<()> {
+        if self.pipeline.tables.collect() {
+            self.pipeline.resume();
+        }
+        let settled = now.minus(SETTLE);
+        if let Some(end) = self.windows.due(settled) {
+            self.take(end);
+            if self.pipeline.is_settled() || self.windows.is_overdue(settled) {
+                self.windows.close(
+                    end,
+                    &mut self.sampling,
+                    &mut self.counters,
+                    &mut self.pipeline,
+                    self.reopened_gap_ns,
+                    &self.names,
+                )?;
+            }
+        }
+        self.take(settled);
+        self.windows.send_new(&mut self.pipeline, &self.names);
+        if let Some(bytes) = self.pipeline.wanted_copy.take() {
+            self.reopened_gap_ns +=
+                attach::reopen(self.spec, &mut self.sampling, &self.targets, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, horizon: MonoNs) {
+        let Running {
+            sampling, pipeline, ..
+        } = self;
+        sampling.drain(horizon, |item| pipeline.take(&item));
+    }
+
+    fn enable_when_due(&mut self, now: MonoNs) -> anyhow::Result<()> {
+        if self.enable_at.is_some_and(|at| at <= now) {
+            self.sampling
+                .enable()
+                .context("enable the sampled events")?;
+            if self.child.is_none() || self.is_whole_host() {
+                self.counters.enable().context("enable the counters")?;
+            }
+            self.enable_at = None;
+        }
+        Ok(())
+    }
+
+    fn is_whole_host(&self) -> bool {
+        matches!(
+            self.spec.target,
+            Target::Command {
+                whole_host: true,
+                ..
+            }
+        )
+    }
+
+    fn all_targets_gone(&mut self) -> bool {
+        if let Some(child) = &mut self.child {
+            return matches!(child.try_wait(), Ok(Some(_)) | Err(_));
+        }
+        // Descriptors of the dead would wake the poller forever; closing one takes it out of the set.
+        self.targets
+            .retain(|target| target.pidfd.is_alive().unwrap_or(false));
+        self.targets.is_empty()
+    }
+
+    fn progress(&self, now: MonoNs) -> progress::Status {
+        let taken = &self.pipeline.taken;
+        progress::Status {
+            elapsed: now.since(self.started),
+            samples: taken.iter().map(|taken| taken.delivered.samples).sum(),
+            lost: self.sampling.lost_records()
+                + taken.iter().map(|taken| taken.queue_full).sum::<u64>(),
+        }
+    }
+
+    /// Ends the sampling, takes in what is left, and waits for names and outputs.
+    pub(super) fn finish(mut self, ended: Ended) -> anyhow::Result<Outcome> {
+        // From here on a second Ctrl-C ends perfd at once.
+        self.signals.release().context("unblock signals")?;
+        self.sampling
+            .disable()
+            .context("disable the sampled events")?;
+        let end = sys::now();
+        self.take(MonoNs(u64::MAX));
+        while !self.pipeline.resume() && self.pipeline.tables.wait() {}
+        self.windows.close_last(
+            end,
+            &mut self.sampling,
+            &mut self.counters,
+            &mut self.pipeline,
+            self.reopened_gap_ns,
+            &self.names,
+        )?;
+        let (outputs, last) = self.names.finish();
+        let reports = outputs.finish();
+        let status = match &mut self.child {
+            None => None,
+            Some(child) => Some(end_child(child, &ended)?),
+        };
+        let output_failures = reports
+            .into_iter()
+            .flat_map(|report| report.failures)
+            .collect();
+        Ok(Outcome {
+            last,
+            elapsed: end.since(self.started),
+            status,
+            output_failures,
+        })
+    }
+}
+
+/// A signal that reached perfd alone is passed on; when the time is over, or nobody reads the profile any more, the
+/// command is asked to end, as `perfd stat` does.
+fn end_child(child: &mut Child, ended: &Ended) -> anyhow::Result<Status> {
+    let signal = match ended {
+        Ended::Signal(signal) if !signal.from_terminal => Some(signal.request.signal()),
+        Ended::OutputsClosed | Ended::Duration => Some(Signal::SIGTERM),
+        Ended::Signal(_) | Ended::TargetsGone => None,
+    };
+    if let Some(signal) = signal {
+        child
+            .signal(signal)
+            .context("pass the signal on to the command")?;
+    }
+    child.wait().context("wait for the command")
+}
+
+fn enable_at(spec: &Spec, started: MonoNs) -> Option<MonoNs> {
+    let by_exec = matches!(
+        spec.target,
+        Target::Command {
+            whole_host: false,
+            ..
+        }
+    );
+    (!by_exec || !spec.delay.is_zero()).then(|| started.plus(spec.delay))
+}
