@@ -152,7 +152,7 @@ impl Terminal {
             return;
         };
         let mut text = String::new();
-        write_summary(profile, &mut text);
+        write_summary(profile, outcome.elapsed, &mut text);
         for sink in &spec.sinks {
             if !matches!(sink.place, crate::sink::Place::Stdout) {
                 text.push_str(&format!("profile  {}\n", sink.place));
@@ -162,11 +162,10 @@ impl Terminal {
     }
 }
 
-fn write_summary(profile: &Profile, text: &mut String) {
+fn write_summary(profile: &Profile, elapsed: Duration, text: &mut String) {
     let Some((counts, ledger)) = profile.whole_run.as_deref() else {
         return;
     };
-    let elapsed: Duration = profile.span.end.since(profile.span.start);
     // Writing into a string cannot fail.
     let _ = report::write_counters(counts, elapsed, text);
     let _ = report::write_ledger(&profile.run, ledger, text);

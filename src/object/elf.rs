@@ -164,6 +164,12 @@ impl Elf {
         &self.headers.segments
     }
 
+    /// Where a process that executes the file begins; `None` if the file says nothing, or nothing that it contains.
+    pub fn entry(&self) -> Option<FileOffset> {
+        self.file_offset(LinkedAddress(self.headers.entry))
+            .filter(|_| self.headers.entry != 0)
+    }
+
     /// The address that a byte of the file was linked for. Where segments overlap in the file, the executable one is meant.
     pub fn linked_address(&self, offset: FileOffset) -> Option<LinkedAddress> {
         let executable = self.segments().iter().filter(|s| s.is_executable());

@@ -63,6 +63,8 @@ pub(super) struct NoteRange {
 pub(super) struct Headers {
     pub(super) class: Class,
     pub(super) machine: Machine,
+    /// `e_entry`; 0 for none.
+    pub(super) entry: u64,
     pub(super) segments: Vec<Segment>,
     pub(super) notes: Vec<NoteRange>,
     pub(super) sections: Vec<SectionHeader>,
@@ -193,6 +195,7 @@ fn parse<H: FileHeader<Endian = LE>>(
     Ok(Headers {
         class,
         machine: Machine::from(header.e_machine(LE)),
+        entry: header.e_entry(LE).into(),
         segments,
         notes,
         sections,

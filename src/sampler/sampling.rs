@@ -247,6 +247,14 @@ impl Sampling {
         self.lost_records
     }
 
+    /// Side-band records that found no room.
+    ///
+    /// Before Linux 6.0 events do not count their losses; then this is 0 and [`Sampling::lost_records`] is all there is.
+    pub fn lost_side_band(&mut self) -> io::Result<u64> {
+        let reads = self.side_band.iter_mut().map(EventFd::read);
+        reads.map(|read| Ok(read?.lost.unwrap_or(0))).sum()
+    }
+
     /// Records that came later than the time order they belong in.
     pub fn out_of_order(&self) -> u64 {
         self.rings.out_of_order

@@ -40,6 +40,8 @@ const SINK_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Outcome {
     /// The last window, with the account of the whole run; `None` only if the names thread never made one.
     pub last: Option<Arc<Profile>>,
+    /// From the first moment to the last in which samples were taken.
+    pub elapsed: Duration,
     /// How the command ended, if the run had one.
     pub status: Option<Status>,
     /// What could not be written, and where it went instead.
@@ -353,6 +355,7 @@ impl Running<'_> {
             .collect();
         Ok(Outcome {
             last,
+            elapsed: end.since(self.started),
             status,
             output_failures,
         })

@@ -178,7 +178,9 @@ impl Whole {
         reopened_gap_ns: u64,
     ) -> anyhow::Result<Whole> {
         let totals = sampling.totals().context("read the sampled events")?;
-        let lost_samples: u64 = totals.iter().map(|totals| totals.lost).sum();
+        let side_band_lost = sampling
+            .lost_side_band()
+            .context("read the side-band events")?;
         let events = sampling
             .plan()
             .events
@@ -192,8 +194,7 @@ impl Whole {
                 })
                 .collect(),
             stacks: pipeline.stacks.clone(),
-            // LOST records count samples and side-band alike, and only once the ring has room again.
-            side_band_lost: sampling.lost_records().saturating_sub(lost_samples),
+            side_band_lost,
             out_of_order: sampling.out_of_order(),
         };
         let counts = counters.read().context("read the counters")?;

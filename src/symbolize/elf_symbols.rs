@@ -25,6 +25,7 @@ impl NameSource for ElfSymbols {
     ) -> Result<(), Corrupt> {
         names.extend(self.symbols.lookup(address).map(|name| SourceName {
             text: Some(demangle(&name)),
+            is_bare: false,
             kind: NameKind::User,
         }));
         Ok(())

@@ -42,7 +42,16 @@ trait NameSource: Send {
 struct SourceName {
     /// Demangled; `None` for a function that the source knows of, but not its name.
     text: Option<String>,
+    /// The name is the bare one of a C++ function that has a scope and parameters: what a symbol says is better.
+    is_bare: bool,
     kind: NameKind,
+}
+
+impl SourceName {
+    /// Whether no other source can say more.
+    fn is_whole(&self) -> bool {
+        self.text.is_some() && !self.is_bare
+    }
 }
 
 /// The source contradicts itself; nothing more is asked of the file.

@@ -9,11 +9,16 @@ use crate::model::{FileOffset, Module, Unnamed};
 use crate::object::{Elf, LinkedAddress};
 use crate::procfs::module_file::{self, OpenError};
 
+/// A module that was unloaded so often shares the budget with one of its size: it gets along with its symbols.
+const MAX_LOADS: u32 = 8;
+
 /// A module whose file is open. The sources over it can be dropped and made again.
 pub(super) struct ModuleNames {
     elf: Elf,
     /// In the order they are asked; `None` while they are not loaded.
     sources: Option<Vec<Box<dyn NameSource>>>,
+    /// Number of times that they have been loaded.
+    n_loads: u32,
 }
 
 impl ModuleNames {
@@ -25,7 +30,11 @@ impl ModuleNames {
             OpenError::NoFile => Unnamed::Anonymous,
         })?;
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
-        Ok(ModuleNames { elf, sources: None })
+        Ok(ModuleNames {
+            elf,
+            sources: None,
+            n_loads: 0,
+        })
     }
 
     /// The names at `offset`, outermost first, never empty; or why there are none.
@@ -42,7 +51,13 @@ impl ModuleNames {
         let sources = match &mut self.sources {
             Some(sources) => sources,
             unloaded => {
-                let loaded = load(&self.elf, config.memory_budget);
+                self.n_loads += 1;
+                // What is built from the sections takes about as much again.
+                let max_dwarf = match self.n_loads {
+                    0..=MAX_LOADS => config.memory_budget / 2,
+                    _ => 0,
+                };
+                let loaded = load(&self.elf, max_dwarf);
                 unloaded.insert(loaded.map_err(|Corrupt| Unnamed::FileCorrupt)?)
             }
         };
@@ -69,10 +84,10 @@ impl ModuleNames {
     }
 }
 
-/// The sources that a file has. DWARF that alone would break the memory budget is left out: symbols must do.
-fn load(elf: &Elf, memory_budget: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
+/// The sources that a file has, DWARF only up to a size.
+fn load(elf: &Elf, max_dwarf: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
     let mut sources: Vec<Box<dyn NameSource>> = Vec::new();
-    if let Opened::Dwarf(dwarf) = Dwarf::open(elf, memory_budget)? {
+    if let Opened::Dwarf(dwarf) = Dwarf::open(elf, max_dwarf)? {
         sources.push(dwarf);
     }
     let symbols = elf.symbols().map_err(|_| Corrupt)?;
@@ -82,7 +97,7 @@ fn load(elf: &Elf, memory_budget: usize) -> Result<Vec<Box<dyn NameSource>>, Cor
     Ok(sources)
 }
 
-/// The first source that covers the address gives the names; where it lacks the outermost one, a later one gives that.
+/// The first source that covers the address gives the names; what it lacks of the outermost one, a later one gives.
 fn ask(
     sources: &mut [Box<dyn NameSource>],
     address: LinkedAddress,
@@ -94,16 +109,26 @@ fn ask(
         source.names(address, inline, &mut more)?;
         match names.first_mut() {
             None => names = more,
-            Some(outermost) => outermost.text = more.into_iter().find_map(|name| name.text),
+            Some(outermost) => {
+                if let Some(better) = more.into_iter().next().filter(SourceName::is_whole) {
+                    outermost.text = better.text.map(without_clone);
+                    outermost.is_bare = false;
+                }
+            }
         }
-        if names
-            .first()
-            .is_some_and(|outermost| outermost.text.is_some())
-        {
+        if names.first().is_some_and(SourceName::is_whole) {
             break;
         }
     }
     Ok((!names.is_empty()).then_some(names))
+}
+
+/// A compiler's copy of a function (`f() [clone .isra.0]`) has the name of the function in DWARF, and so here.
+fn without_clone(mut name: String) -> String {
+    if let Some(at) = name.find(" [clone ") {
+        name.truncate(at);
+    }
+    name
 }
 
 #[cfg(test)]
@@ -122,6 +147,7 @@ mod tests {
         ) -> Result<(), Corrupt> {
             names.extend(self.0.iter().map(|text| SourceName {
                 text: text.map(str::to_owned),
+                is_bare: text.is_some_and(|text| text == "bare"),
                 kind: NameKind::User,
             }));
             Ok(())
@@ -161,5 +187,10 @@ mod tests {
             Some(&[Some("c"), Some("b")]),
         );
         check(&[&[None], &[]], Some(&[None]));
+        check(
+            &[&[Some("bare"), Some("b")], &[Some("ns::bare(int)")]],
+            Some(&[Some("ns::bare(int)"), Some("b")]),
+        );
+        check(&[&[Some("bare")], &[]], Some(&[Some("bare")]));
     }
 }

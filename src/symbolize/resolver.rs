@@ -27,7 +27,8 @@ pub enum Inline {
 pub struct Config {
     /// Inlined functions.
     pub inline: Inline,
-    /// Bytes that debug information and symbols may take; a module whose DWARF alone takes more is named from its symbols.
+    /// Bytes that debug information and symbols may take. A module whose DWARF sections take more than half of it is
+    /// named from its symbols, without inlined functions.
     pub memory_budget: usize,
     /// `/proc`.
     pub proc_root: PathBuf,
@@ -123,7 +124,8 @@ impl Resolver {
         }
     }
 
-    /// Unloads the modules that were used longest ago, and the present one last.
+    /// Unloads the modules that were used longest ago. The present one stays, even if it is too large alone: it would
+    /// be loaded again for the next frame.
     fn keep_within_budget(&mut self, present: ModuleId) {
         let mut excess = self.memory().saturating_sub(self.config.memory_budget);
         while excess > 0 {
@@ -131,8 +133,8 @@ impl Resolver {
                 .modules
                 .iter_mut()
                 .filter_map(|(id, slot)| Some((id, slot.used_at, slot.state.as_mut().ok()?)))
-                .filter(|(_, _, names)| names.memory() > 0)
-                .min_by_key(|(id, used_at, _)| (**id == present, *used_at));
+                .filter(|(id, _, names)| **id != present && names.memory() > 0)
+                .min_by_key(|(_, used_at, _)| *used_at);
             let Some((_, _, names)) = oldest else {
                 return;
             };
@@ -163,5 +165,16 @@ fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
         text: Arc::from(text),
         kind: NameKind::User,
         unnamed: Some(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_can_move_to_a_thread_of_its_own() {
+        fn assert_send<T: Send>() {}
+        assert_send::<Resolver>();
     }
 }

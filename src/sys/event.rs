@@ -255,6 +255,11 @@ pub fn open_sampling(
         Rate::Frequency(hz) => builder.sample_frequency(hz.0),
         Rate::Period(period) => builder.sample_period(period),
     };
+    build_with_lost(&mut builder)
+}
+
+/// Opens an event that counts the records it loses, or, before Linux 6.0, one that does not.
+fn build_with_lost(builder: &mut Builder<'_>) -> io::Result<EventFd> {
     let times = ReadFormat::TOTAL_TIME_ENABLED | ReadFormat::TOTAL_TIME_RUNNING;
     builder.read_format(times | ReadFormat::LOST);
     let counter = match builder.build() {
@@ -287,9 +292,7 @@ pub fn open_side_band(scope: EventScope, start: Start) -> io::Result<EventFd> {
         .task(true)
         .enabled(start == Start::Enabled)
         .enable_on_exec(start == Start::OnExec);
-    Ok(EventFd {
-        counter: builder.build()?,
-    })
+    build_with_lost(&mut builder)
 }
 
 /// Opens the event that owns a CPU's ring: a dummy on perfd's own calling thread that is never enabled. The ring

@@ -14,7 +14,7 @@ pub enum BuildError {
     #[error("an unwind section of {0} bytes is too large")]
     SectionTooLarge(usize),
     /// A processor whose code perfd cannot unwind.
-    #[error("unwinding is not implemented for {0:?}")]
+    #[error("perfd has no unwind rules for {0:?}")]
     Machine(Machine),
     /// A section cannot be read.
     #[error("read {name}")]
@@ -53,6 +53,7 @@ impl Table {
             eh_frame: eh_frame.as_ref().map(borrow),
             debug_frame: debug_frame.as_ref().map(borrow),
             code: &code,
+            entry: elf.entry().map(|entry| entry.0),
         })
     }
 }

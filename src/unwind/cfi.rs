@@ -41,6 +41,8 @@ pub struct CfiInput<'a> {
     pub debug_frame: Option<CfiSection<'a>>,
     /// Where the code is.
     pub code: &'a [CodeRange],
+    /// File offset of the code that a process begins at (`e_entry`); `None` if the file has none.
+    pub entry: Option<u64>,
 }
 
 impl Table {
@@ -57,8 +59,13 @@ impl Table {
     }
 }
 
+/// Bytes that the code at the entry point is taken to have at most, where no function begins earlier.
+const LONGEST_ENTRY: u64 = 256;
+
 /// The functions of a module.
 struct Cfi<'a> {
+    /// File offset of the entry point.
+    entry: Option<u64>,
     eh_frame: Option<Functions<'a, EhFrame<Bytes<'a>>>>,
     debug_frame: Option<Functions<'a, DebugFrame<Bytes<'a>>>>,
     /// Sorted, disjoint.
@@ -98,6 +105,7 @@ impl<'a> Cfi<'a> {
             spans = fill_gaps(spans, &more);
         }
         Ok(Cfi {
+            entry: input.entry,
             eh_frame,
             debug_frame,
             spans,
@@ -110,6 +118,13 @@ impl<'a> Cfi<'a> {
         let mut encoder = Encoder::new();
         let mut skipped = self.skipped;
         let mut spans = self.spans.iter().peekable();
+        if let (Some(entry), first) = (
+            self.entry,
+            spans.peek().map_or(u64::MAX, |first| first.start),
+        ) && entry < first
+        {
+            gap(&mut encoder, entry, first, self.entry)?;
+        }
         while let Some(span) = spans.next() {
             let (context, encoder) = (&mut self.context, &mut encoder);
             let whole = match (span.kind, &mut self.eh_frame, &mut self.debug_frame) {
@@ -122,12 +137,30 @@ impl<'a> Cfi<'a> {
                 _ => Whole::No,
             };
             skipped += u32::from(whole == Whole::No);
-            if spans.peek().is_none_or(|next| next.start > span.end) {
-                encoder.push(span.end, Rule::NONE)?;
+            let next = spans.peek().map_or(u64::MAX, |next| next.start);
+            if next > span.end {
+                gap(encoder, span.end, next, self.entry)?;
             }
         }
         Ok(encoder.finish(skipped)?)
     }
+}
+
+/// Code between functions has no rows, but for what a process begins at: that has no caller. (The loader's `_start`, and
+/// those of many libcs, are written by hand, without call frame information.)
+fn gap(encoder: &mut Encoder, start: u64, next: u64, entry: Option<u64>) -> Result<(), BuildError> {
+    let Some(entry) = entry.filter(|entry| (start..next).contains(entry)) else {
+        return Ok(encoder.push(start, Rule::NONE)?);
+    };
+    if start < entry {
+        encoder.push(start, Rule::NONE)?;
+    }
+    encoder.push(entry, Rule::END)?;
+    let end = entry.saturating_add(LONGEST_ENTRY);
+    if end < next {
+        encoder.push(end, Rule::NONE)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -212,8 +245,40 @@ mod tests {
             eh_frame: eh_frame.map(section),
             debug_frame: debug_frame.map(section),
             code: &CODE,
+            entry: None,
         })
         .expect("within the limits")
+    }
+
+    #[test]
+    fn code_at_the_entry_point_has_no_caller_unless_rows_say_otherwise() {
+        let section = Section::eh_frame()
+            .function(0x10, 0x10, &[])
+            .function(0x60, 8, &[]);
+        let table = |entry| {
+            let section = CfiSection {
+                address: 0,
+                bytes: &section.bytes,
+            };
+            let entry = Some(FILE_OFFSET + entry);
+            let input = CfiInput {
+                eh_frame: Some(section),
+                debug_frame: None,
+                code: &CODE,
+                entry,
+            };
+            Table::from_cfi(&input).expect("within the limits")
+        };
+        let between = table(0x30);
+        assert_eq!(at(&between, 0x2f), None);
+        assert_eq!(at(&between, 0x30), Some(Rule::END));
+        assert_eq!(at(&between, 0x5f), Some(Rule::END));
+        assert_eq!(at(&between, 0x60), sp(8));
+        assert_eq!(at(&table(4), 4), Some(Rule::END));
+        assert_eq!(at(&table(0x12), 0x12), sp(8));
+        let behind = table(0x80);
+        assert_eq!(at(&behind, 0x80), Some(Rule::END));
+        assert_eq!(at(&behind, 0x80 + LONGEST_ENTRY), None);
     }
 
     fn at(table: &Table, offset: u64) -> Option<Rule> {
@@ -427,6 +492,7 @@ mod tests {
                     eh_frame,
                     debug_frame,
                     code: &code,
+                    entry: None,
                 });
                 if let Ok(table) = table {
                     assert!(table.rows().len() <= 4 * bytes.len() + 4 * table.index().len());

@@ -58,6 +58,7 @@ impl Loaded {
                 .as_deref()
                 .map(|bytes| CfiSection { address: 0, bytes }),
             code: &self.code,
+            entry: None,
         };
         Table::from_cfi(&input).expect("a real file is within the limits")
     }

@@ -35,7 +35,7 @@ pub fn run(spec: &StatSpec, output: &mut Output<'_>) -> anyhow::Result<Option<St
     match spec.form {
         // The intervals have told all of it.
         Form::Text if spec.interval.is_some() && runs.len() == 1 => {}
-        Form::Text => output.say(&text::summary(&spec.over, &AcrossRuns::of(&runs))),
+        Form::Text => output.say(&text::summary(&spec.over, &runs)),
         Form::Json if runs.len() > 1 => {
             // The last line: whether it was read makes no difference any more.
             let _: Reader = output.line(&json::of_all_runs(&AcrossRuns::of(&runs)))?;

@@ -1,0 +1,7 @@
+//! Names of frames in programs that are compiled here, against what is known of them and against binutils' `addr2line`.
+
+mod binutils;
+mod bounds;
+mod damage;
+mod names;
+mod workbench;
