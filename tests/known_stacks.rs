@@ -1,18 +1,17 @@
 //! Programs whose stacks are known, recorded by perfd: every stack that is not marked as truncated equals the known
 //! one, and at least 999 of 1000 that fit the stack copy are not marked.
 //!
-//! The programs are in `tests/programs`. A chain is written root first: `name`, `name*60` (60 times), `name*1-60`,
-//! `.` (one frame that is none of the program's own), `..` (any number of them, none included). Libraries without
+//! The programs are in `tests/programs`, chains are written as `folded::chain` says. Libraries without
 //! debug information have frames `module+0x…` where others have names, so frames of libc and of the Rust runtime
 //! are not spelt out; the program's own frames are, one by one, and no chain lets them stand anywhere else.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
 
 mod folded;
+mod programs;
 mod support;
 
 /// A program and its stacks.
@@ -261,7 +260,7 @@ fn check(known: Known) {
         return support::skip(&reason);
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let Some(program) = build(known.source, folder.path()) else {
+    let Some(program) = programs::build(known.source, folder.path()) else {
         return support::skip(&format!("no compiler for {}", known.source));
     };
     let out = folder.path().join("out.folded");
@@ -299,80 +298,6 @@ fn check(known: Known) {
     if let Err(faults) = judge(&text, &known) {
         panic!("{}: {faults}", known.source);
     }
-}
-
-/// The program in `folder`, with its libraries beside it; `None` if its compiler is not installed.
-fn build(source: &str, folder: &Path) -> Option<PathBuf> {
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
-    let program = folder.join("program");
-    let at = |name: &str| programs.join(name).display().to_string();
-    let here = |name: &str| folder.join(name).display().to_string();
-    let library = |source: &str, name: &str, flags: &[&str]| {
-        compile(
-            "cc",
-            &[
-                &["-shared", "-fPIC"],
-                flags,
-                &["-o", &here(name), &at(source)],
-            ]
-            .concat(),
-        )
-    };
-    let output = here("program");
-    match source {
-        "known.rs" => run(
-            "rustc",
-            &["--edition", "2024", "-O", "-g", "-o", &output, &at(source)],
-        ),
-        "plt.c" => {
-            library("library.c", "libknown.so", &[])?;
-            let path = format!("-Wl,-rpath,{}", folder.display());
-            compile(
-                "cc",
-                &[
-                    "-fplt",
-                    "-o",
-                    &output,
-                    &at(source),
-                    &here("libknown.so"),
-                    &path,
-                ],
-            )
-        }
-        "loads_library.c" => {
-            library(
-                "loaded.c",
-                "first.so",
-                &["-DENTRY=first_entry", "-DPADDING=\"16\""],
-            )?;
-            library(
-                "loaded.c",
-                "second.so",
-                &["-DENTRY=second_entry", "-DPADDING=\"400\""],
-            )?;
-            compile("cc", &["-o", &output, &at(source), "-ldl"])
-        }
-        _ => {
-            let compiler = if source.ends_with(".cpp") {
-                "c++"
-            } else {
-                "cc"
-            };
-            compile(compiler, &["-pthread", "-o", &output, &at(source)])
-        }
-    }?;
-    Some(program)
-}
-
-fn compile(compiler: &str, arguments: &[&str]) -> Option<()> {
-    let flags = ["-O2", "-g", "-fomit-frame-pointer"];
-    run(compiler, &[&flags, arguments].concat())
-}
-
-fn run(program: &str, arguments: &[&str]) -> Option<()> {
-    let output = Command::new(program).args(arguments).output().ok()?;
-    assert!(output.status.success(), "{program}: {}", said(&output));
-    Some(())
 }
 
 /// Judges folded text; the error says all that is wrong.
@@ -447,88 +372,6 @@ fn shown(stack: &Stack) -> String {
         })
         .collect();
     format!("{} × {}: {}", stack.samples, stack.comm, frames.join(";"))
-}
-
-/// A parsed chain.
-struct Chain(Vec<Part>);
-
-#[derive(Clone)]
-enum Part {
-    /// So many frames of this name.
-    Own {
-        name: String,
-        least: usize,
-        most: usize,
-    },
-    /// So many frames that are none of the program's own.
-    Foreign { least: usize, most: usize },
-}
-
-impl Chain {
-    fn parse(text: &str) -> Chain {
-        Chain(text.split(' ').map(Part::parse).collect())
-    }
-
-    fn names(&self) -> impl Iterator<Item = String> {
-        self.0.iter().filter_map(|part| match part {
-            Part::Own { name, .. } => Some(name.clone()),
-            Part::Foreign { .. } => None,
-        })
-    }
-
-    fn matches(&self, frames: &[String], own: &BTreeSet<String>) -> bool {
-        matches(&self.0, frames, own)
-    }
-}
-
-impl Part {
-    fn parse(text: &str) -> Part {
-        match text {
-            "." => Part::Foreign { least: 1, most: 1 },
-            ".." => Part::Foreign {
-                least: 0,
-                most: usize::MAX,
-            },
-            _ => {
-                let (name, times) = text.split_once('*').unwrap_or((text, "1"));
-                let (least, most) = times.split_once('-').unwrap_or((times, times));
-                let number = |text: &str| text.parse().expect("a number of frames");
-                Part::Own {
-                    name: name.to_owned(),
-                    least: number(least),
-                    most: number(most),
-                }
-            }
-        }
-    }
-
-    fn bounds(&self) -> (usize, usize) {
-        match self {
-            Part::Own { least, most, .. } | Part::Foreign { least, most } => (*least, *most),
-        }
-    }
-
-    fn fits(&self, frame: &String, own: &BTreeSet<String>) -> bool {
-        match self {
-            Part::Own { name, .. } => name == frame,
-            Part::Foreign { .. } => !own.contains(frame),
-        }
-    }
-}
-
-fn matches(parts: &[Part], frames: &[String], own: &BTreeSet<String>) -> bool {
-    let Some((part, rest)) = parts.split_first() else {
-        return frames.is_empty();
-    };
-    let (least, most) = part.bounds();
-    let n_fit = frames
-        .iter()
-        .take_while(|frame| part.fits(frame, own))
-        .count()
-        .min(most);
-    (least..=n_fit)
-        .rev()
-        .any(|n| matches(rest, &frames[n..], own))
 }
 
 /// `recursion` 3 deep, judged on text made by hand.

@@ -30,13 +30,13 @@ class Completeness:
     """Counts of user stacks: whole, marked as truncated, and silently broken."""
 
     def __init__(self, stacks, roots):
-        self.whole = self.marked = self.too_short = self.broken = 0
+        self.whole = self.marked = self.too_short = self.broken = self.in_kernel = 0
         self.broken_roots = Counter()
         for stack, n in stacks.items():
             user = [frame for frame in stack[1:] if not frame.endswith(KERNEL_SUFFIX)]
             if not user:
-                continue
-            if TRUNCATED.match(user[0]):
+                self.in_kernel += n
+            elif TRUNCATED.match(user[0]):
                 self.marked += n
                 self.too_short += n if "copy too short" in user[0] else 0
             elif roots.is_root(user[0]):
@@ -48,6 +48,10 @@ class Completeness:
     @property
     def total(self):
         return self.whole + self.marked + self.broken
+
+    @property
+    def unmarked(self):
+        return self.whole + self.broken + self.in_kernel
 
     @property
     def percent(self):

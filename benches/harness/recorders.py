@@ -56,8 +56,8 @@ class Recorder:
         """When to send SIGINT, for a recorder that knows no duration."""
         return None
 
-    def whole_in_ledger(self):
-        """How many stacks the recorder itself says are whole, if it says."""
+    def stack_ledger(self):
+        """What the recorder itself says became of its stacks, if it says."""
         return None
 
     def launch(self, command, hz, log):
@@ -138,8 +138,8 @@ class Perfd(Recorder):
     def stacks(self):
         return folded.read(self.out)
 
-    def whole_in_ledger(self):
-        return json.loads(self.ledger.read_text())["ledger"]["stacks"]["ended"].get("root", 0)
+    def stack_ledger(self):
+        return json.loads(self.ledger.read_text())["ledger"]["stacks"]["ended"]
 
     def fold_with_inlines(self):
         """Nothing to do: the folded file is there when the recorder ends."""

@@ -64,10 +64,11 @@ def spread(values, form):
 def cost_and_memory(bench):
     """Recorder CPU per further sample, and peak memory, both attached to `deep`."""
     cost = Line("recorder CPU per further sample (999 → 4999 Hz), µs", "≤ 8")
+    whole_cost = Line("recorder CPU per sample at 4999 Hz, start-up included, µs")
     memory = Line("peak memory at 4999 Hz: RssAnon + rings (VmHWM), MB", "≤ 32")
     if bench.missing_workload("deep", cost):
         return [cost]
-    costs, anon, high_water = defaultdict(list), defaultdict(list), defaultdict(list)
+    costs, whole_costs, anon, high_water = (defaultdict(list) for _ in range(4))
     with Target(bench.workloads["deep"], bench.scratch) as target:
         for _ in range(bench.cost_rounds):
             for recorder in bench.each():
@@ -80,14 +81,16 @@ def cost_and_memory(bench):
                 if len(points) == 2 and points[1][0] > points[0][0]:
                     (low_n, low_cpu), (high_n, high_cpu) = points
                     costs[recorder.label].append((high_cpu - low_cpu) / (high_n - low_n) * 1e6)
+                    whole_costs[recorder.label].append(high_cpu / high_n * 1e6)
                     anon[recorder.label].append(peak.anon_and_rings / 1e6)
                     high_water[recorder.label].append(peak.high_water / 1e6)
     for recorder in bench.each():
         label = recorder.label
         cost.cells[label] = spread(costs[label], "{:.1f}")
+        whole_cost.cells[label] = spread(whole_costs[label], "{:.1f}")
         if anon[label]:
             memory.cells[label] = f"{max(anon[label]):.0f} ({max(high_water[label]):.0f})"
-    return [cost, memory]
+    return [cost, whole_cost, memory]
 
 
 def slow_down(bench):
@@ -158,12 +161,15 @@ def whole(bench, recorder, roots, name):
     text = f"{result.percent:.2f}"
     if result.too_short:
         text += f" ({result.percent_of_fitting:.2f} of those that fit)"
-    if recorder.label == "perfd" and result.broken:
-        text += f" **{result.broken} broken and not marked**"
-        bench.failures.append(f"perfd, {name}: unmarked roots {dict(result.broken_roots.most_common(5))}")
-    in_ledger = recorder.whole_in_ledger()
-    if in_ledger not in (None, result.whole + result.broken):
-        bench.failures.append(f"perfd, {name}: {result.whole + result.broken} stacks without a mark, {in_ledger} in the ledger")
+    ledger = recorder.stack_ledger()
+    if ledger is not None:
+        # In exec and exit the kernel works for a process whose stack is gone; that is no silently broken stack.
+        without = ledger.get("no_user_stack", 0)
+        if result.broken > without:
+            text += f" **{result.broken - without} broken and not marked**"
+            bench.failures.append(f"{recorder.label}, {name}: unmarked roots {dict(result.broken_roots.most_common(5))}")
+        if result.unmarked != ledger.get("root", 0) + without:
+            bench.failures.append(f"{recorder.label}, {name}: {result.unmarked} stacks without a mark, but the ledger says {ledger}")
     return text
 
 

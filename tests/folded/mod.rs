@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
+pub mod chain;
+
 /// One line of a folded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {
