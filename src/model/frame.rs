@@ -48,6 +48,8 @@ pub enum Ended {
     NoUserStack,
     /// The copied part of the stack was too short.
     CopyTooShort,
+    /// The stack went on where the kernel could not copy: a page of it was not in memory.
+    NotInMemory,
     /// The limit on the number of frames was reached.
     DepthLimit,
     /// A return address outside of all executable mappings.
@@ -64,10 +66,11 @@ pub enum Ended {
 
 impl Ended {
     /// Every reason, in the order reports show them.
-    pub const ALL: [Ended; 9] = [
+    pub const ALL: [Ended; 10] = [
         Ended::Root,
         Ended::NoUserStack,
         Ended::CopyTooShort,
+        Ended::NotInMemory,
         Ended::DepthLimit,
         Ended::Unmapped,
         Ended::NoRow,
@@ -88,6 +91,7 @@ impl fmt::Display for Ended {
             Ended::Root => "complete",
             Ended::NoUserStack => "no user stack",
             Ended::CopyTooShort => "stack copy too short",
+            Ended::NotInMemory => "stack not in memory",
             Ended::DepthLimit => "depth limit",
             Ended::Unmapped => "unmapped address",
             Ended::NoRow => "no unwind row",

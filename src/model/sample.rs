@@ -13,6 +13,11 @@ pub struct Registers {
     pub fp: u64,
     /// x86-64: r10, the base of dynamically realigned frames (DRAP) in their prologues. aarch64: the link register x30.
     pub extra: u64,
+    /// x86-64: rbx, which the dynamic linker finds its frame by while it binds a function. aarch64: unused.
+    pub base: u64,
+    /// Whether the kernel was entered by a system call: `pc` is then the address behind the instruction that made it,
+    /// which may be the last one of its function.
+    pub in_syscall: bool,
 }
 
 /// The copied top of a user stack.

@@ -339,6 +339,8 @@ fn raw_sample<'a>(sample: &record::Sample<'a>, identity: &Identity, cpu: Cpu) ->
         sp: 0,
         fp: u64::MAX,
         extra: 0,
+        base: 0,
+        in_syscall: false,
     };
     RawSample {
         event: identity.event,

@@ -172,11 +172,10 @@ impl Pipeline {
         let space = self.processes.space(sample.pid).unwrap_or(&nothing);
         let n_kernel = self.frames.len();
         let ended = match (self.stack_source, sample.registers) {
-            // In exec and exit the kernel runs on when the stack is gone: what is left is where it was entered.
+            // In exec and exit the kernel works on when the user's stack is gone.
             (StackSource::Copy(_), Some(registers))
-                if sample.stack.bytes.is_empty() && n_kernel > 0 =>
+                if sample.stack.bytes.is_empty() && registers.in_syscall =>
             {
-                self.frames.extend(leaf(registers.pc, space));
                 Ended::NoUserStack
             }
             (StackSource::Copy(_), Some(registers)) => {

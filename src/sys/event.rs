@@ -83,17 +83,22 @@ pub enum Start {
 mod registers {
     use crate::model::Registers;
 
-    /// Numbers of rbp, rsp, rip and r10 in `enum perf_event_x86_regs`.
-    const BITS: [u32; N] = [6, 7, 8, 18];
-    pub const N: usize = 4;
-    pub const MASK: u64 = 1 << BITS[0] | 1 << BITS[1] | 1 << BITS[2] | 1 << BITS[3];
+    /// rbx, rcx, rbp, rsp, rip and r10: bits 1, 2, 6, 7, 8 and 18 of `enum perf_event_x86_regs`.
+    pub const MASK: u64 = 1 << 1 | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 18;
 
+    /// The `syscall` instruction leaves the address behind it in rcx; nothing else that enters the kernel does.
     pub fn from_words(words: &[u64]) -> Registers {
+        let &[base, rcx, fp, sp, pc, extra] = words else {
+            unreachable!("as many words as MASK has bits");
+        };
+        let in_syscall = rcx == pc;
         Registers {
-            fp: words[0],
-            sp: words[1],
-            pc: words[2],
-            extra: words[3],
+            pc,
+            sp,
+            fp,
+            extra,
+            base,
+            in_syscall,
         }
     }
 }
@@ -102,24 +107,27 @@ mod registers {
 mod registers {
     use crate::model::Registers;
 
-    /// Numbers of x29, x30, sp and pc in `enum perf_event_arm_regs`.
-    const BITS: [u32; N] = [29, 30, 31, 32];
-    pub const N: usize = 4;
-    pub const MASK: u64 = 1 << BITS[0] | 1 << BITS[1] | 1 << BITS[2] | 1 << BITS[3];
+    /// x29, x30, sp and pc: bits 29 to 32 of `enum perf_event_arm_regs`.
+    pub const MASK: u64 = 0xf << 29;
 
     pub fn from_words(words: &[u64]) -> Registers {
+        let &[fp, extra, sp, pc] = words else {
+            unreachable!("as many words as MASK has bits");
+        };
         Registers {
-            fp: words[0],
-            extra: words[1],
-            sp: words[2],
-            pc: words[3],
+            pc,
+            sp,
+            fp,
+            extra,
+            base: 0,
+            in_syscall: false,
         }
     }
 }
 
 /// The user registers that samples carry (`sample_regs_user`).
 pub const USER_REGISTERS: u64 = registers::MASK;
-pub(super) const N_USER_REGISTERS: usize = registers::N;
+pub(super) const N_USER_REGISTERS: usize = registers::MASK.count_ones() as usize;
 
 /// Registers from the words of a sample; as many words as [`N_USER_REGISTERS`].
 pub(super) fn registers_of(words: &[u64]) -> Registers {

@@ -46,8 +46,11 @@ impl<'a> Stack<'a> {
             }
             // Below the copy is what the kernel does not copy: the red zone, or what was already popped.
             None if address < self.base => Err(Ended::BadFrame),
-            None if self.is_cut && above < LARGEST_STACK => Err(Ended::CopyTooShort),
-            None => Err(Ended::BadFrame),
+            None if above >= LARGEST_STACK => Err(Ended::BadFrame),
+            None if self.is_cut => Err(Ended::CopyTooShort),
+            // The kernel copies until it meets a page that is not there: one that was never touched, inside a large
+            // array for example.
+            None => Err(Ended::NotInMemory),
         }
     }
 }

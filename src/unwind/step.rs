@@ -128,7 +128,7 @@ pub fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor,
         return Err(Ended::NoRow);
     }
     let no_row = |ended| match ended {
-        Ended::BadFrame => Ended::NoRow,
+        Ended::BadFrame | Ended::NotInMemory => Ended::NoRow,
         other => other,
     };
     let pc = stack.read(fp + 8).map_err(no_row)?;
@@ -205,6 +205,8 @@ mod tests {
             sp: SP,
             fp: FP,
             extra: 0,
+            base: 0,
+            in_syscall: false,
         };
         let copy = StackCopy {
             bytes: &bytes,
@@ -383,12 +385,12 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_above_a_full_copy_was_not_copied_and_above_a_short_one_is_no_stack() {
+    fn what_lies_above_a_full_copy_was_not_copied_and_above_a_short_one_was_not_in_memory() {
         let rule = Rule {
             cfa_offset: 0x1000,
             ..PLAIN
         };
-        for (is_cut, expected) in [(true, Ended::CopyTooShort), (false, Ended::BadFrame)] {
+        for (is_cut, expected) in [(true, Ended::CopyTooShort), (false, Ended::NotInMemory)] {
             let caller = on_stack(is_cut, |stack| by_rule(rule, &LEAF, stack));
             assert_eq!(caller, Err(expected));
         }

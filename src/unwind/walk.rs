@@ -69,11 +69,15 @@ impl<'a, R: RowSource> Walk<'a, R> {
     ) -> Result<Ended, Pending> {
         let mut cursor = Cursor {
             pc: registers.pc,
-            kind: AddressKind::Interrupted,
+            kind: if registers.in_syscall {
+                AddressKind::Return
+            } else {
+                AddressKind::Interrupted
+            },
             sp: registers.sp,
             fp: registers.fp,
             extra: Some(registers.extra),
-            base: None,
+            base: Some(registers.base),
         };
         let before = frames.len();
         loop {
@@ -265,6 +269,8 @@ mod tests {
             sp: SP,
             fp,
             extra: 0,
+            base: 0,
+            in_syscall: false,
         };
         let stack = StackCopy {
             bytes: &bytes,

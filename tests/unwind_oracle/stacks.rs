@@ -85,6 +85,8 @@ impl Dump {
                 sp: registers[1],
                 fp: registers[2],
                 extra: registers[3],
+                base: 0,
+                in_syscall: false,
             },
             stack: bytes("stack"),
             known: words("known"),

@@ -159,6 +159,8 @@ fn compare(loaded: &Loaded) -> Tally {
                 sp: SP,
                 fp: FP,
                 extra: SP + 0x40,
+                base: 0,
+                in_syscall: false,
             };
             let copy = StackCopy {
                 bytes: &bytes,
