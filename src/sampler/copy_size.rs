@@ -7,8 +7,9 @@
 /// The most that the kernel copies: the record's 16-bit size, less its other parts, in words.
 pub const LARGEST_COPY: u32 = 65_528;
 
-/// Sizes to come down to.
-const STEPS: [u32; 5] = [8 << 10, 16 << 10, 24 << 10, 32 << 10, 48 << 10];
+/// Sizes to come down to are multiples of this, the largest of which still saves something.
+const STEP: u32 = 4 << 10;
+const WORTH_IT: u32 = 48 << 10;
 /// Samples to see before coming down.
 const ENOUGH: u32 = 128;
 
@@ -71,20 +72,17 @@ impl CopySize {
                 if *n_samples < ENOUGH {
                     return None;
                 }
-                let roomy = *deepest + *deepest / 4;
-                match STEPS.iter().find(|step| u64::from(**step) >= roomy) {
-                    Some(step) => {
-                        *self = CopySize {
-                            bytes: *step,
-                            phase: Phase::CameDown,
-                        };
-                        Some(*step)
-                    }
-                    None => {
-                        self.phase = Phase::Fixed;
-                        None
-                    }
+                let roomy = u32::try_from(*deepest + *deepest / 4).unwrap_or(u32::MAX);
+                if roomy > WORTH_IT {
+                    self.phase = Phase::Fixed;
+                    return None;
                 }
+                let bytes = roomy.max(1).next_multiple_of(STEP);
+                *self = CopySize {
+                    bytes,
+                    phase: Phase::CameDown,
+                };
+                Some(bytes)
             }
         }
     }
@@ -104,18 +102,18 @@ mod tests {
     #[test]
     fn shallow_stacks_bring_the_size_down_once() {
         let stacks = [(3_000, false); 1000];
-        assert_eq!(changes(CopySize::adaptive(), &stacks), [8 << 10]);
+        assert_eq!(changes(CopySize::adaptive(), &stacks), [4 << 10]);
         assert!(changes(CopySize::fixed(LARGEST_COPY), &stacks).is_empty());
     }
 
     #[test]
     fn one_cut_stack_brings_it_back_for_good() {
         let mut stacks = vec![(3_000, false); 200];
-        stacks.push((8_192, true));
+        stacks.push((4_096, true));
         stacks.extend([(3_000, false); 500]);
         assert_eq!(
             changes(CopySize::adaptive(), &stacks),
-            [8 << 10, LARGEST_COPY]
+            [4 << 10, LARGEST_COPY]
         );
     }
 
