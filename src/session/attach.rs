@@ -11,9 +11,9 @@ use std::io;
 use anyhow::Context;
 
 use super::pipeline::Pipeline;
+use super::refused::refused;
 use super::spec::Spec;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
-use crate::procfs::sysctl::Sysctls;
 use crate::procfs::tasks;
 use crate::sampler::Sampling;
 use crate::sampler::counters::{self, Counters};
@@ -84,7 +84,7 @@ impl Opened<'_> {
             .open_side_band(thread, Start::Enabled)
             .and_then(|()| self.sampling.open(thread, start))
             .and_then(|()| self.counters.add_prepared(pid, comm))
-            .map_err(|error| fault(self.spec, &error))?;
+            .map_err(|error| refused(&self.spec.roots, &error))?;
         // Its mappings are still perfd's own: they go away with the exec, and no sample is taken before that.
         self.pipeline.processes.add_empty(pid, comm.as_bytes());
         Ok(())
@@ -96,7 +96,7 @@ impl Opened<'_> {
             .open_side_band(None, Start::Enabled)
             .and_then(|()| self.sampling.open(None, Start::Disabled))
             .and_then(|()| self.counters.add_host(cpus))
-            .map_err(|error| fault(self.spec, &error))?;
+            .map_err(|error| refused(&self.spec.roots, &error))?;
         let since: MonoNs = sys::now();
         for pid in tasks::processes(&self.spec.roots.proc).unwrap_or_default() {
             // Those that end now, and kernel threads, have nothing mapped.
@@ -148,7 +148,7 @@ impl Attached {
                 match open_thread(sampling, self.pid, tid, what) {
                     Ok(()) => (),
                     Err(error) if error.class() == FaultClass::NoSuchTarget => (),
-                    Err(error) => return Err(fault(spec, &error).into()),
+                    Err(error) => return Err(refused(&spec.roots, &error).into()),
                 }
                 opened.insert(tid);
             }
@@ -172,7 +172,7 @@ impl Attached {
         let attached = counters::attach(counters, self.pid, comm, || self.list(spec));
         match attached {
             Ok(_) => Ok(()),
-            Err(counters::AttachError::Open(error)) => Err(fault(spec, &error).into()),
+            Err(counters::AttachError::Open(error)) => Err(refused(&spec.roots, &error).into()),
             Err(counters::AttachError::Gone(pid)) => Err(gone(pid).into()),
             Err(error) => Err(error.into()),
         }
@@ -189,10 +189,6 @@ fn open_thread(
         sampling.open_side_band(Some((pid, tid)), Start::Enabled)?;
     }
     sampling.open(Some((pid, tid)), Start::Disabled)
-}
-
-fn fault(spec: &Spec, error: &OpenEventError) -> Fault {
-    error.fault(Sysctls::read(&spec.roots).perf_event_paranoid)
 }
 
 fn gone(pid: Pid) -> Fault {

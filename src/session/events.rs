@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 
+use super::refused::refused;
 use super::spec::{EventChoice, Spec, Target};
 use crate::model::{
     EventSource, EventSpec, FaultClass, HardwareEvent, Modes, Rate, ResolvedEvent, SoftwareEvent,
@@ -89,7 +90,7 @@ fn defaults(
             Err(error) if error.class() == FaultClass::Unavailable => {
                 missing.push((spec.to_string(), error.cause()));
             }
-            Err(error) => return Err(error.fault(Sysctls::read(roots).perf_event_paranoid).into()),
+            Err(error) => return Err(refused(roots, &error).into()),
         }
     }
     let Some((_, cause)) = missing.first() else {
@@ -114,8 +115,7 @@ fn plan(
     scope: Scope,
 ) -> anyhow::Result<PlannedEvent> {
     let resolved = resolved(roots, spec)?;
-    let modes = probed(spec, resolved, scope)
-        .map_err(|error| error.fault(Sysctls::read(roots).perf_event_paranoid))?;
+    let modes = probed(spec, resolved, scope).map_err(|error| refused(roots, &error))?;
     Ok(PlannedEvent {
         spec: spec.clone(),
         resolved,
@@ -149,8 +149,14 @@ fn probed(
                 && spec.modes == Modes::ALL
                 && !happens_in_kernel_only(&spec.source) =>
         {
-            // The first error says what is missing for what was asked.
-            open(Modes::USER).map(|()| Modes::USER).map_err(|_| error)
+            open(Modes::USER)
+                .map(|()| Modes::USER)
+                .map_err(|narrower| match narrower.class() {
+                    // The first error says what is missing for what was asked.
+                    FaultClass::Permission => error,
+                    // The kernel asks for permission before it looks for the event.
+                    _ => narrower,
+                })
         }
         Err(error) => Err(error),
     }

@@ -12,6 +12,7 @@ mod opening;
 mod outputs;
 mod pipeline;
 pub mod progress;
+mod refused;
 pub mod report;
 mod run;
 mod running;

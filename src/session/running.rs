@@ -70,6 +70,7 @@ impl<'a> Running<'a> {
     )]
     pub(super) fn new(
         spec: &'a Spec,
+        started: MonoNs,
         sampling: Sampling,
         counters: Counters,
         pipeline: Pipeline,
@@ -80,7 +81,6 @@ impl<'a> Running<'a> {
         waker: Waker,
         signals: Signals,
     ) -> anyhow::Result<Running<'a>> {
-        let started = sys::now();
         let mut running = Running {
             spec,
             sampling,
