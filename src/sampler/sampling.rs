@@ -75,6 +75,8 @@ pub struct Sampling {
     /// Records of any kind that found no room, as the ring itself counted them.
     lost_records: u64,
     asked_pages: usize,
+    /// Whether events are opened on threads, rather than on whole CPUs.
+    is_per_thread: bool,
 }
 
 impl Sampling {
@@ -97,6 +99,7 @@ impl Sampling {
             generation: 0,
             lost_records: 0,
             asked_pages,
+            is_per_thread: false,
         })
     }
 
@@ -168,6 +171,7 @@ impl Sampling {
                 });
             }
         }
+        self.is_per_thread = thread.is_some();
         if let Some((_, tid)) = thread {
             self.owners.open(self.generation, tid);
         }
@@ -233,11 +237,11 @@ impl Sampling {
         for opened in &mut self.opened {
             add(&mut totals[opened.event.0], opened.fd.read()?);
         }
-        if self.owners.has_any() {
+        if self.is_per_thread {
             let n_cpus = self.rings.cpus().count().max(1) as u64;
-            totals
-                .iter_mut()
-                .for_each(|totals| totals.enabled_ns /= n_cpus);
+            for totals in &mut totals {
+                totals.enabled_ns /= n_cpus;
+            }
         }
         Ok(totals)
     }
