@@ -1,47 +1,23 @@
 //! A run from its spec to its end, in the order in which things are opened and started.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 
 use super::names::Names;
+use super::outcome::{Observer, Outcome};
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
 use super::running::Running;
 use super::spec::Spec;
 use super::tables::Tables;
-use super::{attach, events, opening, progress};
-use crate::model::Profile;
+use super::{attach, events, opening};
 use crate::procfs::cpus;
 use crate::sampler::{SamplePlan, Sampling};
 use crate::sys::signals::Signals;
-use crate::sys::spawn::{Prepared, Status};
+use crate::sys::spawn::Prepared;
 use crate::sys::{Waker, limits};
 use crate::target::{self, Processes, Selection};
-
-/// How a run went.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The last window, with the account of the whole run; `None` only if the names thread never made one.
-    pub last: Option<Arc<Profile>>,
-    /// From the first moment to the last in which samples were taken.
-    pub elapsed: Duration,
-    /// How the command ended, if the run had one.
-    pub status: Option<Status>,
-    /// What could not be written, and where it went instead.
-    pub output_failures: Vec<String>,
-}
-
-/// Who is told.
-pub trait Observer {
-    /// Something the user should know, before the first sample.
-    fn note(&mut self, note: &str);
-    /// How far the run is; called at every drain.
-    fn progress(&mut self, status: progress::Status);
-    /// The sampling is over; what follows are the last window and the outputs.
-    fn sampling_ended(&mut self);
-}
 
 /// Does a run.
 pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome> {

@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 
 use super::attach::{self, Attached};
 use super::names::Names;
+use super::outcome::{Observer, Outcome};
 use super::pipeline::Pipeline;
 use super::progress;
-use super::run::{Observer, Outcome};
 use super::spec::{Spec, Target};
 use super::window::Windows;
 use crate::model::MonoNs;
