@@ -69,14 +69,14 @@ pub struct Sampling {
     side_band: Vec<EventFd>,
     identities: FxHashMap<u64, Identity>,
     owners: Owners,
+    /// Whether events were opened on threads, rather than on whole CPUs.
+    is_on_threads: bool,
     generation: Generation,
     /// Totals of events that are closed, and what only records tell.
     past: Vec<Totals>,
     /// Records of any kind that found no room, as the ring itself counted them.
     lost_records: u64,
     asked_pages: usize,
-    /// Whether events are opened on threads, rather than on whole CPUs.
-    is_per_thread: bool,
 }
 
 impl Sampling {
@@ -96,10 +96,10 @@ impl Sampling {
             side_band: Vec::new(),
             identities: FxHashMap::default(),
             owners: Owners::default(),
+            is_on_threads: false,
             generation: 0,
             lost_records: 0,
             asked_pages,
-            is_per_thread: false,
         })
     }
 
@@ -118,7 +118,7 @@ impl Sampling {
         self.asked_pages
     }
 
-    /// Descriptors that wake a poller when a ring is a quarter full.
+    /// Descriptors that wake a poller when a ring is half full.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.descriptors()
     }
@@ -171,9 +171,9 @@ impl Sampling {
                 });
             }
         }
-        self.is_per_thread = thread.is_some();
         if let Some((_, tid)) = thread {
             self.owners.open(self.generation, tid);
+            self.is_on_threads = true;
         }
         Ok(())
     }
@@ -237,11 +237,11 @@ impl Sampling {
         for opened in &mut self.opened {
             add(&mut totals[opened.event.0], opened.fd.read()?);
         }
-        if self.is_per_thread {
+        if self.is_on_threads {
             let n_cpus = self.rings.cpus().count().max(1) as u64;
-            for totals in &mut totals {
-                totals.enabled_ns /= n_cpus;
-            }
+            totals
+                .iter_mut()
+                .for_each(|totals| totals.enabled_ns /= n_cpus);
         }
         Ok(totals)
     }
