@@ -118,7 +118,7 @@ impl Sampling {
         self.asked_pages
     }
 
-    /// Descriptors that wake a poller when a ring is half full.
+    /// Descriptors that wake a poller when a ring is a quarter full.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.descriptors()
     }

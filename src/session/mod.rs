@@ -17,6 +17,7 @@ pub mod report;
 mod run;
 mod running;
 mod spec;
+mod stages;
 pub mod stat;
 mod tables;
 mod window;

@@ -10,6 +10,7 @@ use super::outputs::Outputs;
 use super::pipeline::Pipeline;
 use super::running::Running;
 use super::spec::Spec;
+use super::stages::Stages;
 use super::tables::Tables;
 use super::{attach, events, opening};
 use crate::procfs::cpus;
@@ -37,16 +38,16 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         stack_source: opening::stack_source(spec.call_graph, &copy_size),
         inherit: spec.inherit,
     };
-    let mut sampling = Sampling::new(plan, &cpus, spec.ring_pages)?;
+    let sampling = Sampling::new(plan, &cpus, spec.ring_pages)?;
     notes.extend(opening::ring_note(spec, &sampling));
-    let mut counters = opening::counters(spec, &sampling, &selection, &cpus)?;
+    let counters = opening::counters(spec, &sampling, &selection, &cpus)?;
     let run_info = Arc::new(opening::describe(spec, &sampling, notes));
     run_info.notes.iter().for_each(|note| observer.note(note));
     let sinks = opening::sinks(spec, &run_info)?;
 
     let waker = Waker::new().context("create an eventfd")?;
     let tables = Tables::start(&spec.roots.proc, &waker).context("start the table workers")?;
-    let mut pipeline = Pipeline::new(
+    let pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
         sampling.plan(),
@@ -54,11 +55,15 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.labels,
         selection == Selection::Host,
     );
+    let mut stages = Stages {
+        sampling,
+        counters,
+        pipeline,
+        reopened_gap_ns: 0,
+    };
     let mut open = attach::Opened {
         spec,
-        sampling: &mut sampling,
-        counters: &mut counters,
-        pipeline: &mut pipeline,
+        stages: &mut stages,
     };
     let mut targets = Vec::with_capacity(found.len());
     for process in found {
@@ -80,9 +85,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         .map_err(opening::start_fault)?;
     let mut running = Running::new(
         spec,
-        sampling,
-        counters,
-        pipeline,
+        stages,
         names,
         targets,
         child,
