@@ -25,11 +25,6 @@ impl Owners {
         self.opened.insert((generation, tid));
     }
 
-    /// Whether events were ever opened on threads, rather than on whole CPUs.
-    pub(super) fn has_any(&self) -> bool {
-        !self.opened.is_empty() || !self.inherited.is_empty()
-    }
-
     /// A thread was created by another one and has inherited what counts for that one.
     pub(super) fn fork(&mut self, generation: Generation, parent: Tid, child: Tid) {
         match self.owner(generation, parent) {

@@ -69,6 +69,8 @@ pub struct Sampling {
     side_band: Vec<EventFd>,
     identities: FxHashMap<u64, Identity>,
     owners: Owners,
+    /// Whether events were opened on threads, rather than on whole CPUs.
+    is_on_threads: bool,
     generation: Generation,
     /// Totals of events that are closed, and what only records tell.
     past: Vec<Totals>,
@@ -94,6 +96,7 @@ impl Sampling {
             side_band: Vec::new(),
             identities: FxHashMap::default(),
             owners: Owners::default(),
+            is_on_threads: false,
             generation: 0,
             lost_records: 0,
             asked_pages,
@@ -115,7 +118,7 @@ impl Sampling {
         self.asked_pages
     }
 
-    /// Descriptors that wake a poller when a ring is half full.
+    /// Descriptors that wake a poller when a ring is a quarter full.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.descriptors()
     }
@@ -170,6 +173,7 @@ impl Sampling {
         }
         if let Some((_, tid)) = thread {
             self.owners.open(self.generation, tid);
+            self.is_on_threads = true;
         }
         Ok(())
     }
@@ -233,7 +237,7 @@ impl Sampling {
         for opened in &mut self.opened {
             add(&mut totals[opened.event.0], opened.fd.read()?);
         }
-        if self.owners.has_any() {
+        if self.is_on_threads {
             let n_cpus = self.rings.cpus().count().max(1) as u64;
             totals
                 .iter_mut()

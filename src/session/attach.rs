@@ -10,9 +10,9 @@ use std::io;
 
 use anyhow::Context;
 
-use super::pipeline::Pipeline;
 use super::refused::refused;
 use super::spec::Spec;
+use super::stages::Stages;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
 use crate::procfs::tasks;
 use crate::sampler::Sampling;
@@ -37,9 +37,7 @@ pub(super) struct Attached {
 /// What the events of targets are opened in.
 pub(super) struct Opened<'a> {
     pub(super) spec: &'a Spec,
-    pub(super) sampling: &'a mut Sampling,
-    pub(super) counters: &'a mut Counters,
-    pub(super) pipeline: &'a mut Pipeline,
+    pub(super) stages: &'a mut Stages,
 }
 
 impl Opened<'_> {
@@ -55,16 +53,17 @@ impl Opened<'_> {
         let proc_root = &self.spec.roots.proc;
         let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).into_owned();
-        attached.open_threads(self.spec, self.sampling, Open::All)?;
-        attached.count(self.spec, self.counters, &comm)?;
+        attached.open_threads(self.spec, &mut self.stages.sampling, Open::All)?;
+        attached.count(self.spec, &mut self.stages.counters, &comm)?;
         let modules = self
+            .stages
             .pipeline
             .processes
             .add_running(pid, sys::now())
             .map_err(|error| gone_or(pid, error))?;
         modules
             .into_iter()
-            .for_each(|module| self.pipeline.want(module));
+            .for_each(|module| self.stages.pipeline.want(module));
         if !attached.pidfd.is_alive().unwrap_or(false) {
             return Err(gone(pid).into());
         }
@@ -80,41 +79,46 @@ impl Opened<'_> {
         } else {
             Start::Disabled
         };
-        self.sampling
+        self.stages
+            .sampling
             .open_side_band(thread, Start::Enabled)
-            .and_then(|()| self.sampling.open(thread, start))
-            .and_then(|()| self.counters.add_prepared(pid, comm))
+            .and_then(|()| self.stages.sampling.open(thread, start))
+            .and_then(|()| self.stages.counters.add_prepared(pid, comm))
             .map_err(|error| refused(&self.spec.roots, &error))?;
         // Its mappings are still perfd's own: they go away with the exec, and no sample is taken before that.
-        self.pipeline.processes.add_empty(pid, comm.as_bytes());
+        self.stages
+            .pipeline
+            .processes
+            .add_empty(pid, comm.as_bytes());
         Ok(())
     }
 
     /// Opens everything on every CPU.
     pub(super) fn host(&mut self, cpus: &[Cpu]) -> anyhow::Result<()> {
-        self.sampling
+        self.stages
+            .sampling
             .open_side_band(None, Start::Enabled)
-            .and_then(|()| self.sampling.open(None, Start::Disabled))
-            .and_then(|()| self.counters.add_host(cpus))
+            .and_then(|()| self.stages.sampling.open(None, Start::Disabled))
+            .and_then(|()| self.stages.counters.add_host(cpus))
             .map_err(|error| refused(&self.spec.roots, &error))?;
         let since: MonoNs = sys::now();
         for pid in tasks::processes(&self.spec.roots.proc).unwrap_or_default() {
             // Those that end now, and kernel threads, have nothing mapped.
-            let _ = self.pipeline.processes.add_running(pid, since);
+            let _ = self.stages.pipeline.processes.add_running(pid, since);
         }
         Ok(())
     }
 }
 
-/// Opens the sampled events anew with another size of the stack copy, and switches over.
-///
-/// Returns the nanoseconds in which nothing was sampled.
+/// Opens the sampled events anew with another size of the stack copy, and switches over; the time in which nothing was
+/// sampled is taken down.
 pub(super) fn reopen(
     spec: &Spec,
-    sampling: &mut Sampling,
+    stages: &mut Stages,
     targets: &[Attached],
     stack_bytes: u32,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
+    let sampling = &mut stages.sampling;
     let old = sampling.next_generation(stack_bytes);
     for target in targets {
         // A target that has ended meanwhile is no reason to end the run.
@@ -123,7 +127,8 @@ pub(super) fn reopen(
     let gap = sampling
         .retire(old)
         .context("switch to another stack copy size")?;
-    Ok(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX))
+    stages.reopened_gap_ns += u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

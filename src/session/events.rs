@@ -5,14 +5,13 @@ use anyhow::Context;
 use super::refused::refused;
 use super::spec::{EventChoice, Spec, Target};
 use crate::model::{
-    EventSource, EventSpec, FaultClass, HardwareEvent, Modes, Rate, ResolvedEvent, SoftwareEvent,
+    EventSource, EventSpec, FaultClass, HardwareEvent, Rate, ResolvedEvent, SoftwareEvent,
 };
 use crate::procfs::event_source::resolve;
 use crate::procfs::sysctl::Sysctls;
 use crate::procfs::{SysRoots, cpus};
 use crate::sampler::PlannedEvent;
-use crate::sys::event_error::{OpenEventError, Place, happens_in_kernel_only};
-use crate::sys::probe::{self, Scope, Use};
+use crate::sys::probe::{Scope, Use, permitted_modes};
 use crate::target::Selection;
 
 /// What a run samples when nobody says otherwise.
@@ -80,7 +79,7 @@ fn defaults(
     for event in DEFAULT {
         let spec = EventSpec::new(EventSource::Hardware(event));
         let resolved = resolved(roots, &spec)?;
-        match probed(&spec, resolved, scope) {
+        match permitted_modes(&spec, &resolved, scope, Use::Sample) {
             Ok(modes) => events.push(PlannedEvent {
                 spec,
                 resolved,
@@ -115,7 +114,8 @@ fn plan(
     scope: Scope,
 ) -> anyhow::Result<PlannedEvent> {
     let resolved = resolved(roots, spec)?;
-    let modes = probed(spec, resolved, scope).map_err(|error| refused(roots, &error))?;
+    let modes = permitted_modes(spec, &resolved, scope, Use::Sample)
+        .map_err(|error| refused(roots, &error))?;
     Ok(PlannedEvent {
         spec: spec.clone(),
         resolved,
@@ -126,38 +126,4 @@ fn plan(
 
 fn resolved(roots: &SysRoots, spec: &EventSpec) -> anyhow::Result<ResolvedEvent> {
     resolve(roots, &spec.source).with_context(|| format!("sample {spec}"))
-}
-
-/// The modes in which the event can be sampled: those asked for, or user mode alone where the kernel may not be sampled.
-fn probed(
-    spec: &EventSpec,
-    resolved: ResolvedEvent,
-    scope: Scope,
-) -> Result<Modes, OpenEventError> {
-    let place = match scope {
-        Scope::WholeCpu(cpu) => Place::Cpu(cpu),
-        Scope::Own | Scope::Process(_) => Place::Probe,
-    };
-    let open = |modes| {
-        probe::open(&resolved, modes, scope, Use::Sample)
-            .map_err(|error| OpenEventError::new(spec, place, &error))
-    };
-    match open(spec.modes) {
-        Ok(()) => Ok(spec.modes),
-        Err(error)
-            if error.class() == FaultClass::Permission
-                && spec.modes == Modes::ALL
-                && !happens_in_kernel_only(&spec.source) =>
-        {
-            open(Modes::USER)
-                .map(|()| Modes::USER)
-                .map_err(|narrower| match narrower.class() {
-                    // The first error says what is missing for what was asked.
-                    FaultClass::Permission => error,
-                    // The kernel asks for permission before it looks for the event.
-                    _ => narrower,
-                })
-        }
-        Err(error) => Err(error),
-    }
 }

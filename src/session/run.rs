@@ -1,47 +1,24 @@
 //! A run from its spec to its end, in the order in which things are opened and started.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 
 use super::names::Names;
+use super::outcome::{Observer, Outcome};
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
 use super::running::Running;
 use super::spec::Spec;
+use super::stages::Stages;
 use super::tables::Tables;
-use super::{attach, events, opening, progress};
-use crate::model::Profile;
+use super::{attach, events, opening};
 use crate::procfs::cpus;
 use crate::sampler::{SamplePlan, Sampling};
 use crate::sys::signals::Signals;
-use crate::sys::spawn::{Prepared, Status};
+use crate::sys::spawn::Prepared;
 use crate::sys::{self, Waker, limits};
 use crate::target::{self, Processes, Selection};
-
-/// How a run went.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The last window, with the account of the whole run; `None` only if the names thread never made one.
-    pub last: Option<Arc<Profile>>,
-    /// From the first moment to the last in which samples were taken.
-    pub elapsed: Duration,
-    /// How the command ended, if the run had one.
-    pub status: Option<Status>,
-    /// What could not be written, and where it went instead.
-    pub output_failures: Vec<String>,
-}
-
-/// Who is told.
-pub trait Observer {
-    /// Something the user should know, when the run has begun.
-    fn note(&mut self, note: &str);
-    /// How far the run is; called at every drain.
-    fn progress(&mut self, status: progress::Status);
-    /// The sampling is over; what follows are the last window and the outputs.
-    fn sampling_ended(&mut self);
-}
 
 /// Does a run.
 pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome> {
@@ -61,15 +38,15 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         stack_source: opening::stack_source(spec.call_graph, &copy_size),
         inherit: spec.inherit,
     };
-    let mut sampling = Sampling::new(plan, &cpus, spec.ring_pages)?;
+    let sampling = Sampling::new(plan, &cpus, spec.ring_pages)?;
     notes.extend(opening::ring_note(spec, &sampling));
-    let mut counters = opening::counters(spec, &sampling, &selection, &cpus)?;
+    let counters = opening::counters(spec, &sampling, &selection, &cpus)?;
     let run_info = Arc::new(opening::describe(spec, &sampling, notes));
     let sinks = opening::sinks(spec, &run_info)?;
 
     let waker = Waker::new().context("create an eventfd")?;
     let tables = Tables::start(&spec.roots.proc, &waker).context("start the table workers")?;
-    let mut pipeline = Pipeline::new(
+    let pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
         sampling.plan(),
@@ -77,11 +54,15 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.labels,
         selection == Selection::Host,
     );
+    let mut stages = Stages {
+        sampling,
+        counters,
+        pipeline,
+        reopened_gap_ns: 0,
+    };
     let mut open = attach::Opened {
         spec,
-        sampling: &mut sampling,
-        counters: &mut counters,
-        pipeline: &mut pipeline,
+        stages: &mut stages,
     };
     let mut targets = Vec::with_capacity(found.len());
     for process in found {
@@ -112,9 +93,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let mut running = Running::new(
         spec,
         started,
-        sampling,
-        counters,
-        pipeline,
+        stages,
         names,
         targets,
         child,

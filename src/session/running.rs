@@ -10,14 +10,12 @@ use nix::sys::signal::Signal;
 
 use super::attach::{self, Attached};
 use super::names::Names;
-use super::pipeline::Pipeline;
+use super::outcome::{Observer, Outcome};
 use super::progress;
-use super::run::{Observer, Outcome};
 use super::spec::{Spec, Target};
+use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
-use crate::sampler::Sampling;
-use crate::sampler::counters::Counters;
 use crate::sys::signals::{EndSignal, Signals};
 use crate::sys::spawn::{Child, Status};
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
@@ -44,9 +42,7 @@ pub(super) enum Ended {
 /// A run whose sampling has begun.
 pub(super) struct Running<'a> {
     spec: &'a Spec,
-    sampling: Sampling,
-    counters: Counters,
-    pipeline: Pipeline,
+    stages: Stages,
     windows: Windows,
     names: Names,
     targets: Vec<Attached>,
@@ -60,7 +56,6 @@ pub(super) struct Running<'a> {
     /// When the events have to be enabled, unless the command's exec does it.
     enable_at: Option<MonoNs>,
     end_at: Option<MonoNs>,
-    reopened_gap_ns: u64,
 }
 
 impl<'a> Running<'a> {
@@ -71,9 +66,7 @@ impl<'a> Running<'a> {
     pub(super) fn new(
         spec: &'a Spec,
         started: MonoNs,
-        sampling: Sampling,
-        counters: Counters,
-        pipeline: Pipeline,
+        stages: Stages,
         names: Names,
         targets: Vec<Attached>,
         child: Option<Child>,
@@ -83,9 +76,7 @@ impl<'a> Running<'a> {
     ) -> anyhow::Result<Running<'a>> {
         let mut running = Running {
             spec,
-            sampling,
-            counters,
-            pipeline,
+            stages,
             windows: Windows::new(started, spec.interval),
             names,
             targets,
@@ -100,7 +91,6 @@ impl<'a> Running<'a> {
             end_at: spec
                 .duration
                 .map(|duration| started.plus(spec.delay).plus(duration)),
-            reopened_gap_ns: 0,
         };
         running.watch().context("watch the rings and the targets")?;
         running.enable_when_due(started)?;
@@ -111,7 +101,7 @@ impl<'a> Running<'a> {
         self.poller.add(&self.signals, SIGNALS)?;
         self.poller.add(&self.ticker, TICK)?;
         self.poller.add(&self.waker, WORKERS)?;
-        for ring in self.sampling.descriptors() {
+        for ring in self.stages.sampling.descriptors() {
             self.poller.add_edge(ring, RINGS)?;
         }
         for target in &self.targets {
@@ -156,46 +146,36 @@ impl<'a> Running<'a> {
 
     /// Takes in what the rings and the table workers have, and closes the window if its time has come.
     fn drain(&mut self, now: MonoNs) -> anyhow::Result<()> {
-        if self.pipeline.tables.collect() {
-            self.pipeline.resume();
+        if self.stages.pipeline.tables.collect() {
+            self.stages.pipeline.resume();
         }
         let settled = now.minus(SETTLE);
         if let Some(end) = self.windows.due(settled) {
-            self.take(end);
-            if self.pipeline.is_settled() || self.windows.is_overdue(settled) {
-                self.windows.close(
-                    end,
-                    &mut self.sampling,
-                    &mut self.counters,
-                    &mut self.pipeline,
-                    self.reopened_gap_ns,
-                    &self.names,
-                )?;
+            self.stages.take(end);
+            if self.stages.pipeline.is_settled() || self.windows.is_overdue(settled) {
+                self.windows.close(end, &mut self.stages, &self.names)?;
             }
         }
-        self.take(settled);
-        self.windows.send_new(&mut self.pipeline, &self.names);
-        if let Some(bytes) = self.pipeline.wanted_copy.take() {
-            self.reopened_gap_ns +=
-                attach::reopen(self.spec, &mut self.sampling, &self.targets, bytes)?;
+        self.stages.take(settled);
+        self.windows
+            .send_new(&mut self.stages.pipeline, &self.names);
+        if let Some(bytes) = self.stages.pipeline.wanted_copy.take() {
+            attach::reopen(self.spec, &mut self.stages, &self.targets, bytes)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, horizon: MonoNs) {
-        let Running {
-            sampling, pipeline, ..
-        } = self;
-        sampling.drain(horizon, |item| pipeline.take(&item));
-    }
-
     fn enable_when_due(&mut self, now: MonoNs) -> anyhow::Result<()> {
         if self.enable_at.is_some_and(|at| at <= now) {
-            self.sampling
+            self.stages
+                .sampling
                 .enable()
                 .context("enable the sampled events")?;
             if self.child.is_none() || self.is_whole_host() {
-                self.counters.enable().context("enable the counters")?;
+                self.stages
+                    .counters
+                    .enable()
+                    .context("enable the counters")?;
             }
             self.enable_at = None;
         }
@@ -223,11 +203,11 @@ impl<'a> Running<'a> {
     }
 
     fn progress(&self, now: MonoNs) -> progress::Status {
-        let taken = &self.pipeline.taken;
+        let taken = &self.stages.pipeline.taken;
         progress::Status {
             elapsed: now.since(self.started),
             samples: taken.iter().map(|taken| taken.delivered.samples).sum(),
-            lost: self.sampling.lost_records()
+            lost: self.stages.sampling.lost_records()
                 + taken.iter().map(|taken| taken.queue_full).sum::<u64>(),
         }
     }
@@ -236,20 +216,15 @@ impl<'a> Running<'a> {
     pub(super) fn finish(mut self, ended: Ended) -> anyhow::Result<Outcome> {
         // From here on a second Ctrl-C ends perfd at once.
         self.signals.release().context("unblock signals")?;
-        self.sampling
+        self.stages
+            .sampling
             .disable()
             .context("disable the sampled events")?;
         let end = sys::now();
-        self.take(MonoNs(u64::MAX));
-        while !self.pipeline.resume() && self.pipeline.tables.wait() {}
-        self.windows.close_last(
-            end,
-            &mut self.sampling,
-            &mut self.counters,
-            &mut self.pipeline,
-            self.reopened_gap_ns,
-            &self.names,
-        )?;
+        self.stages.take(MonoNs(u64::MAX));
+        while !self.stages.pipeline.resume() && self.stages.pipeline.tables.wait() {}
+        self.windows
+            .close_last(end, &mut self.stages, &self.names)?;
         let (outputs, last) = self.names.finish();
         let reports = outputs.finish();
         let status = match &mut self.child {

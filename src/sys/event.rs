@@ -243,6 +243,7 @@ pub fn open_sampling(
         .sample(fields)
         .exclude_user(!modes.user)
         .exclude_kernel(!modes.kernel)
+        .exclude_hv(!modes.kernel)
         .exclude_callchain_user(matches!(
             content.callchain,
             Callchain::None | Callchain::Kernel

@@ -369,6 +369,7 @@ fn errno() -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FaultClass;
 
     fn words(command: &[&str]) -> Vec<OsString> {
         command.iter().map(OsString::from).collect()

@@ -12,6 +12,7 @@ use perfd::object::Elf;
 use perfd::unwind::{CfaKind, Cursor, FpKind, Rule, Stack, Table, by_rule};
 
 use crate::module::Loaded;
+use crate::support::skip;
 
 const BASE: u64 = 0x5555_0000_0000;
 const SP: u64 = 0x7fff_0000_1000;
@@ -228,7 +229,7 @@ fn a_table_built_from_a_file_is_the_one_built_from_its_sections() {
 fn the_code_page_that_the_kernel_maps_has_a_table() {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("linux");
     let Some(line) = maps.lines().find(|line| line.ends_with("[vdso]")) else {
-        eprintln!("SKIPPED: no vDSO");
+        skip("no vDSO");
         return;
     };
     let (start, end) = line
