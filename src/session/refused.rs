@@ -6,6 +6,7 @@ use crate::model::{Fault, FaultClass, Pid};
 use crate::procfs::SysRoots;
 use crate::procfs::sysctl::Sysctls;
 use crate::sys::event_error::{OpenEventError, Place};
+use crate::sys::limits;
 use crate::sys::privilege::Privilege;
 
 /// The error with its remedies. That a process is somebody else's is said before all settings: they do not help.
@@ -23,7 +24,16 @@ pub(super) fn refused(roots: &SysRoots, error: &OpenEventError) -> Fault {
         ))
         .hint("try: sudo, or: perfd doctor   for the capabilities that allow it");
     }
-    error.fault(Sysctls::read(roots).perf_event_paranoid)
+    let mut fault = error.fault(Sysctls::read(roots).perf_event_paranoid);
+    if error.errno == libc::EMFILE
+        && let Ok((_, hard)) = limits::open_files()
+    {
+        fault.hints.insert(
+            0,
+            format!("the hard limit of open files (ulimit -Hn) is {hard}"),
+        );
+    }
+    fault
 }
 
 fn foreign_owner(roots: &SysRoots, pid: Pid) -> Option<u32> {

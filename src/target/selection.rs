@@ -114,8 +114,7 @@ pub fn find(proc_root: &Path, selection: &Selection) -> Result<Vec<Found>, FindE
         Selection::Threads(tids) => {
             let mut found: Vec<Found> = Vec::new();
             for &tid in tids {
-                let pid =
-                    tasks::process_of(proc_root, tid).map_err(|_| FindError::NoSuchThread(tid))?;
+                let pid = process_of_living(proc_root, tid)?;
                 match found.iter_mut().find(|known| known.pid == pid) {
                     Some(Found {
                         threads: Some(threads),
@@ -149,5 +148,18 @@ fn check(proc_root: &Path, pid: Pid) -> Result<(), FindError> {
             }
             _ => Ok(()),
         },
+    }
+}
+
+/// The process of a thread, which may be a main thread that has ended before the others.
+fn process_of_living(proc_root: &Path, tid: Tid) -> Result<Pid, FindError> {
+    let gone = |_| FindError::NoSuchThread(tid);
+    let pid = tasks::process_of(proc_root, tid).map_err(gone)?;
+    if tid == pid.main_thread() {
+        check(proc_root, pid)?;
+    }
+    match tasks::stat(proc_root, Pid(tid.0)).map_err(gone)?.state {
+        'Z' => Err(FindError::NoSuchThread(tid)),
+        _ => Ok(pid),
     }
 }
