@@ -133,8 +133,9 @@ pub fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor,
     };
     let pc = stack.read(fp + 8).map_err(no_row)?;
     let caller_fp = stack.read(fp).map_err(no_row)?;
+    // Not a root: where there is no row the register may hold any address of the stack, and 0 stands there often.
     if pc == 0 {
-        return Err(Ended::Root);
+        return Err(Ended::NoRow);
     }
     Ok(Cursor {
         pc,

@@ -335,7 +335,7 @@ mod tests {
     fn a_frame_pointer_that_does_not_lead_to_code_is_not_followed() {
         check(NO_ROW, SP, &[9, 0x1234], &[NO_ROW], Ended::NoRow);
         check(NO_ROW, 0, &[9, END + 1], &[NO_ROW], Ended::NoRow);
-        check(NO_ROW, SP, &[9, 0], &[NO_ROW], Ended::Root);
+        check(NO_ROW, SP, &[9, 0], &[NO_ROW], Ended::NoRow);
         check(NO_ROW, u64::MAX, &[9, 0], &[NO_ROW], Ended::NoRegister);
         check(JIT, SP, &[9, END + 1], &[JIT, END + 1], Ended::Root);
     }
