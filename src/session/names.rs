@@ -87,6 +87,12 @@ impl Names {
         Ok(Names { messages, thread })
     }
 
+    /// Ends before the run has begun; files that were made for it are taken away again.
+    pub(super) fn abandon(self) {
+        let (outputs, _) = self.finish();
+        outputs.finish();
+    }
+
     /// Waits until everything is named and handed to the outputs; returns them with the last window.
     pub(super) fn finish(self) -> (Outputs, Option<Arc<Profile>>) {
         drop(self.messages);

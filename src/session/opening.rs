@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::refused::not_planned;
 use super::spec::{Spec, Target};
 use crate::model::{
     CallGraph, Cpu, EventIdx, EventSource, EventSpec, Fault, FaultClass, RunInfo, SampledEvent,
@@ -94,7 +95,8 @@ pub(super) fn counters(
         .iter()
         .map(|event| event.spec.clone())
         .filter(countable);
-    let plan = Plan::make(&spec.roots, &Request::Beside(sampled.collect()), scope)?;
+    let plan = Plan::make(&spec.roots, &Request::Beside(sampled.collect()), scope)
+        .map_err(|error| not_planned(&spec.roots, error))?;
     let children = if spec.inherit {
         Children::Counted
     } else {

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use crate::model::{Fault, FaultClass, Pid};
 use crate::procfs::SysRoots;
 use crate::procfs::sysctl::Sysctls;
+use crate::sampler::counters::PlanError;
 use crate::sys::event_error::{OpenEventError, Place};
 use crate::sys::limits;
 use crate::sys::privilege::Privilege;
@@ -34,6 +35,16 @@ pub(super) fn refused(roots: &SysRoots, error: &OpenEventError) -> Fault {
         );
     }
     fault
+}
+
+/// Why the counters cannot be had.
+pub(super) fn not_planned(roots: &SysRoots, error: PlanError) -> anyhow::Error {
+    match error {
+        PlanError::Open(error) => refused(roots, &error).into(),
+        PlanError::Resolve { event, cause } => {
+            anyhow::Error::new(*cause).context(format!("count {event}"))
+        }
+    }
 }
 
 fn foreign_owner(roots: &SysRoots, pid: Pid) -> Option<u32> {

@@ -84,10 +84,13 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     )
     .context("start the names thread")?;
     let started = sys::now();
-    let child = prepared
-        .map(Prepared::start)
-        .transpose()
-        .map_err(|error| error.fault())?;
+    let child = match prepared.map(Prepared::start).transpose() {
+        Ok(child) => child,
+        Err(error) => {
+            names.abandon();
+            return Err(error.fault().into());
+        }
+    };
     // Not before: who asked for what cannot be started has no use for them.
     run_info.notes.iter().for_each(|note| observer.note(note));
     let mut running = Running::new(

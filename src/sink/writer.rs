@@ -122,7 +122,10 @@ impl Sink {
                 },
                 event: part,
                 carrier: open_place(&place, context.timeout)?,
-                place: place.to_string(),
+                place: match &place {
+                    Place::Stdout => String::from("standard output"),
+                    place => place.to_string(),
+                },
             });
         }
         let encoder = match spec.format {
@@ -154,7 +157,7 @@ impl Sink {
         &self.spec
     }
 
-    /// The files, sockets or `-` that the output goes to.
+    /// What the output goes to, in words: files, sockets, standard output.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.outputs.iter().map(|output| output.place.as_str())
     }

@@ -61,9 +61,6 @@ impl StartError {
             libc::ENOENT if !is_path => Some("no folder of PATH has it: try its full path".into()),
             libc::EACCES if path.is_dir() => Some(format!("{shown} is a directory")),
             libc::EACCES => Some(format!("try: chmod +x {shown}   or: ls -ld {shown}")),
-            libc::ENOEXEC => Some(format!(
-                "it is neither a program for this machine nor a script that begins with #!: try sh {shown}"
-            )),
             _ => None,
         }
     }
@@ -90,6 +87,5 @@ mod tests {
         check("./Cargo.toml", libc::ENOENT, missing, "interpreter");
         check("src", libc::EACCES, forbidden, "directory");
         check("./Cargo.toml", libc::EACCES, forbidden, "chmod +x");
-        check("./Cargo.toml", libc::ENOEXEC, forbidden, "#!");
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::super::refused::refused;
+use super::super::refused::not_planned;
 use super::across_runs::AcrossRuns;
 use super::measure::{Measured, measure};
 use super::output::{Output, Reader};
@@ -10,7 +10,7 @@ use super::spec::{Form, Over, StatSpec};
 use super::{json, text};
 use crate::model::Cpu;
 use crate::procfs::cpus;
-use crate::sampler::counters::{Plan, PlanError, Scope};
+use crate::sampler::counters::{Plan, Scope};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Status;
 
@@ -50,12 +50,7 @@ fn plan(spec: &StatSpec) -> anyhow::Result<Plan> {
         Over::Host(_) => Scope::Host(online_cpus(spec)?[0]),
         _ => Scope::Processes,
     };
-    Plan::make(&spec.roots, &spec.events, scope).map_err(|error| match error {
-        PlanError::Open(error) => refused(&spec.roots, &error).into(),
-        PlanError::Resolve { event, cause } => {
-            anyhow::Error::new(*cause).context(format!("count {event}"))
-        }
-    })
+    Plan::make(&spec.roots, &spec.events, scope).map_err(|error| not_planned(&spec.roots, error))
 }
 
 /// Never empty.
