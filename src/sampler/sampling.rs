@@ -342,7 +342,8 @@ fn raw_sample<'a>(sample: &record::Sample<'a>, identity: &Identity, cpu: Cpu) ->
         pc: sample.pc,
         sp: 0,
         fp: u64::MAX,
-        extra: 0,
+        drap: 0,
+        link: 0,
         base: 0,
         in_syscall: false,
     };
