@@ -7,10 +7,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::thread;
 
 use anyhow::Context;
 
 use super::pipeline::Pipeline;
+use super::running::SETTLE;
 use super::spec::Spec;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
 use crate::procfs::sysctl::Sysctls;
@@ -55,7 +57,7 @@ impl Opened<'_> {
         let proc_root = &self.spec.roots.proc;
         let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).into_owned();
-        attached.open_threads(self.spec, self.sampling, Open::All)?;
+        attached.open_threads(self.spec, self.sampling)?;
         attached.count(self.spec, self.counters, &comm)?;
         let modules = self
             .pipeline
@@ -106,24 +108,65 @@ impl Opened<'_> {
     }
 }
 
-/// Opens the sampled events anew with another size of the stack copy, and switches over.
+/// Opens the sampled events anew with another size of the stack copy, and switches over. If they cannot all be opened,
+/// the size stays as it is: a copy of the wrong size is better than threads that nobody samples.
 ///
 /// Returns the nanoseconds in which nothing was sampled.
 pub(super) fn reopen(
     spec: &Spec,
     sampling: &mut Sampling,
+    pipeline: &mut Pipeline,
     targets: &[Attached],
     stack_bytes: u32,
 ) -> anyhow::Result<u64> {
     let old = sampling.next_generation(stack_bytes);
-    for target in targets {
-        // A target that has ended meanwhile is no reason to end the run.
-        let _ = target.open_threads(spec, sampling, Open::SampledOnly);
+    if open_living(spec, sampling, pipeline, targets).is_err() {
+        sampling.keep(old);
+        return Ok(0);
     }
     let gap = sampling
         .retire(old)
         .context("switch to another stack copy size")?;
     Ok(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Opens the sampled events on every thread that is sampled: those of the targets, and what they have created.
+///
+/// ```text
+/// repeat: wait until all records before this moment can be read → which threads live? → none new? done : open them
+/// ```
+///
+/// What a thread creates after it was opened inherits; what it created before is known in the next round.
+fn open_living(
+    spec: &Spec,
+    sampling: &mut Sampling,
+    pipeline: &mut Pipeline,
+    targets: &[Attached],
+) -> Result<(), OpenEventError> {
+    let mut opened = BTreeSet::new();
+    for _ in 0..MOST_PASSES {
+        let now = sys::now();
+        thread::sleep(SETTLE);
+        sampling.drain(now, |item| pipeline.take(&item));
+        // The targets that have ended meanwhile cannot be listed.
+        let listed = targets.iter().filter_map(|target| {
+            let threads = target.list(spec).ok()?;
+            Some(threads.into_iter().map(|tid| (target.pid, tid)))
+        });
+        let living: BTreeSet<(Pid, Tid)> = listed
+            .flatten()
+            .chain(pipeline.processes.new_threads())
+            .collect();
+        let new: Vec<(Pid, Tid)> = living.difference(&opened).copied().collect();
+        if new.is_empty() {
+            break;
+        }
+        for (pid, tid) in new {
+            open_thread(sampling, pid, tid, Open::SampledOnly)?;
+            opened.insert((pid, tid));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,7 +176,7 @@ enum Open {
 }
 
 impl Attached {
-    fn open_threads(&self, spec: &Spec, sampling: &mut Sampling, what: Open) -> anyhow::Result<()> {
+    fn open_threads(&self, spec: &Spec, sampling: &mut Sampling) -> anyhow::Result<()> {
         let mut opened = BTreeSet::new();
         let mut quiet_passes = 0;
         for _ in 0..MOST_PASSES {
@@ -145,11 +188,8 @@ impl Attached {
                 break;
             }
             for tid in new {
-                match open_thread(sampling, self.pid, tid, what) {
-                    Ok(()) => (),
-                    Err(error) if error.class() == FaultClass::NoSuchTarget => (),
-                    Err(error) => return Err(fault(spec, &error).into()),
-                }
+                open_thread(sampling, self.pid, tid, Open::All)
+                    .map_err(|error| fault(spec, &error))?;
                 opened.insert(tid);
             }
         }
@@ -179,16 +219,22 @@ impl Attached {
     }
 }
 
+/// Passes over a thread that has ended meanwhile.
 fn open_thread(
     sampling: &mut Sampling,
     pid: Pid,
     tid: Tid,
     what: Open,
 ) -> Result<(), OpenEventError> {
-    if what == Open::All {
-        sampling.open_side_band(Some((pid, tid)), Start::Enabled)?;
+    let thread = Some((pid, tid));
+    let side_band = match what {
+        Open::All => sampling.open_side_band(thread, Start::Enabled),
+        Open::SampledOnly => Ok(()),
+    };
+    match side_band.and_then(|()| sampling.open(thread, Start::Disabled)) {
+        Err(error) if error.class() == FaultClass::NoSuchTarget => Ok(()),
+        opened => opened,
     }
-    sampling.open(Some((pid, tid)), Start::Disabled)
 }
 
 fn fault(spec: &Spec, error: &OpenEventError) -> Fault {
