@@ -23,7 +23,7 @@ use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 /// How often the rings are drained when nothing wakes perfd earlier.
 const DRAIN_EVERY: Duration = Duration::from_millis(25);
 /// Records younger than this stay in the rings: one that is older may still be on its way into another CPU's ring.
-const SETTLE: Duration = Duration::from_millis(2);
+pub(super) const SETTLE: Duration = Duration::from_millis(2);
 
 const SIGNALS: Wakeup = Wakeup(0);
 const TICK: Wakeup = Wakeup(1);

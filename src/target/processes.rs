@@ -74,8 +74,8 @@ pub struct Task {
     pub pid: Pid,
     /// Its name now.
     pub comm: CommId,
-    /// The thread that created it, if that was seen.
-    pub created_by: Option<Tid>,
+    /// Whether it came up during the run, and did not stand in `/proc` when its process was added.
+    pub is_new: bool,
 }
 
 /// What a record changed, as far as other stages need to know.
@@ -131,15 +131,8 @@ impl Processes {
         for tid in tasks::threads(&self.proc_root, pid).unwrap_or_default() {
             if let Ok(comm) = tasks::comm(&self.proc_root, pid, tid) {
                 let comm = self.comms.intern(&comm);
-                let created_by = self.tasks.get(&tid).and_then(|task| task.created_by);
-                self.tasks.insert(
-                    tid,
-                    Task {
-                        pid,
-                        comm,
-                        created_by,
-                    },
-                );
+                let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
+                self.tasks.insert(tid, Task { pid, comm, is_new });
             }
         }
         let mut mapped = Vec::new();
@@ -158,7 +151,7 @@ impl Processes {
             Task {
                 pid,
                 comm,
-                created_by: None,
+                is_new: false,
             },
         );
     }
@@ -180,7 +173,7 @@ impl Processes {
             Task {
                 pid,
                 comm,
-                created_by: None,
+                is_new: true,
             },
         );
         comm
@@ -194,6 +187,12 @@ impl Processes {
     /// What is known of a thread.
     pub fn task(&self, tid: Tid) -> Option<&Task> {
         self.tasks.get(&tid)
+    }
+
+    /// The living threads that came up during the run.
+    pub fn new_threads(&self) -> impl Iterator<Item = (Pid, Tid)> {
+        let new = self.tasks.iter().filter(|(_, task)| task.is_new);
+        new.map(|(tid, task)| (task.pid, *tid))
     }
 
     /// Applies one record.
@@ -231,15 +230,8 @@ impl Processes {
                 by_exec,
             } => {
                 let comm = self.comms.intern(&comm);
-                let created_by = self.tasks.get(&tid).and_then(|task| task.created_by);
-                self.tasks.insert(
-                    tid,
-                    Task {
-                        pid,
-                        comm,
-                        created_by,
-                    },
-                );
+                let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
+                self.tasks.insert(tid, Task { pid, comm, is_new });
                 if by_exec {
                     self.spaces.entry(pid).or_default().clear();
                 }
@@ -261,7 +253,7 @@ impl Processes {
                     let child = Task {
                         pid,
                         comm: parent.comm,
-                        created_by: Some(parent_tid),
+                        is_new: true,
                     };
                     self.tasks.insert(tid, child);
                 }
