@@ -10,11 +10,11 @@ use std::io;
 
 use anyhow::Context;
 
+use super::refused::refused;
 use super::running::SETTLE;
 use super::spec::Spec;
 use super::stages::Stages;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
-use crate::procfs::sysctl::Sysctls;
 use crate::procfs::tasks;
 use crate::sampler::Sampling;
 use crate::sampler::counters::{self, Counters};
@@ -85,7 +85,7 @@ impl Opened<'_> {
             .open_side_band(thread, Start::Enabled)
             .and_then(|()| self.stages.sampling.open(thread, start))
             .and_then(|()| self.stages.counters.add_prepared(pid, comm))
-            .map_err(|error| fault(self.spec, &error))?;
+            .map_err(|error| refused(&self.spec.roots, &error))?;
         // Its mappings are still perfd's own: they go away with the exec, and no sample is taken before that.
         self.stages
             .pipeline
@@ -101,7 +101,7 @@ impl Opened<'_> {
             .open_side_band(None, Start::Enabled)
             .and_then(|()| self.stages.sampling.open(None, Start::Disabled))
             .and_then(|()| self.stages.counters.add_host(cpus))
-            .map_err(|error| fault(self.spec, &error))?;
+            .map_err(|error| refused(&self.spec.roots, &error))?;
         let since: MonoNs = sys::now();
         for pid in tasks::processes(&self.spec.roots.proc).unwrap_or_default() {
             // Those that end now, and kernel threads, have nothing mapped.
@@ -194,7 +194,7 @@ impl Attached {
             }
             for tid in new {
                 open_thread(sampling, self.pid, tid, Open::All)
-                    .map_err(|error| fault(spec, &error))?;
+                    .map_err(|error| refused(&spec.roots, &error))?;
                 opened.insert(tid);
             }
         }
@@ -217,7 +217,7 @@ impl Attached {
         let attached = counters::attach(counters, self.pid, comm, || self.list(spec));
         match attached {
             Ok(_) => Ok(()),
-            Err(counters::AttachError::Open(error)) => Err(fault(spec, &error).into()),
+            Err(counters::AttachError::Open(error)) => Err(refused(&spec.roots, &error).into()),
             Err(counters::AttachError::Gone(pid)) => Err(gone(pid).into()),
             Err(error) => Err(error.into()),
         }
@@ -240,10 +240,6 @@ fn open_thread(
         Err(error) if error.class() == FaultClass::NoSuchTarget => Ok(()),
         opened => opened,
     }
-}
-
-fn fault(spec: &Spec, error: &OpenEventError) -> Fault {
-    error.fault(Sysctls::read(&spec.roots).perf_event_paranoid)
 }
 
 fn gone(pid: Pid) -> Fault {

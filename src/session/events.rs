@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 
+use super::refused::refused;
 use super::spec::{EventChoice, Spec, Target};
 use crate::model::{
     EventSource, EventSpec, Fault, FaultClass, HardwareEvent, Rate, ResolvedEvent, SoftwareEvent,
@@ -107,7 +108,7 @@ fn defaults(
             Err(error) if error.class() == FaultClass::Unavailable => {
                 missing.push((spec.to_string(), error.cause()));
             }
-            Err(error) => return Err(error.fault(Sysctls::read(roots).perf_event_paranoid).into()),
+            Err(error) => return Err(refused(roots, &error).into()),
         }
     }
     let Some((_, cause)) = missing.first() else {
@@ -133,7 +134,7 @@ fn plan(
 ) -> anyhow::Result<PlannedEvent> {
     let resolved = resolved(roots, spec)?;
     let modes = permitted_modes(spec, &resolved, scope, Use::Sample)
-        .map_err(|error| error.fault(Sysctls::read(roots).perf_event_paranoid))?;
+        .map_err(|error| refused(roots, &error))?;
     Ok(PlannedEvent {
         spec: spec.clone(),
         resolved,

@@ -13,6 +13,7 @@ mod outcome;
 mod outputs;
 mod pipeline;
 pub mod progress;
+mod refused;
 pub mod report;
 mod run;
 mod running;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::outputs::OutputReport;
 use super::progress;
 use crate::model::Profile;
 use crate::sys::spawn::Status;
@@ -16,13 +17,13 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// How the command ended, if the run had one.
     pub status: Option<Status>,
-    /// What could not be written, and where it went instead.
-    pub output_failures: Vec<String>,
+    /// How each output ended, in the order of the sinks.
+    pub outputs: Vec<OutputReport>,
 }
 
 /// Who is told.
 pub trait Observer {
-    /// Something the user should know, before the first sample.
+    /// Something the user should know, when the run has begun.
     fn note(&mut self, note: &str);
     /// How far the run is; called at every drain.
     fn progress(&mut self, status: progress::Status);

@@ -17,7 +17,7 @@ use crate::procfs::cpus;
 use crate::sampler::{SamplePlan, Sampling};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
-use crate::sys::{Waker, limits};
+use crate::sys::{self, Waker, limits};
 use crate::target::{self, Processes, Selection};
 
 /// Does a run.
@@ -28,7 +28,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     // A soft limit below the hard one is only a default; running short says so itself.
     let _ = limits::raise_open_files();
     let selection = opening::selection(spec);
-    let found = target::find(&spec.roots.proc, &selection).map_err(opening::find_fault)?;
+    let found = target::find(&spec.roots.proc, &selection).map_err(|error| error.fault())?;
     let (events, mut notes) = events::choose(spec)?;
     let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
 
@@ -42,7 +42,6 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     notes.extend(opening::ring_note(spec, &sampling));
     let counters = opening::counters(spec, &sampling, &selection, &cpus)?;
     let run_info = Arc::new(opening::describe(spec, &sampling, notes));
-    run_info.notes.iter().for_each(|note| observer.note(note));
     let sinks = opening::sinks(spec, &run_info)?;
 
     let waker = Waker::new().context("create an eventfd")?;
@@ -77,14 +76,23 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
 
     let outputs = Outputs::start(sinks, &waker).context("start the output threads")?;
     let open_outputs = outputs.open_count();
-    let names = Names::start(run_info, spec.inline, spec.roots.proc.clone(), outputs)
-        .context("start the names thread")?;
+    let names = Names::start(
+        run_info.clone(),
+        spec.inline,
+        spec.roots.proc.clone(),
+        outputs,
+    )
+    .context("start the names thread")?;
+    let started = sys::now();
     let child = prepared
         .map(Prepared::start)
         .transpose()
-        .map_err(opening::start_fault)?;
+        .map_err(|error| error.fault())?;
+    // Not before: who asked for what cannot be started has no use for them.
+    run_info.notes.iter().for_each(|note| observer.note(note));
     let mut running = Running::new(
         spec,
+        started,
         stages,
         names,
         targets,

@@ -65,6 +65,7 @@ impl<'a> Running<'a> {
     )]
     pub(super) fn new(
         spec: &'a Spec,
+        started: MonoNs,
         stages: Stages,
         names: Names,
         targets: Vec<Attached>,
@@ -73,7 +74,6 @@ impl<'a> Running<'a> {
         waker: Waker,
         signals: Signals,
     ) -> anyhow::Result<Running<'a>> {
-        let started = sys::now();
         let mut running = Running {
             spec,
             stages,
@@ -226,20 +226,16 @@ impl<'a> Running<'a> {
         self.windows
             .close_last(end, &mut self.stages, &self.names)?;
         let (outputs, last) = self.names.finish();
-        let reports = outputs.finish();
+        let outputs = outputs.finish();
         let status = match &mut self.child {
             None => None,
             Some(child) => Some(end_child(child, &ended)?),
         };
-        let output_failures = reports
-            .into_iter()
-            .flat_map(|report| report.failures)
-            .collect();
         Ok(Outcome {
             last,
             elapsed: end.since(self.started),
             status,
-            output_failures,
+            outputs,
         })
     }
 }

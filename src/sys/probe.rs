@@ -94,8 +94,13 @@ pub fn permitted_modes(
                 && spec.modes == Modes::ALL
                 && !happens_in_kernel_only(&spec.source) =>
         {
-            // The first error says what is missing for what was asked.
-            open(Modes::USER).map(|()| Modes::USER).map_err(|_| error)
+            let narrower = open(Modes::USER).map(|()| Modes::USER);
+            narrower.map_err(|narrower| match narrower.class() {
+                // The first error says what is missing for what was asked.
+                FaultClass::Permission => error,
+                // The kernel asks for permission before it looks whether there is such an event.
+                _ => narrower,
+            })
         }
         Err(error) => Err(error),
     }
