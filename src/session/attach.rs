@@ -63,7 +63,7 @@ impl Opened<'_> {
             .pipeline
             .processes
             .add_running(pid, sys::now())
-            .map_err(|error| gone_or(pid, error))?;
+            .map_err(|error| unreadable(pid, error))?;
         modules
             .into_iter()
             .for_each(|module| self.pipeline.want(module));
@@ -247,6 +247,16 @@ fn gone(pid: Pid) -> Fault {
         format!("attach pid {pid}: no such process"),
     )
     .hint(format!("try: ps -p {pid}   (it may have ended)"))
+}
+
+fn unreadable(pid: Pid, error: io::Error) -> anyhow::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return gone_or(pid, error);
+    }
+    let what = format!("attach pid {pid}: read /proc/{pid}/maps: permission denied");
+    Fault::new(FaultClass::Permission, what)
+        .hint("the mappings of a process may be read by its own user, unless it has more capabilities, and with CAP_SYS_PTRACE")
+        .into()
 }
 
 fn gone_or(pid: Pid, error: io::Error) -> anyhow::Error {

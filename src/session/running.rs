@@ -160,20 +160,19 @@ impl<'a> Running<'a> {
             self.pipeline.resume();
         }
         let settled = now.minus(SETTLE);
-        if let Some(end) = self.windows.due(settled) {
-            self.take(end);
-            if self.pipeline.is_settled() || self.windows.is_overdue(settled) {
-                self.windows.close(
-                    end,
-                    &mut self.sampling,
-                    &mut self.counters,
-                    &mut self.pipeline,
-                    self.reopened_gap_ns,
-                    &self.names,
-                )?;
-            }
-        }
         self.take(settled);
+        if self.windows.is_due(settled)
+            && (self.pipeline.is_settled() || self.windows.is_overdue(settled))
+        {
+            self.windows.close(
+                settled,
+                &mut self.sampling,
+                &mut self.counters,
+                &mut self.pipeline,
+                self.reopened_gap_ns,
+                &self.names,
+            )?;
+        }
         self.windows.send_new(&mut self.pipeline, &self.names);
         if let Some(bytes) = self.pipeline.wanted_copy.take() {
             self.reopened_gap_ns += attach::reopen(
