@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::thread;
 
 use anyhow::Context;
 
@@ -22,7 +21,7 @@ use crate::sampler::counters::{self, Counters};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
-use crate::sys::{self, Start};
+use crate::sys::{self, Poller, Start, Ticker, Wakeup};
 use crate::target::Found;
 
 /// How often the threads of a process that creates them all the time are listed.
@@ -142,11 +141,15 @@ fn open_living(
     sampling: &mut Sampling,
     pipeline: &mut Pipeline,
     targets: &[Attached],
-) -> Result<(), OpenEventError> {
+) -> anyhow::Result<()> {
+    let (poller, ticker) = (Poller::new()?, Ticker::every(SETTLE)?);
+    poller.add(&ticker, Wakeup(0))?;
     let mut opened = BTreeSet::new();
+    let mut ready = Vec::new();
     for _ in 0..MOST_PASSES {
         let now = sys::now();
-        thread::sleep(SETTLE);
+        ticker.set(SETTLE)?;
+        poller.wait(&mut ready)?;
         sampling.drain(now, |item| pipeline.take(&item));
         // The targets that have ended meanwhile cannot be listed.
         let listed = targets.iter().filter_map(|target| {
