@@ -21,7 +21,7 @@ use crate::sampler::counters::{self, Counters};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
-use crate::sys::{self, Start};
+use crate::sys::{self, Poller, Start, Ticker, Wakeup};
 use crate::target::Found;
 
 /// How often the threads of a process that creates them all the time are listed.
@@ -61,7 +61,7 @@ impl Opened<'_> {
             .pipeline
             .processes
             .add_running(pid, sys::now())
-            .map_err(|error| gone_or(pid, error))?;
+            .map_err(|error| unreadable(pid, error))?;
         modules
             .into_iter()
             .for_each(|module| self.stages.pipeline.want(module));
@@ -140,18 +140,15 @@ pub(super) fn reopen(
 /// ```
 ///
 /// What a thread creates after it was opened inherits; what it created before is known in the next round.
-fn open_living(
-    spec: &Spec,
-    stages: &mut Stages,
-    targets: &[Attached],
-) -> Result<(), OpenEventError> {
+fn open_living(spec: &Spec, stages: &mut Stages, targets: &[Attached]) -> anyhow::Result<()> {
+    let (poller, ticker) = (Poller::new()?, Ticker::every(SETTLE)?);
+    poller.add(&ticker, Wakeup(0))?;
     let mut opened = BTreeSet::new();
+    let mut ready = Vec::new();
     for _ in 0..MOST_PASSES {
         let now = sys::now();
-        // Not a sleep: the rings would fill up meanwhile.
-        while sys::now() < now.plus(SETTLE) {
-            stages.take(sys::now().minus(SETTLE));
-        }
+        ticker.set(SETTLE)?;
+        poller.wait(&mut ready)?;
         stages.take(now);
         // The targets that have ended meanwhile cannot be listed.
         let listed = targets.iter().filter_map(|target| {
@@ -248,6 +245,16 @@ fn gone(pid: Pid) -> Fault {
         format!("attach pid {pid}: no such process"),
     )
     .hint(format!("try: ps -p {pid}   (it may have ended)"))
+}
+
+fn unreadable(pid: Pid, error: io::Error) -> anyhow::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return gone_or(pid, error);
+    }
+    let what = format!("attach pid {pid}: read /proc/{pid}/maps: permission denied");
+    Fault::new(FaultClass::Permission, what)
+        .hint("the mappings of a process may be read by its own user, unless it has more capabilities, and with CAP_SYS_PTRACE")
+        .into()
 }
 
 fn gone_or(pid: Pid, error: io::Error) -> anyhow::Error {

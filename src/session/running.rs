@@ -150,13 +150,12 @@ impl<'a> Running<'a> {
             self.stages.pipeline.resume();
         }
         let settled = now.minus(SETTLE);
-        if let Some(end) = self.windows.due(settled) {
-            self.stages.take(end);
-            if self.stages.pipeline.is_settled() || self.windows.is_overdue(settled) {
-                self.windows.close(end, &mut self.stages, &self.names)?;
-            }
-        }
         self.stages.take(settled);
+        if self.windows.is_due(settled)
+            && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled))
+        {
+            self.windows.close(settled, &mut self.stages, &self.names)?;
+        }
         self.windows
             .send_new(&mut self.stages.pipeline, &self.names);
         if let Some(bytes) = self.stages.pipeline.wanted_copy.take() {
