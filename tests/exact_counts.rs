@@ -8,43 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use support::calls::CALLS;
 use support::{Program, compile_c, perfd, skip};
-
-/// Calls `probed` 8·N times: N each in the main thread, 3 threads, a forked child and its 3 threads.
-const CALLS: &str = r#"
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static long n;
-
-__attribute__((noinline, noclone)) void probed(long i) { __asm__ volatile("" : : "r"(i) : "memory"); }
-
-static void *call(void *unused) {
-    for (long i = 0; i < n; i++) probed(i);
-    return unused;
-}
-
-static void in_four_threads(void) {
-    pthread_t threads[3];
-    for (int i = 0; i < 3; i++) pthread_create(&threads[i], 0, call, 0);
-    call(0);
-    for (int i = 0; i < 3; i++) pthread_join(threads[i], 0);
-}
-
-int main(int argc, char **argv) {
-    n = atol(argv[argc - 1]);
-    in_four_threads();
-    pid_t child = fork();
-    if (child == 0) {
-        in_four_threads();
-        _exit(0);
-    }
-    waitpid(child, 0, 0);
-    return 0;
-}
-"#;
 
 /// Threads without end, each of which calls `probed` with serial numbers of its own; the digits of a serial number are the
 /// functions on the stack. Ends when standard input does.

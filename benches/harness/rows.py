@@ -2,6 +2,7 @@
 change of the machine's load hits them alike; what is shown is the median over the rounds."""
 
 import sys
+import statistics
 import time
 from collections import defaultdict
 
@@ -120,6 +121,7 @@ def slow_down(bench):
 
 GOALS_OF_STACKS = {"clang": "≥ perf 64k", "wide_stack": "marked"}
 FOLDED_WITH_INLINES = ("python", "node", "threads")
+COMPARED_WITH_A_PEER = ("clang",)  # Its share changes from run to run, by more than the recorders differ.
 
 
 def stacks(bench):
@@ -133,7 +135,8 @@ def stacks(bench):
             continue
         roots = Roots(bench.workloads[name].executables)
         seconds = defaultdict(list)
-        for round_number in range(bench.rounds if name in FOLDED_WITH_INLINES else 1):
+        shares = defaultdict(list)
+        for round_number in range(bench.rounds if name in FOLDED_WITH_INLINES + COMPARED_WITH_A_PEER else 1):
             for recorder in bench.each():
                 if seconds[recorder.label] and seconds[recorder.label][-1] is None:
                     continue  # It ran into the limit once; that is answer enough.
@@ -142,14 +145,20 @@ def stacks(bench):
                 run = recorder.launch(command, LOW, log)
                 if not bench.ok(recorder, run, f"launch of {name} at 999 Hz"):
                     continue
-                if round_number == 0:
-                    line.cells[recorder.label] = whole(bench, recorder, roots, name)
+                if round_number == 0 or name in COMPARED_WITH_A_PEER:
+                    shares[recorder.label].append(whole(bench, recorder, roots, name))
                 if name in FOLDED_WITH_INLINES and run.target_end:
                     after = time.monotonic()
                     if recorder.fold_with_inlines() is False:
                         seconds[recorder.label].append(None)
                     else:
                         seconds[recorder.label].append(run.end - run.target_end + time.monotonic() - after)
+        for label, results in shares.items():
+            percents, of_fitting, remarks = zip(*results)
+            line.cells[label] = spread(list(percents), "{:.2f}")
+            if percents != of_fitting:
+                line.cells[label] += f" ({statistics.median(of_fitting):.2f} of those that fit)"
+            line.cells[label] += "".join(dict.fromkeys(remarks))
         for label, values in seconds.items():
             limit = next((recorder.PERF_SCRIPT_LIMIT for recorder in bench.each() if hasattr(recorder, "PERF_SCRIPT_LIMIT")), 0)
             folded.cells[label] = f"> {limit}" if None in values else spread(values, "{:.2f}")
@@ -158,19 +167,18 @@ def stacks(bench):
 
 def whole(bench, recorder, roots, name):
     result = Completeness(recorder.stacks(), roots)
-    text = f"{result.percent:.2f}"
-    if result.too_short:
-        text += f" ({result.percent_of_fitting:.2f} of those that fit)"
+    """Percent of all stacks, percent of those that fit the copy, and what else must be said."""
+    remark = ""
     ledger = recorder.stack_ledger()
     if ledger is not None:
         # In exec and exit the kernel works for a process whose stack is gone; that is no silently broken stack.
         without = ledger.get("no_user_stack", 0)
         if result.broken > without:
-            text += f" **{result.broken - without} broken and not marked**"
+            remark = f" **{result.broken - without} broken and not marked**"
             bench.failures.append(f"{recorder.label}, {name}: unmarked roots {dict(result.broken_roots.most_common(5))}")
         if result.unmarked != ledger.get("root", 0) + without:
             bench.failures.append(f"{recorder.label}, {name}: {result.unmarked} stacks without a mark, but the ledger says {ledger}")
-    return text
+    return result.percent, result.percent_of_fitting if result.too_short else result.percent, remark
 
 
 def first_line(bench):

@@ -10,7 +10,7 @@ use crate::model::{EventSpec, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
 use crate::session::{self, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
-use crate::sink::{Measure, SinkSpec, same_place_twice};
+use crate::sink::{Measure, Place, SinkSpec, same_place_twice};
 
 /// Does the run that the flags ask for; `default_output` is where the profile goes without `-o`.
 pub(super) fn run(
@@ -100,11 +100,11 @@ fn shown(args: &SamplingArgs) -> anyhow::Result<Option<usize>> {
 
 /// An output that failed outweighs a bad account, and that the command's own status.
 fn conclude(args: &SamplingArgs, outcome: &Outcome) -> anyhow::Result<Exit> {
-    if let Some(first) = outcome.output_failures.first() {
-        let all = outcome.output_failures.iter().skip(1);
+    let mut failures = outcome.outputs.iter().flat_map(|output| &output.failures);
+    if let Some(first) = failures.next() {
         let mut lines = first.lines();
         let mut fault = Fault::new(FaultClass::OutputFailed, lines.next().unwrap_or_default());
-        for line in lines.chain(all.flat_map(|failure| failure.lines())) {
+        for line in lines.chain(failures.flat_map(|failure| failure.lines())) {
             fault = fault.hint(line.trim_start());
         }
         return Err(fault.into());
@@ -153,9 +153,12 @@ impl Terminal {
         };
         let mut text = String::new();
         write_summary(profile, outcome.elapsed, &mut text);
-        for sink in &spec.sinks {
-            if !matches!(sink.place, crate::sink::Place::Stdout) {
-                text.push_str(&format!("profile  {}\n", sink.place));
+        for (sink, output) in spec.sinks.iter().zip(&outcome.outputs) {
+            // What has failed is told last, with the place that has the profile instead.
+            if sink.place != Place::Stdout && output.failures.is_empty() {
+                for place in &output.places {
+                    text.push_str(&format!("profile  {place}\n"));
+                }
             }
         }
         say(&text);

@@ -102,7 +102,7 @@ impl Rings {
         self.rings.iter().map(|ring| ring.cpu)
     }
 
-    /// Descriptors that wake a poller when a ring is half full.
+    /// Descriptors that wake a poller when a ring is a quarter full.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.iter().map(|ring| ring.owner.as_fd())
     }
@@ -152,7 +152,8 @@ impl CpuRing {
 }
 
 fn open_one(cpu: Cpu, pages: usize) -> Result<CpuRing, RingsError> {
-    let watermark = pages * sys::page_size() / 2;
+    // Early enough that a recorder which has to wait for a CPU still finds room.
+    let watermark = pages * sys::page_size() / 4;
     let owner =
         sys::open_ring_owner(cpu, watermark).map_err(|source| RingsError::Open { cpu, source })?;
     let ring = Ring::map(&owner, pages).map_err(|source| RingsError::Map { cpu, pages, source })?;

@@ -118,7 +118,7 @@ impl Sampling {
         self.asked_pages
     }
 
-    /// Descriptors that wake a poller when a ring is half full.
+    /// Descriptors that wake a poller when a ring is a quarter full.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.descriptors()
     }
@@ -352,7 +352,8 @@ fn raw_sample<'a>(sample: &record::Sample<'a>, identity: &Identity, cpu: Cpu) ->
         pc: sample.pc,
         sp: 0,
         fp: u64::MAX,
-        extra: 0,
+        drap: 0,
+        link: 0,
         base: 0,
         in_syscall: false,
     };

@@ -10,18 +10,18 @@ use std::io;
 
 use anyhow::Context;
 
-use super::pipeline::Pipeline;
+use super::refused::refused;
 use super::running::SETTLE;
 use super::spec::Spec;
+use super::stages::Stages;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
-use crate::procfs::sysctl::Sysctls;
 use crate::procfs::tasks;
 use crate::sampler::Sampling;
 use crate::sampler::counters::{self, Counters};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
-use crate::sys::{self, Poller, Start, Ticker, Wakeup};
+use crate::sys::{self, Start};
 use crate::target::Found;
 
 /// How often the threads of a process that creates them all the time are listed.
@@ -38,9 +38,7 @@ pub(super) struct Attached {
 /// What the events of targets are opened in.
 pub(super) struct Opened<'a> {
     pub(super) spec: &'a Spec,
-    pub(super) sampling: &'a mut Sampling,
-    pub(super) counters: &'a mut Counters,
-    pub(super) pipeline: &'a mut Pipeline,
+    pub(super) stages: &'a mut Stages,
 }
 
 impl Opened<'_> {
@@ -56,16 +54,17 @@ impl Opened<'_> {
         let proc_root = &self.spec.roots.proc;
         let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).into_owned();
-        attached.open_threads(self.spec, self.sampling)?;
-        attached.count(self.spec, self.counters, &comm)?;
+        attached.open_threads(self.spec, &mut self.stages.sampling)?;
+        attached.count(self.spec, &mut self.stages.counters, &comm)?;
         let modules = self
+            .stages
             .pipeline
             .processes
             .add_running(pid, sys::now())
             .map_err(|error| unreadable(pid, error))?;
         modules
             .into_iter()
-            .for_each(|module| self.pipeline.want(module));
+            .for_each(|module| self.stages.pipeline.want(module));
         if !attached.pidfd.is_alive().unwrap_or(false) {
             return Err(gone(pid).into());
         }
@@ -81,52 +80,57 @@ impl Opened<'_> {
         } else {
             Start::Disabled
         };
-        self.sampling
+        self.stages
+            .sampling
             .open_side_band(thread, Start::Enabled)
-            .and_then(|()| self.sampling.open(thread, start))
-            .and_then(|()| self.counters.add_prepared(pid, comm))
-            .map_err(|error| fault(self.spec, &error))?;
+            .and_then(|()| self.stages.sampling.open(thread, start))
+            .and_then(|()| self.stages.counters.add_prepared(pid, comm))
+            .map_err(|error| refused(&self.spec.roots, &error))?;
         // Its mappings are still perfd's own: they go away with the exec, and no sample is taken before that.
-        self.pipeline.processes.add_empty(pid, comm.as_bytes());
+        self.stages
+            .pipeline
+            .processes
+            .add_empty(pid, comm.as_bytes());
         Ok(())
     }
 
     /// Opens everything on every CPU.
     pub(super) fn host(&mut self, cpus: &[Cpu]) -> anyhow::Result<()> {
-        self.sampling
+        self.stages
+            .sampling
             .open_side_band(None, Start::Enabled)
-            .and_then(|()| self.sampling.open(None, Start::Disabled))
-            .and_then(|()| self.counters.add_host(cpus))
-            .map_err(|error| fault(self.spec, &error))?;
+            .and_then(|()| self.stages.sampling.open(None, Start::Disabled))
+            .and_then(|()| self.stages.counters.add_host(cpus))
+            .map_err(|error| refused(&self.spec.roots, &error))?;
         let since: MonoNs = sys::now();
         for pid in tasks::processes(&self.spec.roots.proc).unwrap_or_default() {
             // Those that end now, and kernel threads, have nothing mapped.
-            let _ = self.pipeline.processes.add_running(pid, since);
+            let _ = self.stages.pipeline.processes.add_running(pid, since);
         }
         Ok(())
     }
 }
 
-/// Opens the sampled events anew with another size of the stack copy, and switches over. If they cannot all be opened,
-/// the size stays as it is: a copy of the wrong size is better than threads that nobody samples.
-///
-/// Returns the nanoseconds in which nothing was sampled.
+/// Opens the sampled events anew with another size of the stack copy, and switches over; the time in which nothing was
+/// sampled is taken down. If they cannot all be opened, the size stays as it is: a copy of the wrong size is better
+/// than threads that nobody samples.
 pub(super) fn reopen(
     spec: &Spec,
-    sampling: &mut Sampling,
-    pipeline: &mut Pipeline,
+    stages: &mut Stages,
     targets: &[Attached],
     stack_bytes: u32,
-) -> anyhow::Result<u64> {
-    let old = sampling.next_generation(stack_bytes);
-    if open_living(spec, sampling, pipeline, targets).is_err() {
-        sampling.keep(old);
-        return Ok(0);
+) -> anyhow::Result<()> {
+    let old = stages.sampling.next_generation(stack_bytes);
+    if open_living(spec, stages, targets).is_err() {
+        stages.sampling.keep(old);
+        return Ok(());
     }
-    let gap = sampling
+    let gap = stages
+        .sampling
         .retire(old)
         .context("switch to another stack copy size")?;
-    Ok(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX))
+    stages.reopened_gap_ns += u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
+    Ok(())
 }
 
 /// Opens the sampled events on every thread that is sampled: those of the targets, and what they have created.
@@ -138,19 +142,17 @@ pub(super) fn reopen(
 /// What a thread creates after it was opened inherits; what it created before is known in the next round.
 fn open_living(
     spec: &Spec,
-    sampling: &mut Sampling,
-    pipeline: &mut Pipeline,
+    stages: &mut Stages,
     targets: &[Attached],
-) -> anyhow::Result<()> {
-    let (poller, ticker) = (Poller::new()?, Ticker::every(SETTLE)?);
-    poller.add(&ticker, Wakeup(0))?;
+) -> Result<(), OpenEventError> {
     let mut opened = BTreeSet::new();
-    let mut ready = Vec::new();
     for _ in 0..MOST_PASSES {
         let now = sys::now();
-        ticker.set(SETTLE)?;
-        poller.wait(&mut ready)?;
-        sampling.drain(now, |item| pipeline.take(&item));
+        // Not a sleep: the rings would fill up meanwhile.
+        while sys::now() < now.plus(SETTLE) {
+            stages.take(sys::now().minus(SETTLE));
+        }
+        stages.take(now);
         // The targets that have ended meanwhile cannot be listed.
         let listed = targets.iter().filter_map(|target| {
             let threads = target.list(spec).ok()?;
@@ -158,14 +160,14 @@ fn open_living(
         });
         let living: BTreeSet<(Pid, Tid)> = listed
             .flatten()
-            .chain(pipeline.processes.new_threads())
+            .chain(stages.pipeline.processes.new_threads())
             .collect();
         let new: Vec<(Pid, Tid)> = living.difference(&opened).copied().collect();
         if new.is_empty() {
             break;
         }
         for (pid, tid) in new {
-            open_thread(sampling, pid, tid, Open::SampledOnly)?;
+            open_thread(&mut stages.sampling, pid, tid, Open::SampledOnly)?;
             opened.insert((pid, tid));
         }
     }
@@ -192,7 +194,7 @@ impl Attached {
             }
             for tid in new {
                 open_thread(sampling, self.pid, tid, Open::All)
-                    .map_err(|error| fault(spec, &error))?;
+                    .map_err(|error| refused(&spec.roots, &error))?;
                 opened.insert(tid);
             }
         }
@@ -215,7 +217,7 @@ impl Attached {
         let attached = counters::attach(counters, self.pid, comm, || self.list(spec));
         match attached {
             Ok(_) => Ok(()),
-            Err(counters::AttachError::Open(error)) => Err(fault(spec, &error).into()),
+            Err(counters::AttachError::Open(error)) => Err(refused(&spec.roots, &error).into()),
             Err(counters::AttachError::Gone(pid)) => Err(gone(pid).into()),
             Err(error) => Err(error.into()),
         }
@@ -238,10 +240,6 @@ fn open_thread(
         Err(error) if error.class() == FaultClass::NoSuchTarget => Ok(()),
         opened => opened,
     }
-}
-
-fn fault(spec: &Spec, error: &OpenEventError) -> Fault {
-    error.fault(Sysctls::read(&spec.roots).perf_event_paranoid)
 }
 
 fn gone(pid: Pid) -> Fault {

@@ -2,16 +2,16 @@
 
 use anyhow::Context;
 
+use super::refused::refused;
 use super::spec::{EventChoice, Spec, Target};
 use crate::model::{
-    EventSource, EventSpec, FaultClass, HardwareEvent, Modes, Rate, ResolvedEvent, SoftwareEvent,
+    EventSource, EventSpec, Fault, FaultClass, HardwareEvent, Rate, ResolvedEvent, SoftwareEvent,
 };
 use crate::procfs::event_source::resolve;
 use crate::procfs::sysctl::Sysctls;
 use crate::procfs::{SysRoots, cpus};
 use crate::sampler::PlannedEvent;
-use crate::sys::event_error::{OpenEventError, Place, happens_in_kernel_only};
-use crate::sys::probe::{self, Scope, Use};
+use crate::sys::probe::{Scope, Use, permitted_modes};
 use crate::target::Selection;
 
 /// What a run samples when nobody says otherwise.
@@ -27,6 +27,7 @@ const WITHOUT_PMU: SoftwareEvent = SoftwareEvent::CpuClock;
 /// The events of a run, each probed, and what the user should know about them.
 pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<String>)> {
     let mut notes = Vec::new();
+    check_rate(spec)?;
     let scope = scope(spec);
     let events = match &spec.events {
         EventChoice::Asked(asked) => asked
@@ -51,6 +52,24 @@ pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<Stri
         ));
     }
     Ok((events, notes))
+}
+
+/// The kernel's word for a rate above its limit is EINVAL, as for anything else it does not like.
+fn check_rate(spec: &Spec) -> Result<(), Fault> {
+    let limit = Sysctls::read(&spec.roots).perf_event_max_sample_rate;
+    match (spec.rate, limit) {
+        (Rate::Frequency(hz), Some(limit)) if hz.0 > limit => {
+            let what = format!("sample at {hz}: the kernel allows {limit} Hz at most");
+            Err(Fault::new(FaultClass::Unavailable, what)
+                .hint(format!("kernel.perf_event_max_sample_rate is {limit}"))
+                .hint(format!("try: -F {limit}"))
+                .hint(format!(
+                    "or:  sudo sysctl kernel.perf_event_max_sample_rate={}",
+                    hz.0
+                )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn scope(spec: &Spec) -> Scope {
@@ -79,7 +98,7 @@ fn defaults(
     for event in DEFAULT {
         let spec = EventSpec::new(EventSource::Hardware(event));
         let resolved = resolved(roots, &spec)?;
-        match probed(&spec, resolved, scope) {
+        match permitted_modes(&spec, &resolved, scope, Use::Sample) {
             Ok(modes) => events.push(PlannedEvent {
                 spec,
                 resolved,
@@ -89,7 +108,7 @@ fn defaults(
             Err(error) if error.class() == FaultClass::Unavailable => {
                 missing.push((spec.to_string(), error.cause()));
             }
-            Err(error) => return Err(error.fault(Sysctls::read(roots).perf_event_paranoid).into()),
+            Err(error) => return Err(refused(roots, &error).into()),
         }
     }
     let Some((_, cause)) = missing.first() else {
@@ -114,8 +133,8 @@ fn plan(
     scope: Scope,
 ) -> anyhow::Result<PlannedEvent> {
     let resolved = resolved(roots, spec)?;
-    let modes = probed(spec, resolved, scope)
-        .map_err(|error| error.fault(Sysctls::read(roots).perf_event_paranoid))?;
+    let modes = permitted_modes(spec, &resolved, scope, Use::Sample)
+        .map_err(|error| refused(roots, &error))?;
     Ok(PlannedEvent {
         spec: spec.clone(),
         resolved,
@@ -126,32 +145,4 @@ fn plan(
 
 fn resolved(roots: &SysRoots, spec: &EventSpec) -> anyhow::Result<ResolvedEvent> {
     resolve(roots, &spec.source).with_context(|| format!("sample {spec}"))
-}
-
-/// The modes in which the event can be sampled: those asked for, or user mode alone where the kernel may not be sampled.
-fn probed(
-    spec: &EventSpec,
-    resolved: ResolvedEvent,
-    scope: Scope,
-) -> Result<Modes, OpenEventError> {
-    let place = match scope {
-        Scope::WholeCpu(cpu) => Place::Cpu(cpu),
-        Scope::Own | Scope::Process(_) => Place::Probe,
-    };
-    let open = |modes| {
-        probe::open(&resolved, modes, scope, Use::Sample)
-            .map_err(|error| OpenEventError::new(spec, place, &error))
-    };
-    match open(spec.modes) {
-        Ok(()) => Ok(spec.modes),
-        Err(error)
-            if error.class() == FaultClass::Permission
-                && spec.modes == Modes::ALL
-                && !happens_in_kernel_only(&spec.source) =>
-        {
-            // The first error says what is missing for what was asked.
-            open(Modes::USER).map(|()| Modes::USER).map_err(|_| error)
-        }
-        Err(error) => Err(error),
-    }
 }

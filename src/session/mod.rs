@@ -1,6 +1,6 @@
 //! One profiling run: checked options in, named windows out.
 //!
-//! [`Spec`] is what was asked for; [`run`] does it. The stages meet in `pipeline.rs`; the threads are listed in
+//! [`Spec`] is what was asked for; [`run()`] does it. The stages meet in `pipeline.rs`; the threads are listed in
 //! `docs/ARCHITECTURE.md`.
 
 mod account;
@@ -9,16 +9,20 @@ mod backlog;
 mod events;
 mod names;
 mod opening;
+mod outcome;
 mod outputs;
 mod pipeline;
 pub mod progress;
+mod refused;
 pub mod report;
 mod run;
 mod running;
 mod spec;
+mod stages;
 pub mod stat;
 mod tables;
 mod window;
 
-pub use run::{Observer, Outcome, run};
+pub use outcome::{Observer, Outcome};
+pub use run::run;
 pub use spec::{EventChoice, Labels, Spec, Target};

@@ -14,8 +14,9 @@ use crate::procfs::sysctl;
 use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
 use crate::sampler::{CopySize, Sampling, StackSource};
 use crate::sink::{OpenContext, Sink};
-use crate::sys::spawn::{Prepared, StartError, Stdout};
-use crate::target::{FindError, Selection};
+use crate::sys::limits;
+use crate::sys::spawn::{Prepared, Stdout};
+use crate::target::Selection;
 
 /// How long a reader of a socket may take nothing.
 const SINK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,15 +59,21 @@ pub(super) fn stack_source(call_graph: CallGraph, copy_size: &CopySize) -> Stack
 
 pub(super) fn ring_note(spec: &Spec, sampling: &Sampling) -> Option<String> {
     let (got, asked) = (sampling.ring_pages(), sampling.asked_pages());
-    let kb = sysctl::Sysctls::read(&spec.roots)
+    if got >= asked {
+        return None;
+    }
+    let of_user = sysctl::Sysctls::read(&spec.roots)
         .perf_event_mlock_kb
         .unwrap_or(0);
-    (got < asked).then(|| {
-        format!(
-            "rings of {got} pages per CPU instead of {asked}: the locked-memory limit does not allow more \
-             (kernel.perf_event_mlock_kb is {kb}; ulimit -l)"
-        )
-    })
+    let of_process = match limits::locked_memory() {
+        Ok(Some(bytes)) => (bytes / 1024).to_string(),
+        Ok(None) => "unlimited".to_owned(),
+        Err(_) => "unknown".to_owned(),
+    };
+    Some(format!(
+        "rings of {got} pages per CPU instead of {asked}: the locked-memory limit does not allow more \
+         (kernel.perf_event_mlock_kb is {of_user}, ulimit -l is {of_process}; CAP_IPC_LOCK lifts both)"
+    ))
 }
 
 pub(super) fn counters(
@@ -194,24 +201,4 @@ pub(super) fn prepare_command(spec: &Spec) -> anyhow::Result<Option<Prepared>> {
     Ok(Some(
         Prepared::fork(argv, stdout).context("fork the command")?,
     ))
-}
-
-pub(super) fn start_fault(error: StartError) -> anyhow::Error {
-    let class = error.class();
-    Fault::new(class, format!("{:#}", anyhow::Error::new(error))).into()
-}
-
-pub(super) fn find_fault(error: FindError) -> anyhow::Error {
-    let class = match &error {
-        FindError::Unreadable { source, .. }
-            if source.kind() == std::io::ErrorKind::PermissionDenied =>
-        {
-            FaultClass::Permission
-        }
-        _ => FaultClass::NoSuchTarget,
-    };
-    let fault = Fault::new(class, format!("attach: {:#}", anyhow::Error::new(error)));
-    fault
-        .hint("try: ps -e   for the processes there are")
-        .into()
 }

@@ -17,6 +17,8 @@ const QUEUE: usize = 16;
 /// How an output ended.
 #[derive(Debug, Default)]
 pub struct OutputReport {
+    /// The files or sockets that hold it.
+    pub places: Vec<String>,
     /// What could not be written, and where it went instead; empty if all is well.
     pub failures: Vec<String>,
 }
@@ -82,7 +84,10 @@ impl Outputs {
 }
 
 fn write_all(mut sink: Sink, inbox: &Receiver<Arc<Profile>>) -> OutputReport {
-    let mut report = OutputReport::default();
+    let mut report = OutputReport {
+        places: sink.places().map(str::to_owned).collect(),
+        failures: Vec::new(),
+    };
     for profile in inbox {
         match sink.write(&profile) {
             Ok(()) => (),

@@ -1,47 +1,24 @@
 //! A run from its spec to its end, in the order in which things are opened and started.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 
 use super::names::Names;
+use super::outcome::{Observer, Outcome};
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
 use super::running::Running;
 use super::spec::Spec;
+use super::stages::Stages;
 use super::tables::Tables;
-use super::{attach, events, opening, progress};
-use crate::model::Profile;
+use super::{attach, events, opening};
 use crate::procfs::cpus;
 use crate::sampler::{SamplePlan, Sampling};
 use crate::sys::signals::Signals;
-use crate::sys::spawn::{Prepared, Status};
-use crate::sys::{Waker, limits};
+use crate::sys::spawn::Prepared;
+use crate::sys::{self, Waker, limits};
 use crate::target::{self, Processes, Selection};
-
-/// How a run went.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The last window, with the account of the whole run; `None` only if the names thread never made one.
-    pub last: Option<Arc<Profile>>,
-    /// From the first moment to the last in which samples were taken.
-    pub elapsed: Duration,
-    /// How the command ended, if the run had one.
-    pub status: Option<Status>,
-    /// What could not be written, and where it went instead.
-    pub output_failures: Vec<String>,
-}
-
-/// Who is told.
-pub trait Observer {
-    /// Something the user should know, before the first sample.
-    fn note(&mut self, note: &str);
-    /// How far the run is; called at every drain.
-    fn progress(&mut self, status: progress::Status);
-    /// The sampling is over; what follows are the last window and the outputs.
-    fn sampling_ended(&mut self);
-}
 
 /// Does a run.
 pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome> {
@@ -51,7 +28,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     // A soft limit below the hard one is only a default; running short says so itself.
     let _ = limits::raise_open_files();
     let selection = opening::selection(spec);
-    let found = target::find(&spec.roots.proc, &selection).map_err(opening::find_fault)?;
+    let found = target::find(&spec.roots.proc, &selection).map_err(|error| error.fault())?;
     let (events, mut notes) = events::choose(spec)?;
     let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
 
@@ -61,16 +38,15 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         stack_source: opening::stack_source(spec.call_graph, &copy_size),
         inherit: spec.inherit,
     };
-    let mut sampling = Sampling::new(plan, &cpus, spec.ring_pages)?;
+    let sampling = Sampling::new(plan, &cpus, spec.ring_pages)?;
     notes.extend(opening::ring_note(spec, &sampling));
-    let mut counters = opening::counters(spec, &sampling, &selection, &cpus)?;
+    let counters = opening::counters(spec, &sampling, &selection, &cpus)?;
     let run_info = Arc::new(opening::describe(spec, &sampling, notes));
-    run_info.notes.iter().for_each(|note| observer.note(note));
     let sinks = opening::sinks(spec, &run_info)?;
 
     let waker = Waker::new().context("create an eventfd")?;
     let tables = Tables::start(&spec.roots.proc, &waker).context("start the table workers")?;
-    let mut pipeline = Pipeline::new(
+    let pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
         sampling.plan(),
@@ -78,11 +54,15 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.labels,
         selection == Selection::Host,
     );
+    let mut stages = Stages {
+        sampling,
+        counters,
+        pipeline,
+        reopened_gap_ns: 0,
+    };
     let mut open = attach::Opened {
         spec,
-        sampling: &mut sampling,
-        counters: &mut counters,
-        pipeline: &mut pipeline,
+        stages: &mut stages,
     };
     let mut targets = Vec::with_capacity(found.len());
     for process in found {
@@ -96,17 +76,24 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
 
     let outputs = Outputs::start(sinks, &waker).context("start the output threads")?;
     let open_outputs = outputs.open_count();
-    let names = Names::start(run_info, spec.inline, spec.roots.proc.clone(), outputs)
-        .context("start the names thread")?;
+    let names = Names::start(
+        run_info.clone(),
+        spec.inline,
+        spec.roots.proc.clone(),
+        outputs,
+    )
+    .context("start the names thread")?;
+    let started = sys::now();
     let child = prepared
         .map(Prepared::start)
         .transpose()
-        .map_err(opening::start_fault)?;
+        .map_err(|error| error.fault())?;
+    // Not before: who asked for what cannot be started has no use for them.
+    run_info.notes.iter().for_each(|note| observer.note(note));
     let mut running = Running::new(
         spec,
-        sampling,
-        counters,
-        pipeline,
+        started,
+        stages,
         names,
         targets,
         child,

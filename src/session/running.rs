@@ -10,14 +10,12 @@ use nix::sys::signal::Signal;
 
 use super::attach::{self, Attached};
 use super::names::Names;
-use super::pipeline::Pipeline;
+use super::outcome::{Observer, Outcome};
 use super::progress;
-use super::run::{Observer, Outcome};
 use super::spec::{Spec, Target};
+use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
-use crate::sampler::Sampling;
-use crate::sampler::counters::Counters;
 use crate::sys::signals::{EndSignal, Signals};
 use crate::sys::spawn::{Child, Status};
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
@@ -44,9 +42,7 @@ pub(super) enum Ended {
 /// A run whose sampling has begun.
 pub(super) struct Running<'a> {
     spec: &'a Spec,
-    sampling: Sampling,
-    counters: Counters,
-    pipeline: Pipeline,
+    stages: Stages,
     windows: Windows,
     names: Names,
     targets: Vec<Attached>,
@@ -60,7 +56,6 @@ pub(super) struct Running<'a> {
     /// When the events have to be enabled, unless the command's exec does it.
     enable_at: Option<MonoNs>,
     end_at: Option<MonoNs>,
-    reopened_gap_ns: u64,
 }
 
 impl<'a> Running<'a> {
@@ -70,9 +65,8 @@ impl<'a> Running<'a> {
     )]
     pub(super) fn new(
         spec: &'a Spec,
-        sampling: Sampling,
-        counters: Counters,
-        pipeline: Pipeline,
+        started: MonoNs,
+        stages: Stages,
         names: Names,
         targets: Vec<Attached>,
         child: Option<Child>,
@@ -80,12 +74,9 @@ impl<'a> Running<'a> {
         waker: Waker,
         signals: Signals,
     ) -> anyhow::Result<Running<'a>> {
-        let started = sys::now();
         let mut running = Running {
             spec,
-            sampling,
-            counters,
-            pipeline,
+            stages,
             windows: Windows::new(started, spec.interval),
             names,
             targets,
@@ -100,7 +91,6 @@ impl<'a> Running<'a> {
             end_at: spec
                 .duration
                 .map(|duration| started.plus(spec.delay).plus(duration)),
-            reopened_gap_ns: 0,
         };
         running.watch().context("watch the rings and the targets")?;
         running.enable_when_due(started)?;
@@ -111,7 +101,7 @@ impl<'a> Running<'a> {
         self.poller.add(&self.signals, SIGNALS)?;
         self.poller.add(&self.ticker, TICK)?;
         self.poller.add(&self.waker, WORKERS)?;
-        for ring in self.sampling.descriptors() {
+        for ring in self.stages.sampling.descriptors() {
             self.poller.add_edge(ring, RINGS)?;
         }
         for target in &self.targets {
@@ -156,50 +146,35 @@ impl<'a> Running<'a> {
 
     /// Takes in what the rings and the table workers have, and closes the window if its time has come.
     fn drain(&mut self, now: MonoNs) -> anyhow::Result<()> {
-        if self.pipeline.tables.collect() {
-            self.pipeline.resume();
+        if self.stages.pipeline.tables.collect() {
+            self.stages.pipeline.resume();
         }
         let settled = now.minus(SETTLE);
-        self.take(settled);
+        self.stages.take(settled);
         if self.windows.is_due(settled)
-            && (self.pipeline.is_settled() || self.windows.is_overdue(settled))
+            && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled))
         {
-            self.windows.close(
-                settled,
-                &mut self.sampling,
-                &mut self.counters,
-                &mut self.pipeline,
-                self.reopened_gap_ns,
-                &self.names,
-            )?;
+            self.windows.close(settled, &mut self.stages, &self.names)?;
         }
-        self.windows.send_new(&mut self.pipeline, &self.names);
-        if let Some(bytes) = self.pipeline.wanted_copy.take() {
-            self.reopened_gap_ns += attach::reopen(
-                self.spec,
-                &mut self.sampling,
-                &mut self.pipeline,
-                &self.targets,
-                bytes,
-            )?;
+        self.windows
+            .send_new(&mut self.stages.pipeline, &self.names);
+        if let Some(bytes) = self.stages.pipeline.wanted_copy.take() {
+            attach::reopen(self.spec, &mut self.stages, &self.targets, bytes)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, horizon: MonoNs) {
-        let Running {
-            sampling, pipeline, ..
-        } = self;
-        sampling.drain(horizon, |item| pipeline.take(&item));
-    }
-
     fn enable_when_due(&mut self, now: MonoNs) -> anyhow::Result<()> {
         if self.enable_at.is_some_and(|at| at <= now) {
-            self.sampling
+            self.stages
+                .sampling
                 .enable()
                 .context("enable the sampled events")?;
             if self.child.is_none() || self.is_whole_host() {
-                self.counters.enable().context("enable the counters")?;
+                self.stages
+                    .counters
+                    .enable()
+                    .context("enable the counters")?;
             }
             self.enable_at = None;
         }
@@ -227,11 +202,11 @@ impl<'a> Running<'a> {
     }
 
     fn progress(&self, now: MonoNs) -> progress::Status {
-        let taken = &self.pipeline.taken;
+        let taken = &self.stages.pipeline.taken;
         progress::Status {
             elapsed: now.since(self.started),
             samples: taken.iter().map(|taken| taken.delivered.samples).sum(),
-            lost: self.sampling.lost_records()
+            lost: self.stages.sampling.lost_records()
                 + taken.iter().map(|taken| taken.queue_full).sum::<u64>(),
         }
     }
@@ -240,35 +215,26 @@ impl<'a> Running<'a> {
     pub(super) fn finish(mut self, ended: Ended) -> anyhow::Result<Outcome> {
         // From here on a second Ctrl-C ends perfd at once.
         self.signals.release().context("unblock signals")?;
-        self.sampling
+        self.stages
+            .sampling
             .disable()
             .context("disable the sampled events")?;
         let end = sys::now();
-        self.take(MonoNs(u64::MAX));
-        while !self.pipeline.resume() && self.pipeline.tables.wait() {}
-        self.windows.close_last(
-            end,
-            &mut self.sampling,
-            &mut self.counters,
-            &mut self.pipeline,
-            self.reopened_gap_ns,
-            &self.names,
-        )?;
+        self.stages.take(MonoNs(u64::MAX));
+        while !self.stages.pipeline.resume() && self.stages.pipeline.tables.wait() {}
+        self.windows
+            .close_last(end, &mut self.stages, &self.names)?;
         let (outputs, last) = self.names.finish();
-        let reports = outputs.finish();
+        let outputs = outputs.finish();
         let status = match &mut self.child {
             None => None,
             Some(child) => Some(end_child(child, &ended)?),
         };
-        let output_failures = reports
-            .into_iter()
-            .flat_map(|report| report.failures)
-            .collect();
         Ok(Outcome {
             last,
             elapsed: end.since(self.started),
             status,
-            output_failures,
+            outputs,
         })
     }
 }

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use crossbeam_channel::TrySendError;
 
 use super::account;
 use super::names::{ClosedWindow, Message, Names};
 use super::pipeline::Pipeline;
+use super::stages::{Stages, Whole};
 use crate::model::{Ledger, MonoNs, ProcessCounts, WindowSpan};
-use crate::sampler::Sampling;
-use crate::sampler::counters::{self, Counters};
+use crate::sampler::counters;
 use crate::sys;
 
 /// How long a window waits for tables that its samples need.
@@ -92,17 +91,17 @@ impl Windows {
     pub(super) fn close(
         &mut self,
         end: MonoNs,
-        sampling: &mut Sampling,
-        counters: &mut Counters,
-        pipeline: &mut Pipeline,
-        reopened_gap_ns: u64,
+        stages: &mut Stages,
         names: &Names,
     ) -> anyhow::Result<()> {
-        if names.messages.is_full() || !self.send_new(pipeline, names) || names.messages.is_full() {
+        if names.messages.is_full()
+            || !self.send_new(&mut stages.pipeline, names)
+            || names.messages.is_full()
+        {
             return Ok(());
         }
-        let whole = Whole::read(sampling, counters, pipeline, reopened_gap_ns)?;
-        let window = self.window(end, &whole, pipeline, false);
+        let whole = stages.account()?;
+        let window = self.window(end, &whole, &mut stages.pipeline, false);
         // Only this thread sends, and there was room above.
         let _ = names.messages.send(Message::Window(Box::new(window)));
         self.next(end, whole);
@@ -113,17 +112,14 @@ impl Windows {
     pub(super) fn close_last(
         &mut self,
         end: MonoNs,
-        sampling: &mut Sampling,
-        counters: &mut Counters,
-        pipeline: &mut Pipeline,
-        reopened_gap_ns: u64,
+        stages: &mut Stages,
         names: &Names,
     ) -> anyhow::Result<()> {
-        if let Some(message) = self.new_stacks(pipeline) {
+        if let Some(message) = self.new_stacks(&mut stages.pipeline) {
             let _ = names.messages.send(message);
         }
-        let whole = Whole::read(sampling, counters, pipeline, reopened_gap_ns)?;
-        let mut window = self.window(end, &whole, pipeline, true);
+        let whole = stages.account()?;
+        let mut window = self.window(end, &whole, &mut stages.pipeline, true);
         window.whole_run = Some((whole.counts, whole.ledger));
         let _ = names.messages.send(Message::Window(Box::new(window)));
         Ok(())
@@ -177,44 +173,6 @@ fn next_due(due: MonoNs, interval: Duration, now: MonoNs) -> MonoNs {
     due.plus(Duration::from_nanos(
         u64::try_from(nanos).unwrap_or(u64::MAX),
     ))
-}
-
-/// The run until now.
-struct Whole {
-    ledger: Ledger,
-    counts: Vec<ProcessCounts>,
-}
-
-impl Whole {
-    fn read(
-        sampling: &mut Sampling,
-        counters: &mut Counters,
-        pipeline: &Pipeline,
-        reopened_gap_ns: u64,
-    ) -> anyhow::Result<Whole> {
-        let totals = sampling.totals().context("read the sampled events")?;
-        let side_band_lost = sampling
-            .lost_side_band()
-            .context("read the side-band events")?;
-        let events = sampling
-            .plan()
-            .events
-            .iter()
-            .zip(&totals)
-            .zip(&pipeline.taken);
-        let ledger = Ledger {
-            events: events
-                .map(|((event, totals), taken)| {
-                    account::of_event(event, totals, taken, reopened_gap_ns)
-                })
-                .collect(),
-            stacks: pipeline.stacks.clone(),
-            side_band_lost,
-            out_of_order: sampling.out_of_order(),
-        };
-        let counts = counters.read().context("read the counters")?;
-        Ok(Whole { ledger, counts })
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The path is a directory.
-    #[error("write {path}: it is a directory\n  try: -o {path}/perfd.folded")]
+    #[error("write {path}: it is a directory\n  try: -o {}", path.join("perfd.folded").display())]
     IsDirectory {
         /// As typed.
         path: PathBuf,

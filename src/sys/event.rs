@@ -83,12 +83,12 @@ pub enum Start {
 mod registers {
     use crate::model::Registers;
 
-    /// rbx, rcx, rbp, rsp, rip and r10: bits 1, 2, 6, 7, 8 and 18 of `enum perf_event_x86_regs`.
-    pub const MASK: u64 = 1 << 1 | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 18;
+    /// rbx, rcx, rdi, rbp, rsp, rip and r10: bits 1, 2, 5 to 8 and 18 of `enum perf_event_x86_regs`.
+    pub const MASK: u64 = 1 << 1 | 1 << 2 | 0xf << 5 | 1 << 18;
 
     /// The `syscall` instruction leaves the address behind it in rcx; nothing else that enters the kernel does.
     pub fn from_words(words: &[u64]) -> Registers {
-        let &[base, rcx, fp, sp, pc, extra] = words else {
+        let &[base, rcx, link, fp, sp, pc, drap] = words else {
             unreachable!("as many words as MASK has bits");
         };
         let in_syscall = rcx == pc;
@@ -96,8 +96,9 @@ mod registers {
             pc,
             sp,
             fp,
-            extra,
+            drap,
             base,
+            link,
             in_syscall,
         }
     }
@@ -111,14 +112,15 @@ mod registers {
     pub const MASK: u64 = 0xf << 29;
 
     pub fn from_words(words: &[u64]) -> Registers {
-        let &[fp, extra, sp, pc] = words else {
+        let &[fp, link, sp, pc] = words else {
             unreachable!("as many words as MASK has bits");
         };
         Registers {
             pc,
             sp,
             fp,
-            extra,
+            drap: 0,
+            link,
             base: 0,
             in_syscall: false,
         }
@@ -243,6 +245,7 @@ pub fn open_sampling(
         .sample(fields)
         .exclude_user(!modes.user)
         .exclude_kernel(!modes.kernel)
+        .exclude_hv(!modes.kernel)
         .exclude_callchain_user(matches!(
             content.callchain,
             Callchain::None | Callchain::Kernel

@@ -102,9 +102,8 @@ impl OpenEventError {
             FaultClass::Permission => self.permission_remedy(paranoid),
             FaultClass::NoSuchTarget => Vec::new(),
             FaultClass::System if self.errno == libc::EMFILE => vec![
-                "each event takes one open file per thread; the hard limit is that of `ulimit -Hn`"
-                    .to_owned(),
-                "try: fewer events, or start perfd from a shell with a higher limit".to_owned(),
+                "each event takes an open file for each thread and CPU".to_owned(),
+                "try: fewer events, or as root: ulimit -n 1048576".to_owned(),
             ],
             FaultClass::System => Vec::new(),
             FaultClass::Unavailable if self.counts_in_hardware() => {

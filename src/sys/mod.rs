@@ -15,6 +15,7 @@ pub mod record;
 mod ring;
 pub mod signals;
 pub mod spawn;
+pub mod start_error;
 
 pub use clock::{now, unix_ns_at};
 pub use event::{

@@ -9,7 +9,8 @@ use perf_event::events::Event;
 use perf_event::{Builder, ReadFormat, SampleFlag};
 use perf_event_open_sys::bindings::perf_event_attr;
 
-use crate::model::{Cpu, Modes, Pid, ResolvedEvent};
+use super::event_error::{OpenEventError, Place, happens_in_kernel_only};
+use crate::model::{Cpu, EventSpec, FaultClass, Modes, Pid, ResolvedEvent};
 
 /// On what an event is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,40 @@ pub fn open(event: &ResolvedEvent, modes: Modes, scope: Scope, purpose: Use) -> 
             .sample_stack_user(STACK_BYTES);
     }
     builder.build().map(drop)
+}
+
+/// The modes in which the event can be opened: those asked for, or user mode alone where the kernel's is not permitted.
+pub fn permitted_modes(
+    spec: &EventSpec,
+    resolved: &ResolvedEvent,
+    scope: Scope,
+    purpose: Use,
+) -> Result<Modes, OpenEventError> {
+    let place = match scope {
+        Scope::WholeCpu(cpu) => Place::Cpu(cpu),
+        Scope::Own | Scope::Process(_) => Place::Probe,
+    };
+    let open = |modes| {
+        open(resolved, modes, scope, purpose)
+            .map_err(|error| OpenEventError::new(spec, place, &error))
+    };
+    match open(spec.modes) {
+        Ok(()) => Ok(spec.modes),
+        Err(error)
+            if error.class() == FaultClass::Permission
+                && spec.modes == Modes::ALL
+                && !happens_in_kernel_only(&spec.source) =>
+        {
+            let narrower = open(Modes::USER).map(|()| Modes::USER);
+            narrower.map_err(|narrower| match narrower.class() {
+                // The first error says what is missing for what was asked.
+                FaultClass::Permission => error,
+                // The kernel asks for permission before it looks whether there is such an event.
+                _ => narrower,
+            })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Never reached, as the event is never enabled.

@@ -19,7 +19,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork, pipe2};
 
 use super::pidfd::PidFd;
-use crate::model::{FaultClass, Pid};
+use super::start_error::StartError;
+use crate::model::Pid;
 
 /// Where the command's standard output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,36 +46,6 @@ impl Status {
         match self {
             Status::Exited(code) => code,
             Status::Signalled(number) => 128_u8.saturating_add(number),
-        }
-    }
-}
-
-/// Why a command could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// `exec` refused it.
-    #[error("start {program:?}")]
-    Exec {
-        /// The command, as typed.
-        program: OsString,
-        /// What `exec` said.
-        #[source]
-        cause: io::Error,
-    },
-    /// perfd lost its own pipe to it.
-    #[error("start the forked command")]
-    Pipe(#[source] io::Error),
-}
-
-impl StartError {
-    /// What kind of trouble it is: a shell returns 127 for a command that is not found, 126 for one that is not executable.
-    pub fn class(&self) -> FaultClass {
-        match self {
-            StartError::Exec { cause, .. } => match cause.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => FaultClass::CommandNotFound,
-                _ => FaultClass::NotExecutable,
-            },
-            StartError::Pipe(_) => FaultClass::System,
         }
     }
 }
@@ -398,6 +369,7 @@ fn errno() -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FaultClass;
 
     fn words(command: &[&str]) -> Vec<OsString> {
         command.iter().map(OsString::from).collect()

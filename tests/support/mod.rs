@@ -5,6 +5,8 @@
     reason = "each test file is a crate of its own and uses its part of this"
 )]
 
+pub mod calls;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use perfd::object::LinkedAddress;
 use perfd::symbolize::Inline;
 
-use crate::workbench::{elf_of, frame, module_of, resolver, skipped};
+use crate::support::skip;
+use crate::workbench::{elf_of, frame, module_of, resolver};
 
 /// Asks binutils for the same chains, outermost first.
 fn addr2line(path: &Path, addresses: &[LinkedAddress]) -> Option<Vec<Vec<String>>> {
@@ -51,7 +52,7 @@ pub fn check_against_addr2line(path: &Path, normal: impl Fn(&str) -> String) {
         .map(|distance| LinkedAddress(text.address.0 + distance))
         .collect();
     let Some(answers) = addr2line(path, &addresses) else {
-        skipped("no addr2line");
+        skip("no addr2line");
         return;
     };
     assert_eq!(answers.len(), addresses.len());

@@ -4,4 +4,6 @@ mod binutils;
 mod bounds;
 mod damage;
 mod names;
+#[path = "../support/mod.rs"]
+mod support;
 mod workbench;

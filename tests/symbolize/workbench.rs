@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +11,8 @@ use perfd::model::{
 };
 use perfd::object::Elf;
 use perfd::symbolize::{Config, Inline, Resolver};
+
+use crate::support::skip;
 
 pub const C: &str = r#"
 #include <stdio.h>
@@ -64,7 +65,7 @@ impl Workbench {
         if outcome.is_ok_and(|status| status.success()) {
             return Some(program);
         }
-        skipped(&format!("no {compiler} that takes {options:?}"));
+        skip(&format!("no {compiler} that takes {options:?}"));
         None
     }
 
@@ -72,10 +73,6 @@ impl Workbench {
         self.try_compile("cc", ("program.c", C), options)
             .expect("a C compiler")
     }
-}
-
-pub fn skipped(reason: &str) {
-    writeln!(std::io::stderr(), "SKIPPED: {reason}").expect("standard error");
 }
 
 pub fn module_of(path: &Path) -> Module {

@@ -4,3 +4,5 @@
 mod module;
 mod stacks;
 mod steps;
+#[path = "../support/mod.rs"]
+mod support;

@@ -13,6 +13,7 @@ use perfd::model::{
 use perfd::unwind::{Pending, RowSource, Rows, Table, Walked, walk};
 
 use crate::module::Loaded;
+use crate::support::skip;
 
 /// What a run of the program wrote down.
 struct Dump {
@@ -56,7 +57,7 @@ impl Dump {
             .status();
         match compiled {
             Err(error) => {
-                eprintln!("SKIPPED: no C compiler: {error}");
+                skip(&format!("no C compiler: {error}"));
                 return None;
             }
             Ok(status) => assert!(status.success(), "compile {}", source.display()),
@@ -84,7 +85,8 @@ impl Dump {
                 pc: registers[0],
                 sp: registers[1],
                 fp: registers[2],
-                extra: registers[3],
+                drap: registers[3],
+                link: 0,
                 base: 0,
                 in_syscall: false,
             },

@@ -9,9 +9,10 @@ use framehop::{FrameAddress, Unwinder};
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
 use perfd::model::{AddressKind, FileOffset, Registers, StackCopy};
 use perfd::object::Elf;
-use perfd::unwind::{CfaKind, Cursor, FpKind, Rule, Stack, Table, by_rule};
+use perfd::unwind::{CfaKind, Cursor, FpKind, RaKind, Rule, Stack, Table, by_rule};
 
 use crate::module::Loaded;
+use crate::support::skip;
 
 const BASE: u64 = 0x5555_0000_0000;
 const SP: u64 = 0x7fff_0000_1000;
@@ -25,7 +26,7 @@ struct Tally {
     equal: usize,
     /// framehop has rules of its own for code without rows; perfd says NONE.
     no_row: usize,
-    /// framehop does not know r10 and rbx, and takes a frame pointer step instead.
+    /// framehop does not know r10, rbx and (for the return address) rdi, and takes a frame pointer step instead.
     other_register: usize,
     /// framehop does not read memory for a CFA, and takes a frame pointer step instead.
     dereferenced: usize,
@@ -158,7 +159,8 @@ fn compare(loaded: &Loaded) -> Tally {
                 pc,
                 sp: SP,
                 fp: FP,
-                extra: SP + 0x40,
+                drap: SP + 0x40,
+                link: SP + 0x48,
                 base: 0,
                 in_syscall: false,
             };
@@ -173,7 +175,8 @@ fn compare(loaded: &Loaded) -> Tally {
                     kind,
                     sp: SP,
                     fp: FP,
-                    extra: Some(registers.extra),
+                    drap: Some(registers.drap),
+                    link: Some(registers.link),
                     base: Some(SP + 0x48),
                 },
                 &mut Stack::new(&registers, &copy),
@@ -197,7 +200,8 @@ fn compare(loaded: &Loaded) -> Tally {
             match (rule.cfa, rule.fp) {
                 _ if ours == theirs => tally.equal += 1,
                 (CfaKind::None, _) => tally.no_row += 1,
-                (CfaKind::Extra | CfaKind::Base, _) => tally.other_register += 1,
+                (CfaKind::Drap | CfaKind::Base, _) => tally.other_register += 1,
+                _ if rule.ra == RaKind::Link => tally.other_register += 1,
                 (CfaKind::DerefSp | CfaKind::DerefFp, _) => tally.dereferenced += 1,
                 (CfaKind::Unsupported, _) => tally.unsupported += 1,
                 (_, FpKind::Undefined) => tally.lost_frame_pointer += 1,
@@ -228,7 +232,7 @@ fn a_table_built_from_a_file_is_the_one_built_from_its_sections() {
 fn the_code_page_that_the_kernel_maps_has_a_table() {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("linux");
     let Some(line) = maps.lines().find(|line| line.ends_with("[vdso]")) else {
-        eprintln!("SKIPPED: no vDSO");
+        skip("no vDSO");
         return;
     };
     let (start, end) = line

@@ -1,6 +1,6 @@
 //! Counting without sampling: how often events happened in processes, with what they fork, or on the whole host.
 //!
-//! [`Plan`] says which events this machine can count and how, [`Counters`] holds them open on targets, [`attach`] opens
+//! [`Plan`] says which events this machine can count and how, [`Counters`] holds them open on targets, [`attach()`] opens
 //! them on a process that is running. Sampling events have counts too; they are not these.
 
 mod attach;

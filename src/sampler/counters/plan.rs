@@ -13,7 +13,8 @@ use crate::model::{
 };
 use crate::procfs::event_source::{ResolveEventError, cpu_pmus, resolve};
 use crate::procfs::{SysRoots, sysctl::Sysctls};
-use crate::sys::event_error::{OpenEventError, Place, happens_in_kernel_only};
+use crate::sys::event_error::OpenEventError;
+use crate::sys::probe::{self, Use, permitted_modes};
 
 /// What the user asked to count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,16 @@ pub enum Scope {
     Processes,
     /// All that runs on the CPUs, of which this is one.
     Host(Cpu),
+}
+
+impl Scope {
+    /// Where events are probed for it.
+    fn probed(self) -> probe::Scope {
+        match self {
+            Scope::Processes => probe::Scope::Own,
+            Scope::Host(cpu) => probe::Scope::WholeCpu(cpu),
+        }
+    }
 }
 
 /// Why a plan cannot be made.
@@ -88,7 +99,7 @@ impl Plan {
                 event: spec.clone(),
                 cause: Box::new(cause),
             })?;
-            match probe(&spec, resolved, scope) {
+            match permitted_modes(&spec, &resolved, scope.probed(), Use::Count) {
                 Ok(modes) => {
                     if modes != spec.modes {
                         narrowed.push(spec.to_string());
@@ -160,38 +171,6 @@ fn beside(events: &[EventSpec], scope: Scope) -> Vec<EventSpec> {
         }
     }
     all
-}
-
-/// The modes in which the event can be opened: those asked for, or user mode alone where counting the kernel is not
-/// permitted.
-fn probe(spec: &EventSpec, resolved: ResolvedEvent, scope: Scope) -> Result<Modes, OpenEventError> {
-    let place = match scope {
-        Scope::Processes => Place::Probe,
-        Scope::Host(cpu) => Place::Cpu(cpu),
-    };
-    let open = |modes| {
-        probe_builder(resolved, modes, scope)
-            .build()
-            .map(drop)
-            .map_err(|error| OpenEventError::new(spec, place, &error))
-    };
-    match open(spec.modes) {
-        Ok(()) => Ok(spec.modes),
-        Err(error)
-            if error.class() == FaultClass::Permission
-                && spec.modes == Modes::ALL
-                && !happens_in_kernel_only(&spec.source) =>
-        {
-            match open(Modes::USER) {
-                Ok(()) => Ok(Modes::USER),
-                // Says what is missing for what was asked.
-                Err(narrowed) if narrowed.class() == FaultClass::Permission => Err(error),
-                // Permission would not help.
-                Err(narrowed) => Err(narrowed),
-            }
-        }
-        Err(error) => Err(error),
-    }
 }
 
 fn probe_builder(resolved: ResolvedEvent, modes: Modes, scope: Scope) -> Builder<'static> {
@@ -334,6 +313,7 @@ fn fits_on_the_pmu(members: &[&(EventSpec, ResolvedEvent)], scope: Scope) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::event_error::Place;
 
     fn events(names: &[&str]) -> Vec<(EventSpec, ResolvedEvent)> {
         names

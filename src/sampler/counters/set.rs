@@ -67,7 +67,7 @@ impl Counters {
 
     /// Opens the events on threads of a process, disabled. Gives the threads that were still there.
     ///
-    /// A thread whose creator has been added already must not be: it has inherited. See [`super::attach`].
+    /// A thread whose creator has been added already must not be: it has inherited. See [`super::attach()`].
     pub fn add_threads(
         &mut self,
         pid: Pid,

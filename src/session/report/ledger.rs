@@ -101,9 +101,11 @@ fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt
         let what = format!("{samples} unexplained: a fault of perfd's");
         write_remark(&what, Some("report it, with this text"), out)?;
     }
-    if account.delivered == 0 {
+    // Where samples were lost, the lines above say why there are none.
+    if account.delivered == 0 && sum <= 0 {
         let why = match account.counted_weight {
-            Some(0) | None => "the event did not happen while perfd watched",
+            Some(0) => "the event did not happen while perfd watched",
+            None => "the event happened less often than once a sample, or not at all",
             Some(_) => "the event happened less often than once a sample",
         };
         write_remark(&format!("no samples: {why}"), None, out)?;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::super::refused::refused;
 use super::output::{Output, Reader};
-use super::run::{online_cpus, refused};
+use super::run::online_cpus;
 use super::spec::{Form, Over, StatSpec};
 use super::{json, text};
 use crate::model::{Fault, FaultClass, Pid, ProcessCounts};
@@ -15,9 +16,9 @@ use crate::procfs::tasks;
 use crate::sampler::counters::{AttachError, Counters, Plan, attach, minus};
 use crate::sys::pidfd::PidFd;
 use crate::sys::signals::Signals;
-use crate::sys::spawn::{Child, Prepared, StartError, Status, Stdout};
+use crate::sys::spawn::{Child, Prepared, Status, Stdout};
 use crate::sys::{Poller, Ticker, Wakeup, limits};
-use crate::target::{FindError, Found, Selection, find};
+use crate::target::{Found, Selection, find};
 
 /// What one measurement gave.
 #[derive(Clone, Debug)]
@@ -54,7 +55,12 @@ pub(super) fn measure(
     let mut ready = make_ready(spec, plan)?;
     ready.counters.enable().context("start counting")?;
     let start = Instant::now();
-    let child = ready.prepared.take().map(start_command).transpose()?;
+    let child = ready
+        .prepared
+        .take()
+        .map(Prepared::start)
+        .transpose()
+        .map_err(|error| error.fault())?;
     // Not before: what could not be started has no use for them. Not again: each run has the same events.
     for note in plan.notes().iter().filter(|_| number == 1) {
         output.say(&format!("perfd: {note}\n"));
@@ -110,20 +116,22 @@ fn make_ready(spec: &StatSpec, plan: &Plan) -> anyhow::Result<Ready> {
                 pids: pids.clone(),
                 with_tree: *with_tree,
             };
-            for Found { pid, .. } in find(&spec.roots.proc, &selection).map_err(not_a_target)? {
+            for Found { pid, .. } in
+                find(&spec.roots.proc, &selection).map_err(|error| error.fault())?
+            {
                 attach_to(spec, pid, &mut ready)?;
             }
         }
         (Over::Host(_), _) => {
             let _ = limits::raise_open_files();
             let added = ready.counters.add_host(&online_cpus(spec)?);
-            added.map_err(|error| refused(spec, &error))?;
+            added.map_err(|error| refused(&spec.roots, &error))?;
         }
         (Over::Command(command), Some(prepared)) => {
             let added = ready
                 .counters
                 .add_prepared(prepared.pid(), &name_of(command));
-            added.map_err(|error| refused(spec, &error))?;
+            added.map_err(|error| refused(&spec.roots, &error))?;
         }
         (Over::Command(_), None) => unreachable!("a command is forked above"),
     }
@@ -138,44 +146,16 @@ fn fork(command: &[OsString], form: Form) -> anyhow::Result<Prepared> {
     Prepared::fork(command, stdout).with_context(|| format!("fork for {}", name_of(command)))
 }
 
-fn start_command(prepared: Prepared) -> anyhow::Result<Child> {
-    prepared.start().map_err(|error| {
-        let fault = Fault::new(error.class(), error.to_string());
-        match error {
-            StartError::Exec { cause, .. } | StartError::Pipe(cause) => {
-                anyhow::Error::new(cause).context(fault)
-            }
-        }
-    })
-}
-
 /// The program without its folder, as the kernel names the process after `exec`.
 fn name_of(command: &[OsString]) -> String {
     let program = command.first().map(Path::new).and_then(Path::file_name);
     program.map_or(String::new(), |name| name.to_string_lossy().into_owned())
 }
 
-fn not_a_target(error: FindError) -> anyhow::Error {
-    let class = match &error {
-        FindError::NoSuchProcess(_) | FindError::NoSuchThread(_) | FindError::Zombie(_) => {
-            FaultClass::NoSuchTarget
-        }
-        FindError::Unreadable { .. } => return error.into(),
-    };
-    Fault::new(class, error.to_string()).into()
-}
-
 fn attach_to(spec: &StatSpec, pid: Pid, ready: &mut Ready) -> anyhow::Result<()> {
     let gone = || Fault::new(FaultClass::NoSuchTarget, AttachError::Gone(pid).to_string());
     let held = match PidFd::open(pid) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(gone().into()),
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            let fault = Fault::new(
-                FaultClass::NoSuchTarget,
-                format!("{pid} is a thread, not a process"),
-            );
-            return Err(error).context(fault);
-        }
         other => other.with_context(|| format!("take hold of pid {pid}"))?,
     };
     let comm = tasks::comm(&spec.roots.proc, pid, pid.main_thread()).unwrap_or_default();
@@ -185,7 +165,7 @@ fn attach_to(spec: &StatSpec, pid: Pid, ready: &mut Ready) -> anyhow::Result<()>
     });
     let attached = match attached {
         Ok(attached) => attached,
-        Err(AttachError::Open(error)) => return Err(refused(spec, &error).into()),
+        Err(AttachError::Open(error)) => return Err(refused(&spec.roots, &error).into()),
         Err(AttachError::Gone(_)) => return Err(gone().into()),
         Err(AttachError::List { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
             return Err(gone().into());

@@ -1,6 +1,6 @@
 //! `perfd stat`: counts without samples, of a command, of running processes, or of the host.
 //!
-//! [`run`] reads as the flow: choose events, measure (as often as asked), say what came out. Takes no samples and
+//! [`run()`] reads as the flow: choose events, measure (as often as asked), say what came out. Takes no samples and
 //! knows no stacks.
 
 mod across_runs;

@@ -2,15 +2,15 @@
 
 use anyhow::Context;
 
+use super::super::refused::refused;
 use super::across_runs::AcrossRuns;
 use super::measure::{Measured, measure};
 use super::output::{Output, Reader};
 use super::spec::{Form, Over, StatSpec};
 use super::{json, text};
-use crate::model::{Cpu, Fault};
-use crate::procfs::{cpus, sysctl::Sysctls};
+use crate::model::Cpu;
+use crate::procfs::cpus;
 use crate::sampler::counters::{Plan, PlanError, Scope};
-use crate::sys::event_error::OpenEventError;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Status;
 
@@ -51,7 +51,7 @@ fn plan(spec: &StatSpec) -> anyhow::Result<Plan> {
         _ => Scope::Processes,
     };
     Plan::make(&spec.roots, &spec.events, scope).map_err(|error| match error {
-        PlanError::Open(error) => refused(spec, &error).into(),
+        PlanError::Open(error) => refused(&spec.roots, &error).into(),
         PlanError::Resolve { event, cause } => {
             anyhow::Error::new(*cause).context(format!("count {event}"))
         }
@@ -63,9 +63,4 @@ pub(super) fn online_cpus(spec: &StatSpec) -> anyhow::Result<Vec<Cpu>> {
     let online = cpus::online(&spec.roots).context("read which CPUs are online")?;
     anyhow::ensure!(!online.is_empty(), "no CPU is online");
     Ok(online)
-}
-
-/// An event that could not be opened, as the user is told of it.
-pub(super) fn refused(spec: &StatSpec, error: &OpenEventError) -> Fault {
-    error.fault(Sysctls::read(&spec.roots).perf_event_paranoid)
 }

@@ -1,113 +1,16 @@
 //! `perfd stat` on real programs: counts that are known exactly, and ends of all kinds.
 
+mod programs;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+use programs::{PAGES_ON_A_SIGN, THREADS_ON_A_SIGN};
 use serde_json::Value;
+use support::calls::CALLS;
 use support::{NO_PMU, Program, compile_c, perfd, skip};
-
-/// A function to stop at, and ways to call it. `work` is warm before it counts: its pages and those of its callers are there.
-const CALLS: &str = r#"
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-__attribute__((noinline)) void probed(void) { __asm__ volatile("" ::: "memory"); }
-
-static void *work(void *n) {
-    for (long i = 0; i < (long)n; i++) probed();
-    return NULL;
-}
-
-int main(int argc, char **argv) {
-    long n = atol(argv[1]);
-    work((void *)n);
-    pthread_t threads[4];
-    for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, work, (void *)n);
-    for (int i = 0; i < 3; i++)
-        if (fork() == 0) {
-            pthread_t thread;
-            pthread_create(&thread, NULL, work, (void *)n);
-            pthread_join(thread, NULL);
-            _exit(0);
-        }
-    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
-    while (wait(NULL) > 0) {}
-    return 0;
-}
-"#;
-
-/// Starts threads as fast as it can; when a byte comes, each of them calls the function so many times.
-const THREADS_ON_A_SIGN: &str = r#"
-#include <pthread.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-__attribute__((noinline)) void probed(void) { __asm__ volatile("" ::: "memory"); }
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t go = PTHREAD_COND_INITIALIZER;
-static int started;
-
-static void *work(void *n) {
-    pthread_mutex_lock(&mutex);
-    while (!started) pthread_cond_wait(&go, &mutex);
-    pthread_mutex_unlock(&mutex);
-    for (long i = 0; i < (long)n; i++) probed();
-    return NULL;
-}
-
-int main(int argc, char **argv) {
-    int n_threads = atoi(argv[1]);
-    long n = atol(argv[2]);
-    pthread_t *threads = calloc(n_threads, sizeof *threads);
-    if (write(1, "x\n", 2) != 2) return 1;
-    for (int i = 0; i < n_threads; i++)
-        if (pthread_create(&threads[i], NULL, work, (void *)n) != 0) return 1;
-    char byte;
-    if (read(0, &byte, 1) != 1) return 1;
-    pthread_mutex_lock(&mutex);
-    started = 1;
-    pthread_cond_broadcast(&go);
-    pthread_mutex_unlock(&mutex);
-    for (int i = 0; i < n_threads; i++) pthread_join(threads[i], NULL);
-    return 0;
-}
-"#;
-
-/// Touches so many new pages when a byte comes, and nothing else that is new.
-const PAGES_ON_A_SIGN: &str = r#"
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-static char *map(long n_pages, long size) {
-    char *pages = mmap(NULL, n_pages * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    madvise(pages, n_pages * size, MADV_NOHUGEPAGE);
-    return pages;
-}
-
-static void touch(char *pages, long n_pages, long size) {
-    for (long i = 0; i < n_pages; i++) ((volatile char *)pages)[i * size] = 1;
-}
-
-int main(int argc, char **argv) {
-    long n_pages = atol(argv[1]), size = sysconf(_SC_PAGESIZE);
-    /* All code is there, else its first use would be a fault too. What the kernel maps around a fault is not enough: it
-       passes over pages that another process is busy with. */
-    if (mlockall(MCL_CURRENT) != 0) return 1;
-    char *pages = map(n_pages, size);
-    char byte;
-    if (write(1, "x\n", 2) != 2) return 1;
-    if (read(0, &byte, 1) != 1) return 1;
-    touch(pages, n_pages, size);
-    _exit(0);
-}
-"#;
 
 /// Whether this machine lets perfd count at all.
 fn can_count(event: &str) -> bool {

@@ -1,0 +1,45 @@
+//! An event that the kernel did not open, as the user is told of it: the error with the present values of this host.
+
+use std::os::unix::fs::MetadataExt;
+
+use crate::model::{Fault, FaultClass, Pid};
+use crate::procfs::SysRoots;
+use crate::procfs::sysctl::Sysctls;
+use crate::sys::event_error::{OpenEventError, Place};
+use crate::sys::limits;
+use crate::sys::privilege::Privilege;
+
+/// The error with its remedies. That a process is somebody else's is said before all settings: they do not help.
+pub(super) fn refused(roots: &SysRoots, error: &OpenEventError) -> Fault {
+    if let (FaultClass::Permission, Place::Thread(pid, _)) = (error.class(), error.place)
+        && let Some(owner) = foreign_owner(roots, pid)
+    {
+        let own = nix::unistd::geteuid();
+        return Fault::new(
+            FaultClass::Permission,
+            format!("profile pid {pid}: permission denied"),
+        )
+        .hint(format!(
+            "/proc/{pid} belongs to uid {owner}, perfd runs as uid {own} without CAP_PERFMON"
+        ))
+        .hint("try: sudo, or: perfd doctor   for the capabilities that allow it");
+    }
+    let mut fault = error.fault(Sysctls::read(roots).perf_event_paranoid);
+    if error.errno == libc::EMFILE
+        && let Ok((_, hard)) = limits::open_files()
+    {
+        fault.hints.insert(
+            0,
+            format!("the hard limit of open files (ulimit -Hn) is {hard}"),
+        );
+    }
+    fault
+}
+
+fn foreign_owner(roots: &SysRoots, pid: Pid) -> Option<u32> {
+    if Privilege::current().is_ok_and(|privilege| privilege.may_perfmon()) {
+        return None;
+    }
+    let owner = roots.proc.join(pid.to_string()).metadata().ok()?.uid();
+    (owner != nix::unistd::geteuid().as_raw()).then_some(owner)
+}

@@ -1,0 +1,66 @@
+//! What a run samples with, from the kernel's events to the open window.
+
+use anyhow::Context;
+
+use super::account;
+use super::pipeline::Pipeline;
+use crate::model::{Ledger, MonoNs, ProcessCounts};
+use crate::sampler::Sampling;
+use crate::sampler::counters::Counters;
+
+/// The open events, the counters beside them, and the stages behind.
+pub(super) struct Stages {
+    pub(super) sampling: Sampling,
+    pub(super) counters: Counters,
+    pub(super) pipeline: Pipeline,
+    /// Nanoseconds in which nothing was sampled because the size of the stack copy was changed.
+    pub(super) reopened_gap_ns: u64,
+}
+
+/// The account of a run until now.
+pub(super) struct Whole {
+    pub(super) ledger: Ledger,
+    pub(super) counts: Vec<ProcessCounts>,
+}
+
+impl Stages {
+    /// Takes in everything that was recorded up to `horizon`.
+    pub(super) fn take(&mut self, horizon: MonoNs) {
+        let Stages {
+            sampling, pipeline, ..
+        } = self;
+        sampling.drain(horizon, |item| pipeline.take(&item));
+    }
+
+    /// Reads all counts and draws up the account.
+    pub(super) fn account(&mut self) -> anyhow::Result<Whole> {
+        let Stages {
+            sampling,
+            counters,
+            pipeline,
+            reopened_gap_ns,
+        } = self;
+        let totals = sampling.totals().context("read the sampled events")?;
+        let side_band_lost = sampling
+            .lost_side_band()
+            .context("read the side-band events")?;
+        let events = sampling
+            .plan()
+            .events
+            .iter()
+            .zip(&totals)
+            .zip(&pipeline.taken);
+        let ledger = Ledger {
+            events: events
+                .map(|((event, totals), taken)| {
+                    account::of_event(event, totals, taken, *reopened_gap_ns)
+                })
+                .collect(),
+            stacks: pipeline.stacks.clone(),
+            side_band_lost,
+            out_of_order: sampling.out_of_order(),
+        };
+        let counts = counters.read().context("read the counters")?;
+        Ok(Whole { ledger, counts })
+    }
+}
