@@ -21,7 +21,7 @@ use crate::sampler::counters::{self, Counters};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
-use crate::sys::{self, Start};
+use crate::sys::{self, Poller, Start, Ticker, Wakeup};
 use crate::target::Found;
 
 /// How often the threads of a process that creates them all the time are listed.
@@ -144,6 +144,7 @@ fn open_living(spec: &Spec, stages: &mut Stages, targets: &[Attached]) -> anyhow
     let (poller, ticker) = (Poller::new()?, Ticker::every(SETTLE)?);
     poller.add(&ticker, Wakeup(0))?;
     let mut opened = BTreeSet::new();
+    let mut ready = Vec::new();
     for _ in 0..MOST_PASSES {
         let now = sys::now();
         ticker.set(SETTLE)?;
