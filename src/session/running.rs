@@ -219,6 +219,11 @@ impl<'a> Running<'a> {
             .sampling
             .disable()
             .context("disable the sampled events")?;
+        // What is still to be done takes its time, in which nothing is to be counted.
+        self.stages
+            .counters
+            .disable()
+            .context("disable the counters")?;
         let end = sys::now();
         self.stages.take(MonoNs(u64::MAX));
         while !self.stages.pipeline.resume() && self.stages.pipeline.tables.wait() {}
