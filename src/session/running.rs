@@ -16,7 +16,7 @@ use super::spec::{Spec, Target};
 use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
-use crate::sys::signals::{EndSignal, Signals};
+use crate::sys::signals::{Asked, EndSignal, Signals};
 use crate::sys::spawn::{Child, Status};
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 
@@ -213,8 +213,11 @@ impl<'a> Running<'a> {
 
     /// Ends the sampling, takes in what is left, and waits for names and outputs.
     pub(super) fn finish(mut self, ended: Ended) -> anyhow::Result<Outcome> {
-        // From here on a second Ctrl-C ends perfd at once.
-        self.signals.release().context("unblock signals")?;
+        let asked = match ended {
+            Ended::Signal(_) => Asked::Once,
+            Ended::TargetsGone | Ended::Duration | Ended::OutputsClosed => Asked::NotYet,
+        };
+        self.signals.release(asked).context("unblock signals")?;
         self.stages
             .sampling
             .disable()
