@@ -322,7 +322,11 @@ fn judge(text: &str, known: &Known) -> Result<(), String> {
             continue;
         }
         match &stack.truncated {
-            Some(reason) if known.fit == Fit::NotAll && reason.contains("copy too short") => {
+            // A deep stack grows by faults on pages that are not there yet: those samples have no copy at all.
+            Some(reason)
+                if known.fit == Fit::NotAll
+                    && (reason.contains("copy too short") || reason.contains("not in memory")) =>
+            {
                 too_short += stack.samples
             }
             Some(reason) => {

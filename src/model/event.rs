@@ -85,6 +85,16 @@ pub enum Access {
     Execute = 4,
 }
 
+impl Access {
+    /// Watched bytes where none are given: what `perf` takes. The kernel wants 8 for code.
+    pub fn usual_length(self) -> u64 {
+        match self {
+            Access::Execute => 8,
+            Access::Read | Access::Write | Access::ReadWrite => 4,
+        }
+    }
+}
+
 /// Where an event comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EventSource {
@@ -251,7 +261,11 @@ impl fmt::Display for EventSource {
                     Access::ReadWrite => "rw",
                     Access::Execute => "x",
                 };
-                write!(f, "mem:{address:#x}/{length}:{letters}")
+                write!(f, "mem:{address:#x}")?;
+                if *length != access.usual_length() {
+                    write!(f, "/{length}")?;
+                }
+                write!(f, ":{letters}")
             }
         }
     }

@@ -81,10 +81,6 @@ fn split_list(text: &str) -> Vec<&str> {
 
 const BREAKPOINT: &str = "mem:";
 
-/// Watched bytes where none are given: what `perf` takes. The kernel wants 8 for code.
-const DATA_LENGTH: u64 = 4;
-const CODE_LENGTH: u64 = 8;
-
 impl FromStr for EventSpec {
     type Err = ParseEventError;
 
@@ -214,8 +210,7 @@ fn breakpoint(event: &str, rest: &str) -> Result<EventSpec, ParseEventError> {
         Some(text) => number(text)
             .filter(|length| matches!(length, 1 | 2 | 4 | 8))
             .ok_or_else(|| not_a_number(event, "length", text))?,
-        None if access == Access::Execute => CODE_LENGTH,
-        None => DATA_LENGTH,
+        None => access.usual_length(),
     };
     Ok(EventSpec {
         source: EventSource::Breakpoint {
@@ -374,7 +369,7 @@ mod tests {
             [
                 "cycles",
                 "cpu/event=0xc2,umask=0x1/u",
-                "mem:0x401000/8:x:u",
+                "mem:0x401000:x:u",
                 "sched:sched_switch",
                 "L1-dcache-loads"
             ]

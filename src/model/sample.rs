@@ -11,8 +11,11 @@ pub struct Registers {
     pub sp: u64,
     /// Frame pointer register (rbp, x29). All ones where the kernel did not save it: unknown.
     pub fp: u64,
-    /// x86-64: r10, the base of dynamically realigned frames (DRAP) in their prologues. aarch64: the link register x30.
-    pub extra: u64,
+    /// x86-64: r10, the base of dynamically realigned frames (DRAP) in their prologues. aarch64: unused.
+    pub drap: u64,
+    /// Where a return address may be instead of on the stack. aarch64: the link register x30. x86-64: rdi, in which
+    /// glibc's `vfork` keeps it.
+    pub link: u64,
     /// x86-64: rbx, which the dynamic linker finds its frame by while it binds a function. aarch64: unused.
     pub base: u64,
     /// Whether the kernel was entered by a system call: `pc` is then the address behind the instruction that made it,

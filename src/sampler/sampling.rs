@@ -207,13 +207,22 @@ impl Sampling {
     }
 
     /// Begins a new generation of events with another stack copy size: those that are open now are handed back,
-    /// still running, to be given to [`Sampling::retire`] when the new ones are open.
+    /// still running, to be given to [`Sampling::retire`] when the new ones are open, or to [`Sampling::keep`].
     pub fn next_generation(&mut self, stack_bytes: u32) -> Retiring {
-        self.plan.stack_source = StackSource::Copy(stack_bytes);
+        let stack_source =
+            std::mem::replace(&mut self.plan.stack_source, StackSource::Copy(stack_bytes));
         self.generation += 1;
         Retiring {
             opened: std::mem::take(&mut self.opened),
+            stack_source,
         }
+    }
+
+    /// Goes on with old events; those that were opened since are closed, and have never run.
+    pub fn keep(&mut self, old: Retiring) {
+        self.opened = old.opened;
+        self.plan.stack_source = old.stack_source;
+        self.generation -= 1;
     }
 
     /// Stops old events and starts the new ones; what the old ones counted is kept. Both never run at the same time,
@@ -325,6 +334,7 @@ fn place(thread: Option<(Pid, Tid)>, cpu: Cpu) -> Place {
 /// Events of an earlier generation, still running.
 pub struct Retiring {
     opened: Vec<Opened>,
+    stack_source: StackSource,
 }
 
 fn add(totals: &mut Totals, read: sys::ReadOut) {
@@ -342,7 +352,8 @@ fn raw_sample<'a>(sample: &record::Sample<'a>, identity: &Identity, cpu: Cpu) ->
         pc: sample.pc,
         sp: 0,
         fp: u64::MAX,
-        extra: 0,
+        drap: 0,
+        link: 0,
         base: 0,
         in_syscall: false,
     };

@@ -63,13 +63,17 @@ pub(super) fn between(earlier: Option<&EventLedger>, now: &EventLedger) -> Event
     }
 }
 
-/// Hz × the time in which the event was counting.
+/// Hz × the time in which the event was counting, but no more than it happened.
 fn expected(event: &PlannedEvent, totals: &Totals) -> Option<u64> {
     let Rate::Frequency(hz) = event.rate else {
         return None;
     };
     let samples = u128::from(hz.0) * u128::from(totals.running_ns) / 1_000_000_000;
-    u64::try_from(samples).ok()
+    let samples = u64::try_from(samples).ok()?;
+    Some(match event.spec.unit() {
+        Unit::Nanoseconds => samples,
+        Unit::Occurrences => samples.min(totals.count),
+    })
 }
 
 /// ⌊count ∕ period⌋. A clock that is limited to one mode counts the time of both (its count is plain time), so that its
@@ -146,6 +150,18 @@ mod tests {
         let ledger = of_event(&clock, &totals, &taken(1990, 1_990_000_000), 0);
         assert_eq!((ledger.expected, ledger.emitted), (Some(2000), Some(2000)));
         assert_eq!(ledger.lost[&LossReason::NotRaised], 10);
+    }
+
+    #[test]
+    fn a_rare_event_is_not_expected_oftener_than_it_happens() {
+        let faults = event(SoftwareEvent::PageFaults, Rate::Frequency(Hz(1000)));
+        let totals = Totals {
+            count: 30,
+            running_ns: 2_000_000_000,
+            ..Totals::default()
+        };
+        let ledger = of_event(&faults, &totals, &taken(30, 30), 0);
+        assert_eq!((ledger.expected, ledger.emitted), (Some(30), None));
     }
 
     #[test]

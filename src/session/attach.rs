@@ -11,6 +11,7 @@ use std::io;
 use anyhow::Context;
 
 use super::refused::refused;
+use super::running::SETTLE;
 use super::spec::Spec;
 use super::stages::Stages;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
@@ -20,7 +21,7 @@ use crate::sampler::counters::{self, Counters};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
-use crate::sys::{self, Start};
+use crate::sys::{self, Poller, Start, Ticker, Wakeup};
 use crate::target::Found;
 
 /// How often the threads of a process that creates them all the time are listed.
@@ -53,14 +54,14 @@ impl Opened<'_> {
         let proc_root = &self.spec.roots.proc;
         let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).into_owned();
-        attached.open_threads(self.spec, &mut self.stages.sampling, Open::All)?;
+        attached.open_threads(self.spec, &mut self.stages.sampling)?;
         attached.count(self.spec, &mut self.stages.counters, &comm)?;
         let modules = self
             .stages
             .pipeline
             .processes
             .add_running(pid, sys::now())
-            .map_err(|error| gone_or(pid, error))?;
+            .map_err(|error| unreadable(pid, error))?;
         modules
             .into_iter()
             .for_each(|module| self.stages.pipeline.want(module));
@@ -111,23 +112,62 @@ impl Opened<'_> {
 }
 
 /// Opens the sampled events anew with another size of the stack copy, and switches over; the time in which nothing was
-/// sampled is taken down.
+/// sampled is taken down. If they cannot all be opened, the size stays as it is: a copy of the wrong size is better
+/// than threads that nobody samples.
 pub(super) fn reopen(
     spec: &Spec,
     stages: &mut Stages,
     targets: &[Attached],
     stack_bytes: u32,
 ) -> anyhow::Result<()> {
-    let sampling = &mut stages.sampling;
-    let old = sampling.next_generation(stack_bytes);
-    for target in targets {
-        // A target that has ended meanwhile is no reason to end the run.
-        let _ = target.open_threads(spec, sampling, Open::SampledOnly);
+    let old = stages.sampling.next_generation(stack_bytes);
+    if open_living(spec, stages, targets).is_err() {
+        stages.sampling.keep(old);
+        return Ok(());
     }
-    let gap = sampling
+    let gap = stages
+        .sampling
         .retire(old)
         .context("switch to another stack copy size")?;
     stages.reopened_gap_ns += u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
+    Ok(())
+}
+
+/// Opens the sampled events on every thread that is sampled: those of the targets, and what they have created.
+///
+/// ```text
+/// repeat: wait until all records before this moment can be read → which threads live? → none new? done : open them
+/// ```
+///
+/// What a thread creates after it was opened inherits; what it created before is known in the next round.
+fn open_living(spec: &Spec, stages: &mut Stages, targets: &[Attached]) -> anyhow::Result<()> {
+    let (poller, ticker) = (Poller::new()?, Ticker::every(SETTLE)?);
+    poller.add(&ticker, Wakeup(0))?;
+    let mut opened = BTreeSet::new();
+    let mut ready = Vec::new();
+    for _ in 0..MOST_PASSES {
+        let now = sys::now();
+        ticker.set(SETTLE)?;
+        poller.wait(&mut ready)?;
+        stages.take(now);
+        // The targets that have ended meanwhile cannot be listed.
+        let listed = targets.iter().filter_map(|target| {
+            let threads = target.list(spec).ok()?;
+            Some(threads.into_iter().map(|tid| (target.pid, tid)))
+        });
+        let living: BTreeSet<(Pid, Tid)> = listed
+            .flatten()
+            .chain(stages.pipeline.processes.new_threads())
+            .collect();
+        let new: Vec<(Pid, Tid)> = living.difference(&opened).copied().collect();
+        if new.is_empty() {
+            break;
+        }
+        for (pid, tid) in new {
+            open_thread(&mut stages.sampling, pid, tid, Open::SampledOnly)?;
+            opened.insert((pid, tid));
+        }
+    }
     Ok(())
 }
 
@@ -138,7 +178,7 @@ enum Open {
 }
 
 impl Attached {
-    fn open_threads(&self, spec: &Spec, sampling: &mut Sampling, what: Open) -> anyhow::Result<()> {
+    fn open_threads(&self, spec: &Spec, sampling: &mut Sampling) -> anyhow::Result<()> {
         let mut opened = BTreeSet::new();
         let mut quiet_passes = 0;
         for _ in 0..MOST_PASSES {
@@ -150,11 +190,8 @@ impl Attached {
                 break;
             }
             for tid in new {
-                match open_thread(sampling, self.pid, tid, what) {
-                    Ok(()) => (),
-                    Err(error) if error.class() == FaultClass::NoSuchTarget => (),
-                    Err(error) => return Err(refused(&spec.roots, &error).into()),
-                }
+                open_thread(sampling, self.pid, tid, Open::All)
+                    .map_err(|error| refused(&spec.roots, &error))?;
                 opened.insert(tid);
             }
         }
@@ -184,16 +221,22 @@ impl Attached {
     }
 }
 
+/// Passes over a thread that has ended meanwhile.
 fn open_thread(
     sampling: &mut Sampling,
     pid: Pid,
     tid: Tid,
     what: Open,
 ) -> Result<(), OpenEventError> {
-    if what == Open::All {
-        sampling.open_side_band(Some((pid, tid)), Start::Enabled)?;
+    let thread = Some((pid, tid));
+    let side_band = match what {
+        Open::All => sampling.open_side_band(thread, Start::Enabled),
+        Open::SampledOnly => Ok(()),
+    };
+    match side_band.and_then(|()| sampling.open(thread, Start::Disabled)) {
+        Err(error) if error.class() == FaultClass::NoSuchTarget => Ok(()),
+        opened => opened,
     }
-    sampling.open(Some((pid, tid)), Start::Disabled)
 }
 
 fn gone(pid: Pid) -> Fault {
@@ -202,6 +245,16 @@ fn gone(pid: Pid) -> Fault {
         format!("attach pid {pid}: no such process"),
     )
     .hint(format!("try: ps -p {pid}   (it may have ended)"))
+}
+
+fn unreadable(pid: Pid, error: io::Error) -> anyhow::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return gone_or(pid, error);
+    }
+    let what = format!("attach pid {pid}: read /proc/{pid}/maps: permission denied");
+    Fault::new(FaultClass::Permission, what)
+        .hint("the mappings of a process may be read by its own user, unless it has more capabilities, and with CAP_SYS_PTRACE")
+        .into()
 }
 
 fn gone_or(pid: Pid, error: io::Error) -> anyhow::Error {

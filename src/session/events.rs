@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::refused::refused;
 use super::spec::{EventChoice, Spec, Target};
 use crate::model::{
-    EventSource, EventSpec, FaultClass, HardwareEvent, Rate, ResolvedEvent, SoftwareEvent,
+    EventSource, EventSpec, Fault, FaultClass, HardwareEvent, Rate, ResolvedEvent, SoftwareEvent,
 };
 use crate::procfs::event_source::resolve;
 use crate::procfs::sysctl::Sysctls;
@@ -27,6 +27,7 @@ const WITHOUT_PMU: SoftwareEvent = SoftwareEvent::CpuClock;
 /// The events of a run, each probed, and what the user should know about them.
 pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<String>)> {
     let mut notes = Vec::new();
+    check_rate(spec)?;
     let scope = scope(spec);
     let events = match &spec.events {
         EventChoice::Asked(asked) => asked
@@ -51,6 +52,24 @@ pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<Stri
         ));
     }
     Ok((events, notes))
+}
+
+/// The kernel's word for a rate above its limit is EINVAL, as for anything else it does not like.
+fn check_rate(spec: &Spec) -> Result<(), Fault> {
+    let limit = Sysctls::read(&spec.roots).perf_event_max_sample_rate;
+    match (spec.rate, limit) {
+        (Rate::Frequency(hz), Some(limit)) if hz.0 > limit => {
+            let what = format!("sample at {hz}: the kernel allows {limit} Hz at most");
+            Err(Fault::new(FaultClass::Unavailable, what)
+                .hint(format!("kernel.perf_event_max_sample_rate is {limit}"))
+                .hint(format!("try: -F {limit}"))
+                .hint(format!(
+                    "or:  sudo sysctl kernel.perf_event_max_sample_rate={}",
+                    hz.0
+                )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn scope(spec: &Spec) -> Scope {

@@ -5,7 +5,7 @@
 use super::backlog::Backlog;
 use super::spec::Labels;
 use super::tables::Tables;
-use crate::aggregate::{Counting, TaskKey};
+use crate::aggregate::{Counting, Stacks, TaskKey};
 use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, ModuleId, Modules, MonoNs,
     RawSample, StackLedger, Weight,
@@ -143,13 +143,14 @@ impl Pipeline {
         let resized = self.copy_size.observe(walked.used_stack, too_short);
         self.wanted_copy = resized.or(self.wanted_copy);
         let task = self.task(sample);
-        self.counting.add(
+        let stack = self.counting.add(
             task,
             &self.frames,
             walked.ended,
             sample.event,
             sample.weight,
         );
+        self.stacks.stack_table_full += u64::from(stack == Stacks::FULL);
         let delivered = &mut self.taken[sample.event.0].delivered;
         delivered.samples += 1;
         delivered.total = delivered.total.saturating_add(sample.weight);

@@ -19,6 +19,9 @@ pub struct Status {
     pub lost: u64,
 }
 
+/// Time between two lines: as fast as figures can be read, and long enough for a rate.
+const REDRAW: Duration = Duration::from_millis(500);
+
 /// The line, without end of line: `perfd: 12.3 s  4,979 samples  997 /s  lost 2`. The rate is that since `before`.
 pub fn line(status: &Status, before: &Status) -> String {
     let time = status.elapsed.saturating_sub(before.elapsed);
@@ -75,8 +78,11 @@ impl<W: Write> Progress<W> {
         }
     }
 
-    /// Writes the line over the last one. To be called a few times a second.
+    /// Writes the line over the last one, a few times a second however often it is called.
     pub fn show(&mut self, status: &Status) {
+        if status.elapsed.saturating_sub(self.before.elapsed) < REDRAW {
+            return;
+        }
         let line = line(status, &self.before);
         self.before = *status;
         let length = line.chars().count();
@@ -124,6 +130,23 @@ mod tests {
             line(&status(1, 10, 2), &Status::default()),
             "perfd: 1.00 s  10 samples  10.0 /s  lost 2"
         );
+    }
+
+    #[test]
+    fn a_line_stays_long_enough_to_be_read() {
+        let mut screen = Vec::new();
+        let mut progress = Progress::new(&mut screen);
+        let status = |ms, samples| Status {
+            elapsed: Duration::from_millis(ms),
+            samples,
+            lost: 0,
+        };
+        for ms in [1, 499, 500, 999, 1000] {
+            progress.show(&status(ms, ms));
+        }
+        drop(progress);
+        let shown = String::from_utf8(screen).unwrap();
+        assert_eq!(shown.matches("samples").count(), 2, "{shown:?}");
     }
 
     #[test]

@@ -16,14 +16,14 @@ use super::spec::{Spec, Target};
 use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
-use crate::sys::signals::{EndSignal, Signals};
+use crate::sys::signals::{Asked, EndSignal, Signals};
 use crate::sys::spawn::{Child, Status};
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 
 /// How often the rings are drained when nothing wakes perfd earlier.
 const DRAIN_EVERY: Duration = Duration::from_millis(25);
 /// Records younger than this stay in the rings: one that is older may still be on its way into another CPU's ring.
-const SETTLE: Duration = Duration::from_millis(2);
+pub(super) const SETTLE: Duration = Duration::from_millis(2);
 
 const SIGNALS: Wakeup = Wakeup(0);
 const TICK: Wakeup = Wakeup(1);
@@ -150,13 +150,12 @@ impl<'a> Running<'a> {
             self.stages.pipeline.resume();
         }
         let settled = now.minus(SETTLE);
-        if let Some(end) = self.windows.due(settled) {
-            self.stages.take(end);
-            if self.stages.pipeline.is_settled() || self.windows.is_overdue(settled) {
-                self.windows.close(end, &mut self.stages, &self.names)?;
-            }
-        }
         self.stages.take(settled);
+        if self.windows.is_due(settled)
+            && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled))
+        {
+            self.windows.close(settled, &mut self.stages, &self.names)?;
+        }
         self.windows
             .send_new(&mut self.stages.pipeline, &self.names);
         if let Some(bytes) = self.stages.pipeline.wanted_copy.take() {
@@ -214,12 +213,20 @@ impl<'a> Running<'a> {
 
     /// Ends the sampling, takes in what is left, and waits for names and outputs.
     pub(super) fn finish(mut self, ended: Ended) -> anyhow::Result<Outcome> {
-        // From here on a second Ctrl-C ends perfd at once.
-        self.signals.release().context("unblock signals")?;
+        let asked = match ended {
+            Ended::Signal(_) => Asked::Once,
+            Ended::TargetsGone | Ended::Duration | Ended::OutputsClosed => Asked::NotYet,
+        };
+        self.signals.release(asked).context("unblock signals")?;
         self.stages
             .sampling
             .disable()
             .context("disable the sampled events")?;
+        // What is still to be done takes its time, in which nothing is to be counted.
+        self.stages
+            .counters
+            .disable()
+            .context("disable the counters")?;
         let end = sys::now();
         self.stages.take(MonoNs(u64::MAX));
         while !self.stages.pipeline.resume() && self.stages.pipeline.tables.wait() {}

@@ -20,6 +20,8 @@ pub(super) struct Windows {
     interval: Option<Duration>,
     sequence: u64,
     start: MonoNs,
+    /// When the open window has lasted long enough; a multiple of the interval after the start of the run.
+    due: Option<MonoNs>,
     /// The account of the run as of the last window.
     before: Ledger,
     counts_before: Vec<ProcessCounts>,
@@ -33,6 +35,7 @@ impl Windows {
             interval,
             sequence: 0,
             start,
+            due: interval.map(|interval| start.plus(interval)),
             before: Ledger::default(),
             counts_before: Vec::new(),
             sent_modules: 0,
@@ -40,15 +43,14 @@ impl Windows {
         }
     }
 
-    /// The end of the open window, if it has come.
-    pub(super) fn due(&self, now: MonoNs) -> Option<MonoNs> {
-        let end = self.start.plus(self.interval?);
-        (end <= now).then_some(end)
+    /// Whether the open window has lasted long enough.
+    pub(super) fn is_due(&self, now: MonoNs) -> bool {
+        self.due.is_some_and(|due| due <= now)
     }
 
     /// Whether the open window should not wait for anything any more.
     pub(super) fn is_overdue(&self, now: MonoNs) -> bool {
-        self.due(now.minus(PATIENCE)).is_some()
+        self.is_due(now.minus(PATIENCE))
     }
 
     /// Tells the names thread of new stacks; if it is behind, they wait here. `true` if all are sent.
@@ -84,7 +86,8 @@ impl Windows {
         self.sent_comms = pipeline.processes.comms.len();
     }
 
-    /// Closes the window, unless the names thread is behind: then it grows, and nothing is lost.
+    /// Closes the window at the time up to which samples were taken, unless the names thread is behind: then it grows,
+    /// and nothing is lost.
     pub(super) fn close(
         &mut self,
         end: MonoNs,
@@ -155,7 +158,33 @@ impl Windows {
     fn next(&mut self, end: MonoNs, whole: Whole) {
         self.sequence += 1;
         self.start = end;
+        if let (Some(due), Some(interval)) = (self.due, self.interval) {
+            self.due = Some(next_due(due, interval, end));
+        }
         self.before = whole.ledger;
         self.counts_before = whole.counts;
+    }
+}
+
+/// The first moment after `now` that is whole intervals after `due`.
+fn next_due(due: MonoNs, interval: Duration, now: MonoNs) -> MonoNs {
+    let passed = now.since(due).as_nanos() / interval.as_nanos().max(1) + 1;
+    let nanos = passed.saturating_mul(interval.as_nanos());
+    due.plus(Duration::from_nanos(
+        u64::try_from(nanos).unwrap_or(u64::MAX),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_end_does_not_move_the_windows_that_follow() {
+        let interval = Duration::from_nanos(100);
+        for (now, expected) in [(200, 300), (223, 300), (299, 300), (300, 400), (757, 800)] {
+            let next = next_due(MonoNs(200), interval, MonoNs(now));
+            assert_eq!(next, MonoNs(expected), "{now}");
+        }
     }
 }

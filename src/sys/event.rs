@@ -83,22 +83,40 @@ pub enum Start {
 mod registers {
     use crate::model::Registers;
 
-    /// rbx, rcx, rbp, rsp, rip and r10: bits 1, 2, 6, 7, 8 and 18 of `enum perf_event_x86_regs`.
-    pub const MASK: u64 = 1 << 1 | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 18;
+    /// rbx, rcx, rdi, rbp, rsp, rip, flags, r10 and r11: bits 1, 2, 5 to 9, 18 and 19 of `enum perf_event_x86_regs`.
+    pub const MASK: u64 = 1 << 1 | 1 << 2 | 0x1f << 5 | 3 << 18;
+    /// The resume flag: of all flags the one that an interrupt may change.
+    const RESUME: u64 = 1 << 16;
 
-    /// The `syscall` instruction leaves the address behind it in rcx; nothing else that enters the kernel does.
+    /// The `syscall` instruction leaves the address behind it in rcx and the flags in r11; nothing else that enters the
+    /// kernel does. A `jmp *%rcx` leaves the former alone.
     pub fn from_words(words: &[u64]) -> Registers {
-        let &[base, rcx, fp, sp, pc, extra] = words else {
+        let &[base, rcx, link, fp, sp, pc, flags, drap, r11] = words else {
             unreachable!("as many words as MASK has bits");
         };
-        let in_syscall = rcx == pc;
+        let in_syscall = rcx == pc && (r11 ^ flags) & !RESUME == 0;
         Registers {
             pc,
             sp,
             fp,
-            extra,
+            drap,
             base,
+            link,
             in_syscall,
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_first_instruction_behind_a_jump_through_rcx_is_not_in_a_syscall() {
+            let flags = 0x246;
+            let in_syscall =
+                |r11| from_words(&[0, 0x1000, 0, 0, 0, 0x1000, flags, 0, r11]).in_syscall;
+            assert!(in_syscall(flags) && in_syscall(flags | RESUME));
+            assert!(!in_syscall(0x7f00_0000_1000));
         }
     }
 }
@@ -111,14 +129,15 @@ mod registers {
     pub const MASK: u64 = 0xf << 29;
 
     pub fn from_words(words: &[u64]) -> Registers {
-        let &[fp, extra, sp, pc] = words else {
+        let &[fp, link, sp, pc] = words else {
             unreachable!("as many words as MASK has bits");
         };
         Registers {
             pc,
             sp,
             fp,
-            extra,
+            drap: 0,
+            link,
             base: 0,
             in_syscall: false,
         }

@@ -8,8 +8,17 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// Whether somebody has asked for the end of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It ends by itself.
+    NotYet,
+    /// Yes.
+    Once,
+}
 
 /// Why somebody wants the run to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +94,19 @@ impl Signals {
 }
 
 impl Signals {
-    /// Gives the signals their usual effect again: from now on they end perfd at once.
-    pub fn release(&self) -> io::Result<()> {
+    /// Gives the signals their usual effect again, for the work that comes after the sampling: the second request to end,
+    /// counted over the whole run, ends perfd at once. The first changes nothing, since the run is ending already.
+    pub fn release(&self, asked: Asked) -> io::Result<()> {
         let mut set = SigSet::empty();
-        set.add(Signal::SIGINT);
-        set.add(Signal::SIGTERM);
-        set.add(Signal::SIGHUP);
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            if asked == Asked::NotYet && !is_ignored(signal as libc::c_int)? {
+                let flags = SaFlags::SA_RESETHAND | SaFlags::SA_RESTART;
+                let once = SigAction::new(SigHandler::Handler(pass_over), flags, SigSet::empty());
+                // SAFETY: the handler does nothing, so that it may run at any point of any thread.
+                unsafe { sigaction(signal, &once) }?;
+            }
+            set.add(signal);
+        }
         Ok(set.thread_unblock()?)
     }
 }
@@ -100,6 +116,8 @@ impl AsFd for Signals {
         self.0.as_fd()
     }
 }
+
+extern "C" fn pass_over(_signal: libc::c_int) {}
 
 fn is_ignored(signal: libc::c_int) -> io::Result<bool> {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::zeroed();

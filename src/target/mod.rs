@@ -3,8 +3,10 @@
 //! Side-band records and `/proc` go in, address spaces come out. Which threads to open events on is decided here
 //! (`Selection`), opening them is the sampler's work.
 
+mod comms;
 mod processes;
 mod selection;
 
-pub use processes::{Change, CommId, Comms, Processes, Task};
+pub use comms::{CommId, Comms};
+pub use processes::{Change, Processes, Task};
 pub use selection::{FindError, Found, Selection, find};

@@ -4,68 +4,16 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::{CommId, Comms};
 use crate::model::{
     AddressSpace, Avma, FileOffset, Mapping, Module, ModuleId, ModuleKind, Modules, MonoNs, Pid,
     SeenIn, Tid,
 };
 use crate::procfs::{maps, tasks};
 use crate::sys::record::SideBand;
-
-/// A thread name's number in [`Comms`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommId(pub u32);
-
-/// The distinct thread names of a run.
-#[derive(Debug, Default)]
-pub struct Comms {
-    names: Vec<Arc<str>>,
-    ids: FxHashMap<Arc<str>, CommId>,
-}
-
-impl Comms {
-    /// The number of a name; bytes that are not UTF-8 are kept as `\xNN`.
-    pub fn intern(&mut self, raw: &[u8]) -> CommId {
-        let name: String = raw
-            .utf8_chunks()
-            .flat_map(|chunk| {
-                let invalid = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
-                std::iter::once(chunk.valid().to_owned()).chain(invalid)
-            })
-            .collect();
-        if let Some(id) = self.ids.get(name.as_str()) {
-            return *id;
-        }
-        let id = CommId(u32::try_from(self.names.len()).expect("memory ends before 2³² names"));
-        let name: Arc<str> = name.into();
-        self.names.push(name.clone());
-        self.ids.insert(name, id);
-        id
-    }
-
-    /// The names from a number on.
-    pub fn from(&self, first: usize) -> &[Arc<str>] {
-        self.names.get(first..).unwrap_or_default()
-    }
-
-    /// How many names there are.
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// The name behind a number of this table.
-    pub fn get(&self, id: CommId) -> &Arc<str> {
-        &self.names[id.0 as usize]
-    }
-}
 
 /// What is known of a thread.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +22,8 @@ pub struct Task {
     pub pid: Pid,
     /// Its name now.
     pub comm: CommId,
-    /// The thread that created it, if that was seen.
-    pub created_by: Option<Tid>,
+    /// Whether it came up during the run, and did not stand in `/proc` when its process was added.
+    pub is_new: bool,
 }
 
 /// What a record changed, as far as other stages need to know.
@@ -96,11 +44,19 @@ pub enum Change {
     Nothing,
 }
 
-/// All processes seen in a run.
+/// What is known of a process.
+#[derive(Clone, Debug, Default)]
+struct Process {
+    space: AddressSpace,
+    /// Its threads in the table; with the last one it goes.
+    n_tasks: usize,
+}
+
+/// The living processes of a run.
 #[derive(Debug)]
 pub struct Processes {
     proc_root: PathBuf,
-    spaces: FxHashMap<Pid, AddressSpace>,
+    processes: FxHashMap<Pid, Process>,
     tasks: FxHashMap<Tid, Task>,
     /// Modules of all processes.
     pub modules: Modules,
@@ -113,7 +69,7 @@ impl Processes {
     pub fn new(proc_root: PathBuf) -> Processes {
         Processes {
             proc_root,
-            spaces: FxHashMap::default(),
+            processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
             modules: Modules::new(),
             comms: Comms::default(),
@@ -126,20 +82,13 @@ impl Processes {
     /// # Errors
     /// Those of reading `/proc/PID/maps`.
     pub fn add_running(&mut self, pid: Pid, since: MonoNs) -> io::Result<Vec<ModuleId>> {
-        self.spaces.entry(pid).or_default();
+        self.processes.entry(pid).or_default();
         let lines = maps::executable(&self.proc_root, pid)?;
         for tid in tasks::threads(&self.proc_root, pid).unwrap_or_default() {
             if let Ok(comm) = tasks::comm(&self.proc_root, pid, tid) {
                 let comm = self.comms.intern(&comm);
-                let created_by = self.tasks.get(&tid).and_then(|task| task.created_by);
-                self.tasks.insert(
-                    tid,
-                    Task {
-                        pid,
-                        comm,
-                        created_by,
-                    },
-                );
+                let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
+                self.add_task(tid, Task { pid, comm, is_new });
             }
         }
         let mut mapped = Vec::new();
@@ -152,20 +101,19 @@ impl Processes {
     /// Adds a process of which nothing is known yet but its name.
     pub fn add_empty(&mut self, pid: Pid, comm: &[u8]) {
         let comm = self.comms.intern(comm);
-        self.spaces.entry(pid).or_default();
-        self.tasks.insert(
-            pid.main_thread(),
-            Task {
-                pid,
-                comm,
-                created_by: None,
-            },
-        );
+        self.processes.entry(pid).or_default();
+        let task = Task {
+            pid,
+            comm,
+            is_new: false,
+        };
+        self.add_task(pid.main_thread(), task);
     }
 
     /// Whether the parent of a process, as `/proc` shows it now, is one of the table.
     pub fn is_child_of_known(&self, pid: Pid) -> bool {
-        tasks::stat(&self.proc_root, pid).is_ok_and(|stat| self.spaces.contains_key(&stat.parent))
+        tasks::stat(&self.proc_root, pid)
+            .is_ok_and(|stat| self.processes.contains_key(&stat.parent))
     }
 
     /// The name of a thread that no record has named, from `/proc`; `[unknown]` if it is gone.
@@ -175,12 +123,12 @@ impl Processes {
             _ => tasks::comm(&self.proc_root, pid, tid),
         };
         let comm = self.comms.intern(comm.as_deref().unwrap_or(b"[unknown]"));
-        self.tasks.insert(
+        self.add_task(
             tid,
             Task {
                 pid,
                 comm,
-                created_by: None,
+                is_new: true,
             },
         );
         comm
@@ -188,12 +136,18 @@ impl Processes {
 
     /// What a process has mapped; `None` if it was never heard of.
     pub fn space(&self, pid: Pid) -> Option<&AddressSpace> {
-        self.spaces.get(&pid)
+        Some(&self.processes.get(&pid)?.space)
     }
 
     /// What is known of a thread.
     pub fn task(&self, tid: Tid) -> Option<&Task> {
         self.tasks.get(&tid)
+    }
+
+    /// The living threads that came up during the run.
+    pub fn new_threads(&self) -> impl Iterator<Item = (Pid, Tid)> {
+        let new = self.tasks.iter().filter(|(_, task)| task.is_new);
+        new.map(|(tid, task)| (task.pid, *tid))
     }
 
     /// Applies one record.
@@ -231,17 +185,10 @@ impl Processes {
                 by_exec,
             } => {
                 let comm = self.comms.intern(&comm);
-                let created_by = self.tasks.get(&tid).and_then(|task| task.created_by);
-                self.tasks.insert(
-                    tid,
-                    Task {
-                        pid,
-                        comm,
-                        created_by,
-                    },
-                );
+                let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
+                self.add_task(tid, Task { pid, comm, is_new });
                 if by_exec {
-                    self.spaces.entry(pid).or_default().clear();
+                    self.processes.entry(pid).or_default().space.clear();
                 }
                 Change::Nothing
             }
@@ -252,32 +199,57 @@ impl Processes {
                 parent_tid,
             } => {
                 if pid != parent_pid
-                    && let Some(space) = self.spaces.get(&parent_pid)
+                    && let Some(parent) = self.processes.get(&parent_pid)
                 {
-                    let space = space.clone();
-                    self.spaces.insert(pid, space);
+                    let space = parent.space.clone();
+                    self.processes.insert(pid, Process { space, n_tasks: 0 });
                 }
                 if let Some(parent) = self.tasks.get(&parent_tid) {
                     let child = Task {
                         pid,
                         comm: parent.comm,
-                        created_by: Some(parent_tid),
+                        is_new: true,
                     };
-                    self.tasks.insert(tid, child);
+                    self.add_task(tid, child);
                 }
                 Change::Forked {
                     parent: parent_tid,
                     child: tid,
                 }
             }
-            SideBand::Exit { pid, tid } => {
-                self.tasks.remove(&tid);
-                // The address space goes with the last thread, but the leader's record may come before those of
-                // threads that still run; a space is small, so it stays until the pid comes back as a fork.
-                let _ = pid;
+            SideBand::Exit { tid, .. } => {
+                self.remove_task(tid);
                 Change::Exited(tid)
             }
             SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => Change::Nothing,
+        }
+    }
+
+    fn add_task(&mut self, tid: Tid, task: Task) {
+        self.remove_task_of_other_process(tid, task.pid);
+        if self.tasks.insert(tid, task).is_none() {
+            self.processes.entry(task.pid).or_default().n_tasks += 1;
+        }
+    }
+
+    /// A thread whose exit record was lost, and whose number has come back elsewhere.
+    fn remove_task_of_other_process(&mut self, tid: Tid, pid: Pid) {
+        if self.tasks.get(&tid).is_some_and(|known| known.pid != pid) {
+            self.remove_task(tid);
+        }
+    }
+
+    /// Forgets a thread, and its process with the last one.
+    fn remove_task(&mut self, tid: Tid) {
+        let Some(task) = self.tasks.remove(&tid) else {
+            return;
+        };
+        let Some(process) = self.processes.get_mut(&task.pid) else {
+            return;
+        };
+        process.n_tasks = process.n_tasks.saturating_sub(1);
+        if process.n_tasks == 0 {
+            self.processes.remove(&task.pid);
         }
     }
 
@@ -311,13 +283,17 @@ impl Processes {
             seen_in,
         });
         let (start, end) = (line.start, line.end);
-        self.spaces.entry(pid).or_default().insert(Mapping {
-            start,
-            end,
-            file_offset,
-            module,
-            since,
-        });
+        self.processes
+            .entry(pid)
+            .or_default()
+            .space
+            .insert(Mapping {
+                start,
+                end,
+                file_offset,
+                module,
+                since,
+            });
         Some(module)
     }
 }
@@ -366,6 +342,32 @@ mod tests {
         processes.apply(MonoNs(4), &mmap(2, 0x1000, b"/usr/bin/ls"));
         assert_eq!(module_at(&processes, 2, 0x1800).as_deref(), Some("ls"));
         assert_eq!(module_at(&processes, 1, 0x1800).as_deref(), Some("sh"));
+    }
+
+    #[test]
+    fn a_process_is_forgotten_with_its_last_thread() {
+        let mut processes = Processes::new("/proc".into());
+        let fork = |pid, tid| SideBand::Fork {
+            pid: Pid(pid),
+            parent_pid: Pid(1),
+            tid: Tid(tid),
+            parent_tid: Tid(1),
+        };
+        let exit = |pid, tid| SideBand::Exit {
+            pid: Pid(pid),
+            tid: Tid(tid),
+        };
+        processes.add_empty(Pid(1), b"main");
+        for round in 0..100 {
+            processes.apply(MonoNs(round), &fork(2, 2));
+            processes.apply(MonoNs(round), &fork(1, 3));
+            processes.apply(MonoNs(round), &exit(2, 2));
+            processes.apply(MonoNs(round), &exit(1, 3));
+        }
+        assert!(processes.space(Pid(2)).is_none() && processes.space(Pid(1)).is_some());
+        assert_eq!((processes.processes.len(), processes.tasks.len()), (1, 1));
+        processes.apply(MonoNs(200), &exit(1, 1));
+        assert!(processes.space(Pid(1)).is_none());
     }
 
     #[test]

@@ -412,8 +412,8 @@ mod tests {
             None,
         );
         let kinds = |offset| at(&table, offset).map(|rule| (rule.cfa, rule.cfa_offset, rule.fp));
-        assert_eq!(kinds(1), Some((CfaKind::Extra, 0, FpKind::Same)));
-        assert_eq!(kinds(2), Some((CfaKind::Extra, 0, FpKind::AtFp)));
+        assert_eq!(kinds(1), Some((CfaKind::Drap, 0, FpKind::Same)));
+        assert_eq!(kinds(2), Some((CfaKind::Drap, 0, FpKind::AtFp)));
         assert_eq!(kinds(3), Some((CfaKind::DerefFp, -8, FpKind::AtFp)));
     }
 

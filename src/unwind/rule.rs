@@ -10,14 +10,14 @@
 //! byte 0  i32 cfa_offset   o of the CFA kind
 //!      4  i16 fp_offset    o of the FP kind
 //!      6  i16 ra_offset    o of the RA kind
-//!      8  u8  cfa          0 none · 1 unsupported · 2 end · 3 sp+o · 4 fp+o · 5 [sp+o]+p · 6 [fp+o]+p · 7 extra+o · 8 plt · 9 base+o
+//!      8  u8  cfa          0 none · 1 unsupported · 2 end · 3 sp+o · 4 fp+o · 5 [sp+o]+p · 6 [fp+o]+p · 7 drap+o · 8 plt · 9 base+o
 //!      9  u8  fp           0 same · 1 [cfa+o] · 2 [fp+o] · 3 [sp+o] · 4 undefined
 //!     10  u8  ra           0 undefined · 1 [cfa+o] · 2 [sp+o] · 3 link register
 //!     11  u8  flags        bit 7 signal frame · bits 0–6 p: the parameter of CFA kinds 5, 6 and 8; of 3, 4, 7 and 9 where the
 //!                          caller's base is: 0 not known · 127 same · else at [cfa − 8p]
 //! ```
 //!
-//! `sp`, `fp`, `pc` are the frame's own values; `extra` is the register of [`Registers::extra`](crate::model::Registers).
+//! `sp`, `fp`, `pc` are the frame's own values; `drap`, `base` and `link` are those of [`Registers`](crate::model::Registers).
 //! `base` is a register that calls preserve (x86-64: rbx). The dynamic loader's lazy binding has its frame on it, and nothing
 //! else, so that only the tables of such modules say where it is saved, and it is never known in a leaf.
 
@@ -39,8 +39,8 @@ pub enum CfaKind {
     DerefSp = 5,
     /// `cfa = [fp + o] + p` (the body of a function that realigns its stack: `[fp − 8]`)
     DerefFp = 6,
-    /// `cfa = extra + o`: prologue of a function that realigns its stack; known in an interrupted leaf alone.
-    Extra = 7,
+    /// `cfa = drap + o`: prologue of a function that realigns its stack; known in an interrupted leaf alone.
+    Drap = 7,
     /// `cfa = sp + 8 + (pc & 15 ≥ p ? 8 : 0)`: a procedure linkage table, whose entries push once, at their byte p.
     Plt = 8,
     /// `cfa = base + o`: the dynamic loader's `_dl_runtime_resolve`.
@@ -73,7 +73,7 @@ pub enum RaKind {
     AtCfa = 1,
     /// At `[sp + o]`: signal frames.
     AtSp = 2,
-    /// In the link register (aarch64), which is `extra` of an interrupted leaf.
+    /// In a register, which is `link`: aarch64's leaf functions, glibc's `vfork`. Known in the sampled leaf alone.
     Link = 3,
 }
 

@@ -18,8 +18,10 @@ pub struct Cursor {
     pub sp: u64,
     /// Frame pointer; all ones if it is unknown.
     pub fp: u64,
-    /// [`Registers::extra`](crate::model::Registers): known in the sampled leaf alone.
-    pub extra: Option<u64>,
+    /// [`Registers::drap`](crate::model::Registers): known in the sampled leaf alone.
+    pub drap: Option<u64>,
+    /// [`Registers::link`](crate::model::Registers): the same.
+    pub link: Option<u64>,
     /// The base register, where a caller had saved it.
     pub base: Option<u64>,
 }
@@ -53,7 +55,7 @@ pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Curs
     let pc = match rule.ra {
         RaKind::AtCfa => stack.read(plus(cfa, rule.ra_offset))?,
         RaKind::AtSp => stack.read(plus(frame.sp, rule.ra_offset))?,
-        RaKind::Link => frame.extra.ok_or(Ended::NoRegister)?,
+        RaKind::Link => frame.link.ok_or(Ended::NoRegister)?,
         RaKind::Undefined => return Err(Ended::Root),
     };
     let base = match (rule.cfa, rule.parameter()) {
@@ -74,7 +76,8 @@ pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Curs
         kind,
         sp: cfa,
         fp,
-        extra: None,
+        drap: None,
+        link: None,
         base,
     })
 }
@@ -90,7 +93,7 @@ fn cfa(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<u64, Ended> 
             stack.read(plus(frame.known_fp()?, rule.cfa_offset))?,
             parameter,
         ),
-        CfaKind::Extra => plus(frame.extra.ok_or(Ended::NoRegister)?, rule.cfa_offset),
+        CfaKind::Drap => plus(frame.drap.ok_or(Ended::NoRegister)?, rule.cfa_offset),
         CfaKind::Plt => {
             let has_pushed = frame.pc & 15 >= u64::from(parameter);
             plus(frame.sp, if has_pushed { 16u8 } else { 8 })
@@ -142,7 +145,8 @@ pub fn by_frame_pointer(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor,
         kind: AddressKind::Return,
         sp: fp + 16,
         fp: caller_fp,
-        extra: None,
+        drap: None,
+        link: None,
         base: None,
     })
 }
@@ -153,7 +157,8 @@ pub(super) fn by_call_alone(frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cur
         pc: stack.read(frame.sp)?,
         kind: AddressKind::Return,
         sp: frame.sp.wrapping_add(8),
-        extra: None,
+        drap: None,
+        link: None,
         ..*frame
     })
 }
@@ -177,12 +182,14 @@ mod tests {
         kind: AddressKind::Interrupted,
         sp: SP,
         fp: FP,
-        extra: Some(SP + 0x18),
+        drap: Some(SP + 0x18),
+        link: Some(SP + 0x18),
         base: None,
     };
     const CALLER: Cursor = Cursor {
         kind: AddressKind::Return,
-        extra: None,
+        drap: None,
+        link: None,
         ..LEAF
     };
     /// `cfa = sp + 16`, return address below it, frame pointer kept.
@@ -205,7 +212,8 @@ mod tests {
             pc: PC,
             sp: SP,
             fp: FP,
-            extra: 0,
+            drap: 0,
+            link: 0,
             base: 0,
             in_syscall: false,
         };
@@ -240,8 +248,8 @@ mod tests {
         check(rule(CfaKind::DerefSp, 8, 0), LEAF, at(word(SP + 8)));
         check(rule(CfaKind::DerefSp, 8, 8), LEAF, at(word(SP + 8) + 8));
         check(rule(CfaKind::DerefFp, -8, 0), LEAF, at(word(FP - 8)));
-        check(rule(CfaKind::Extra, 0, 0), LEAF, at(SP + 0x18));
-        check(rule(CfaKind::Extra, 0, 0), CALLER, Err(Ended::NoRegister));
+        check(rule(CfaKind::Drap, 0, 0), LEAF, at(SP + 0x18));
+        check(rule(CfaKind::Drap, 0, 0), CALLER, Err(Ended::NoRegister));
     }
 
     #[test]
@@ -300,7 +308,8 @@ mod tests {
             kind: AddressKind::Interrupted,
             sp: word(SP + 8),
             fp: word(SP + 24),
-            extra: None,
+            drap: None,
+            link: None,
             base: None,
         };
         assert_eq!(caller, Ok(expected));

@@ -76,7 +76,8 @@ impl<'a, R: RowSource> Walk<'a, R> {
             },
             sp: registers.sp,
             fp: registers.fp,
-            extra: Some(registers.extra),
+            drap: Some(registers.drap),
+            link: Some(registers.link),
             base: Some(registers.base),
         };
         let before = frames.len();
@@ -268,7 +269,8 @@ mod tests {
             pc,
             sp: SP,
             fp,
-            extra: 0,
+            drap: 0,
+            link: 0,
             base: 0,
             in_syscall: false,
         };

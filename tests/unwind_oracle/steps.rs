@@ -9,7 +9,7 @@ use framehop::{FrameAddress, Unwinder};
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
 use perfd::model::{AddressKind, FileOffset, Registers, StackCopy};
 use perfd::object::Elf;
-use perfd::unwind::{CfaKind, Cursor, FpKind, Rule, Stack, Table, by_rule};
+use perfd::unwind::{CfaKind, Cursor, FpKind, RaKind, Rule, Stack, Table, by_rule};
 
 use crate::module::Loaded;
 use crate::support::skip;
@@ -26,7 +26,7 @@ struct Tally {
     equal: usize,
     /// framehop has rules of its own for code without rows; perfd says NONE.
     no_row: usize,
-    /// framehop does not know r10 and rbx, and takes a frame pointer step instead.
+    /// framehop does not know r10, rbx and (for the return address) rdi, and takes a frame pointer step instead.
     other_register: usize,
     /// framehop does not read memory for a CFA, and takes a frame pointer step instead.
     dereferenced: usize,
@@ -159,7 +159,8 @@ fn compare(loaded: &Loaded) -> Tally {
                 pc,
                 sp: SP,
                 fp: FP,
-                extra: SP + 0x40,
+                drap: SP + 0x40,
+                link: SP + 0x48,
                 base: 0,
                 in_syscall: false,
             };
@@ -174,7 +175,8 @@ fn compare(loaded: &Loaded) -> Tally {
                     kind,
                     sp: SP,
                     fp: FP,
-                    extra: Some(registers.extra),
+                    drap: Some(registers.drap),
+                    link: Some(registers.link),
                     base: Some(SP + 0x48),
                 },
                 &mut Stack::new(&registers, &copy),
@@ -198,7 +200,8 @@ fn compare(loaded: &Loaded) -> Tally {
             match (rule.cfa, rule.fp) {
                 _ if ours == theirs => tally.equal += 1,
                 (CfaKind::None, _) => tally.no_row += 1,
-                (CfaKind::Extra | CfaKind::Base, _) => tally.other_register += 1,
+                (CfaKind::Drap | CfaKind::Base, _) => tally.other_register += 1,
+                _ if rule.ra == RaKind::Link => tally.other_register += 1,
                 (CfaKind::DerefSp | CfaKind::DerefFp, _) => tally.dereferenced += 1,
                 (CfaKind::Unsupported, _) => tally.unsupported += 1,
                 (_, FpKind::Undefined) => tally.lost_frame_pointer += 1,

@@ -113,6 +113,19 @@ impl Counters {
 
     /// Starts all events that do not begin with an `exec`.
     pub fn enable(&mut self) -> io::Result<()> {
+        self.for_each_leader(Counter::enable)
+    }
+
+    /// Stops all events.
+    pub fn disable(&mut self) -> io::Result<()> {
+        self.for_each_leader(Counter::disable)
+    }
+
+    /// Of the events that must run together the leader stands for all.
+    fn for_each_leader(
+        &mut self,
+        mut switch: impl FnMut(&mut Counter) -> io::Result<()>,
+    ) -> io::Result<()> {
         let group = self.plan.hardware_group;
         for opened in self.targets.iter_mut().flat_map(|t| &mut t.opened) {
             let mut leader_seen = false;
@@ -121,7 +134,7 @@ impl Counters {
                 let is_member = Some(event.group) == group && leader_seen;
                 leader_seen |= Some(event.group) == group;
                 if !is_member {
-                    counter.enable()?;
+                    switch(counter)?;
                 }
             }
         }

@@ -234,7 +234,9 @@ fn remedy_for_truncation(ended: Ended) -> Option<&'static str> {
 fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
     match reason {
         Unnamed::NoSymbols => Some("a build that is not stripped"),
-        Unnamed::FileUnreadable => Some("run perfd as the user of the target, or as root"),
+        Unnamed::FileUnreadable => {
+            Some("perfd as the user of the target or as root, while the file is still there")
+        }
         Unnamed::FileChanged => Some("restart the target: its file was replaced while it ran"),
         Unnamed::KernelHidden => Some("sudo sysctl kernel.kptr_restrict=0"),
         Unnamed::NotCovered | Unnamed::FileCorrupt | Unnamed::Anonymous => None,

@@ -72,6 +72,7 @@ where
                 _ => return None,
             }
         }
+        Some(RegisterRule::Register(X86_64::RDI)) => (RaKind::Link, 0),
         Some(_) => return None,
     };
     Some((kind, i16::try_from(offset).ok()?))
@@ -88,7 +89,7 @@ where
                 X86_64::RSP => CfaKind::Sp,
                 X86_64::RBP => CfaKind::Fp,
                 X86_64::RBX => CfaKind::Base,
-                X86_64::R10 => CfaKind::Extra,
+                X86_64::R10 => CfaKind::Drap,
                 _ => return None,
             };
             (kind, *offset, 0)
