@@ -22,7 +22,7 @@ use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
 use crate::sys::{self, Poller, Start, Ticker, Wakeup};
-use crate::target::Found;
+use crate::target::{Found, Processes};
 
 /// How often the threads of a process that creates them all the time are listed.
 const MOST_PASSES: usize = 50;
@@ -178,6 +178,21 @@ enum Open {
 }
 
 impl Attached {
+    /// Whether single threads of the process are meant.
+    pub(super) fn is_single_threads(&self) -> bool {
+        self.threads.is_some()
+    }
+
+    /// Whether the process, and if single threads are meant one of those, has not ended.
+    pub(super) fn is_alive(&self, processes: &Processes) -> bool {
+        let lives = |tid: &Tid| processes.task(*tid).is_some();
+        self.pidfd.is_alive().unwrap_or(false)
+            && self
+                .threads
+                .as_ref()
+                .is_none_or(|threads| threads.iter().any(lives))
+    }
+
     fn open_threads(&self, spec: &Spec, sampling: &mut Sampling) -> anyhow::Result<()> {
         let mut opened = BTreeSet::new();
         let mut quiet_passes = 0;

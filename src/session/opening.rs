@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::procfs::sysctl;
 use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
-use crate::sampler::{CopySize, Sampling, StackSource};
+use crate::sampler::{CopySize, RingsError, Sampling, StackSource};
 use crate::sink::{OpenContext, Sink};
 use crate::sys::limits;
 use crate::sys::spawn::{Prepared, Stdout};
@@ -177,6 +177,19 @@ pub(super) fn sinks(spec: &Spec, run: &Arc<RunInfo>) -> anyhow::Result<Vec<Sink>
         })?);
     }
     Ok(sinks)
+}
+
+/// Not even a ring of one page: the memory that a user may lock is taken.
+pub(super) fn ring_fault(error: RingsError) -> anyhow::Error {
+    let is_limit = matches!(&error, RingsError::Map { source, .. } if source.raw_os_error() == Some(libc::EPERM));
+    if !is_limit {
+        return error.into();
+    }
+    let what = format!("{:#}", anyhow::Error::new(error));
+    Fault::new(FaultClass::Permission, what)
+        .hint("the memory that this user may lock is used up, perhaps by another profiler (ulimit -l, kernel.perf_event_mlock_kb)")
+        .hint("try: end the other profiler, or: sudo sysctl kernel.perf_event_mlock_kb=2048")
+        .into()
 }
 
 /// The first line is the message, the others are hints.

@@ -8,7 +8,7 @@ use super::names::Names;
 use super::outcome::{Observer, Outcome};
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
-use super::running::Running;
+use super::running::{Ended, Running};
 use super::spec::Spec;
 use super::stages::Stages;
 use super::tables::Tables;
@@ -38,7 +38,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         stack_source: opening::stack_source(spec.call_graph, &copy_size),
         inherit: spec.inherit,
     };
-    let sampling = Sampling::new(plan, &cpus, spec.ring_pages)?;
+    let sampling = Sampling::new(plan, &cpus, spec.ring_pages).map_err(opening::ring_fault)?;
     notes.extend(opening::ring_note(spec, &sampling));
     let counters = opening::counters(spec, &sampling, &selection, &cpus)?;
     let run_info = Arc::new(opening::describe(spec, &sampling, notes));
@@ -104,7 +104,11 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         waker,
         signals,
     )?;
-    let ended = running.until_end(observer)?;
+    let ended = running.until_end(observer);
     observer.sampling_ended();
-    running.finish(ended)
+    match ended {
+        Ok(ended) => running.finish(ended),
+        // What was sampled until then is written all the same.
+        Err(error) => running.finish(Ended::Failed).and(Err(error)),
+    }
 }

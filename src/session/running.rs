@@ -37,6 +37,8 @@ pub(super) enum Ended {
     Duration,
     OutputsClosed,
     Signal(EndSignal),
+    /// perfd cannot go on; the error is somebody else's to tell.
+    Failed,
 }
 
 /// A run whose sampling has begun.
@@ -131,7 +133,7 @@ impl<'a> Running<'a> {
             let now = sys::now();
             self.drain(now)?;
             observer.progress(self.progress(now));
-            if ready.contains(&TARGETS) && self.all_targets_gone() {
+            if (ready.contains(&TARGETS) || self.has_single_threads()) && self.all_targets_gone() {
                 return Ok(Ended::TargetsGone);
             }
             if self.end_at.is_some_and(|end| end <= now) {
@@ -191,13 +193,18 @@ impl<'a> Running<'a> {
         )
     }
 
+    /// The end of a single thread wakes nobody: it is learnt from its exit record.
+    fn has_single_threads(&self) -> bool {
+        self.targets.iter().any(Attached::is_single_threads)
+    }
+
     fn all_targets_gone(&mut self) -> bool {
         if let Some(child) = &mut self.child {
             return matches!(child.try_wait(), Ok(Some(_)) | Err(_));
         }
         // Descriptors of the dead would wake the poller forever; closing one takes it out of the set.
-        self.targets
-            .retain(|target| target.pidfd.is_alive().unwrap_or(false));
+        let processes = &self.stages.pipeline.processes;
+        self.targets.retain(|target| target.is_alive(processes));
         self.targets.is_empty()
     }
 
@@ -215,7 +222,9 @@ impl<'a> Running<'a> {
     pub(super) fn finish(mut self, ended: Ended) -> anyhow::Result<Outcome> {
         let asked = match ended {
             Ended::Signal(_) => Asked::Once,
-            Ended::TargetsGone | Ended::Duration | Ended::OutputsClosed => Asked::NotYet,
+            Ended::TargetsGone | Ended::Duration | Ended::OutputsClosed | Ended::Failed => {
+                Asked::NotYet
+            }
         };
         self.signals.release(asked).context("unblock signals")?;
         self.stages
@@ -252,7 +261,7 @@ impl<'a> Running<'a> {
 fn end_child(child: &mut Child, ended: &Ended) -> anyhow::Result<Status> {
     let signal = match ended {
         Ended::Signal(signal) if !signal.from_terminal => Some(signal.request.signal()),
-        Ended::OutputsClosed | Ended::Duration => Some(Signal::SIGTERM),
+        Ended::OutputsClosed | Ended::Duration | Ended::Failed => Some(Signal::SIGTERM),
         Ended::Signal(_) | Ended::TargetsGone => None,
     };
     if let Some(signal) = signal {
