@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Avma, FileOffset, Pid};
+use super::tasks;
+use crate::model::{Avma, FileOffset, Pid, Tid};
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +32,23 @@ pub struct MapsLine {
 
 /// Reads the executable mappings of a process.
 pub fn executable(proc_root: &Path, pid: Pid) -> io::Result<Vec<MapsLine>> {
-    let text = std::fs::read(proc_root.join(pid.to_string()).join("maps"))?;
-    Ok(parse(&text).filter(|line| line.executable).collect())
+    let process = proc_root.join(pid.to_string());
+    let read = |path: PathBuf| -> io::Result<Vec<MapsLine>> {
+        let text = std::fs::read(path)?;
+        Ok(parse(&text).filter(|line| line.executable).collect())
+    };
+    let lines = read(process.join("maps"));
+    if !matches!(&lines, Ok(lines) if lines.is_empty()) {
+        return lines;
+    }
+    // A main thread that has ended shows no mappings, though its process lives on in others.
+    let threads = tasks::threads(proc_root, pid).unwrap_or_default();
+    let of_thread = |tid: Tid| read(process.join("task").join(tid.to_string()).join("maps")).ok();
+    let found = threads
+        .into_iter()
+        .filter_map(of_thread)
+        .find(|lines| !lines.is_empty());
+    Ok(found.unwrap_or_default())
 }
 
 /// Parses the file; lines that are none are passed over.

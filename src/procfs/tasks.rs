@@ -75,7 +75,10 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
 pub fn descendants(proc_root: &Path, pid: Pid) -> io::Result<Vec<Pid>> {
     let parents: Vec<(Pid, Pid)> = processes(proc_root)?
         .into_iter()
-        .filter_map(|child| Some((child, stat(proc_root, child).ok()?.parent)))
+        .filter_map(|child| {
+            let stat = stat(proc_root, child).ok()?;
+            (stat.state != 'Z').then_some((child, stat.parent))
+        })
         .collect();
     let mut found = vec![pid];
     let mut next = 0;

@@ -25,6 +25,12 @@ impl Owners {
         self.opened.insert((generation, tid));
     }
 
+    /// The events of a generation never ran.
+    pub(super) fn abandon(&mut self, generation: Generation) {
+        self.opened.retain(|(of, _)| *of != generation);
+        self.inherited.retain(|_, (of, _)| *of != generation);
+    }
+
     /// A thread was created by another one and has inherited what counts for that one.
     pub(super) fn fork(&mut self, generation: Generation, parent: Tid, child: Tid) {
         match self.owner(generation, parent) {

@@ -218,11 +218,17 @@ impl Sampling {
         }
     }
 
-    /// Goes on with old events; those that were opened since are closed, and have never run.
-    pub fn keep(&mut self, old: Retiring) {
+    /// Goes on with old events; those that were opened since are closed, and have never run. Returns the size of their
+    /// stack copy.
+    pub fn keep(&mut self, old: Retiring) -> u32 {
         self.opened = old.opened;
         self.plan.stack_source = old.stack_source;
+        self.owners.abandon(self.generation);
         self.generation -= 1;
+        match old.stack_source {
+            StackSource::Copy(bytes) => bytes,
+            StackSource::FramePointer | StackSource::None => 0,
+        }
     }
 
     /// Stops old events and starts the new ones; what the old ones counted is kept. Both never run at the same time,

@@ -16,8 +16,8 @@ use super::spec::Spec;
 use super::stages::Stages;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
 use crate::procfs::tasks;
-use crate::sampler::Sampling;
 use crate::sampler::counters::{self, Counters};
+use crate::sampler::{CopySize, Sampling};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
@@ -122,7 +122,8 @@ pub(super) fn reopen(
 ) -> anyhow::Result<()> {
     let old = stages.sampling.next_generation(stack_bytes);
     if open_living(spec, stages, targets).is_err() {
-        stages.sampling.keep(old);
+        let bytes = stages.sampling.keep(old);
+        stages.pipeline.copy_size = CopySize::fixed(bytes);
         return Ok(());
     }
     let gap = stages
@@ -161,14 +162,14 @@ fn open_living(spec: &Spec, stages: &mut Stages, targets: &[Attached]) -> anyhow
             .collect();
         let new: Vec<(Pid, Tid)> = living.difference(&opened).copied().collect();
         if new.is_empty() {
-            break;
+            return Ok(());
         }
         for (pid, tid) in new {
             open_thread(&mut stages.sampling, pid, tid, Open::SampledOnly)?;
             opened.insert((pid, tid));
         }
     }
-    Ok(())
+    anyhow::bail!("threads come up faster than they can be opened")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

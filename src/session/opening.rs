@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::refused::not_planned;
 use super::spec::{Spec, Target};
 use crate::model::{
-    CallGraph, Cpu, EventIdx, EventSource, EventSpec, Fault, FaultClass, RunInfo, SampledEvent,
+    CallGraph, Cpu, EventIdx, EventSource, EventSpec, Fault, FaultClass, Pid, RunInfo, SampledEvent,
 };
 use crate::procfs::sysctl;
 use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
@@ -41,11 +41,10 @@ pub(super) fn copy_size(spec: &Spec) -> CopySize {
         (CallGraph::Dwarf { bytes: Some(bytes) }, _) => CopySize::fixed(bytes),
         // Attaching to single threads or processes can open their events anew; a command's children cannot be
         // listed safely, and the host's many processes have no depth in common.
-        (_, Target::Running(Selection::Processes { .. } | Selection::Threads(_)))
-            if spec.inherit =>
-        {
-            CopySize::adaptive()
-        }
+        (
+            CallGraph::Auto | CallGraph::Dwarf { bytes: None },
+            Target::Running(Selection::Processes { .. } | Selection::Threads(_)),
+        ) if spec.inherit => CopySize::adaptive(),
         _ => CopySize::fixed(CallGraph::MAX_COPY),
     }
 }
@@ -177,6 +176,20 @@ pub(super) fn sinks(spec: &Spec, run: &Arc<RunInfo>) -> anyhow::Result<Vec<Sink>
         })?);
     }
     Ok(sinks)
+}
+
+/// Whether the user has named the process, rather than one that it descends from.
+pub(super) fn is_named(selection: &Selection, pid: Pid) -> bool {
+    match selection {
+        Selection::Processes { pids, .. } => pids.contains(&pid),
+        Selection::Threads(_) | Selection::Host => true,
+    }
+}
+
+/// Whether the error is that a process is not there any more.
+pub(super) fn is_gone(error: &anyhow::Error) -> bool {
+    let fault = error.downcast_ref::<Fault>();
+    fault.is_some_and(|fault| fault.class == FaultClass::NoSuchTarget)
 }
 
 /// Not even a ring of one page: the memory that a user may lock is taken.

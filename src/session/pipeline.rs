@@ -13,7 +13,7 @@ use crate::model::{
 use crate::sampler::{CopySize, Item, SamplePlan, StackSource};
 use crate::sys::record::SideBand;
 use crate::target::{Change, CommId, Processes};
-use crate::unwind::{Pending, Walked, frames_of_chain, walk};
+use crate::unwind::{Pending, RowSource, Rows, Walked, frames_of_chain, walk};
 
 /// Frames of a user stack at most. A 64 KiB copy holds 4096 frames of the smallest kind.
 const MOST_FRAMES: usize = 4096;
@@ -92,6 +92,17 @@ impl Pipeline {
         true
     }
 
+    /// Takes what still waits for lost: its tables will never come.
+    pub(super) fn give_up(&mut self) {
+        while let Some(kept) = self.backlog.pop() {
+            kept.with(|item| {
+                if let Item::Sample(sample) = item {
+                    self.taken[sample.event.0].queue_full += 1;
+                }
+            });
+        }
+    }
+
     /// Whether everything that was taken is counted.
     pub(super) fn is_settled(&self) -> bool {
         self.backlog.is_empty()
@@ -128,9 +139,13 @@ impl Pipeline {
         }
         let walked = match self.stack(sample) {
             Err(Pending(module)) => {
-                // With the whole host as target, tables are asked for by the first sample that needs them.
+                // With the whole host as target, tables are asked for by the first sample that needs them. Some modules
+                // never have one (JIT code); then there is nothing to wait for.
                 self.want(module);
-                return Err(Pending(module));
+                if matches!(self.tables.rows(module), Rows::Pending) {
+                    return Err(Pending(module));
+                }
+                return self.sample(sample);
             }
             Ok(walked) => walked,
         };

@@ -66,7 +66,12 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     };
     let mut targets = Vec::with_capacity(found.len());
     for process in found {
-        targets.push(open.process(process)?);
+        let is_named = opening::is_named(&selection, process.pid);
+        match open.process(process) {
+            // A descendant may end before its turn comes.
+            Err(error) if !is_named && opening::is_gone(&error) => (),
+            opened => targets.push(opened?),
+        }
     }
     match &prepared {
         _ if selection == Selection::Host => open.host(&cpus)?,
@@ -84,6 +89,10 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     )
     .context("start the names thread")?;
     let started = sys::now();
+    if selection == Selection::Host && spec.delay.is_zero() {
+        // Before the command starts, which is to be in it from its first instruction.
+        stages.enable()?;
+    }
     let child = match prepared.map(Prepared::start).transpose() {
         Ok(child) => child,
         Err(error) => {

@@ -17,7 +17,7 @@ use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
 use crate::sys::signals::{Asked, EndSignal, Signals};
-use crate::sys::spawn::{Child, Status};
+use crate::sys::spawn::Child;
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 
 /// How often the rings are drained when nothing wakes perfd earlier.
@@ -160,7 +160,10 @@ impl<'a> Running<'a> {
         }
         self.windows
             .send_new(&mut self.stages.pipeline, &self.names);
-        if let Some(bytes) = self.stages.pipeline.wanted_copy.take() {
+        // Forks that wait behind other records are not known yet: their events would be closed and not opened anew.
+        if self.stages.pipeline.is_settled()
+            && let Some(bytes) = self.stages.pipeline.wanted_copy.take()
+        {
             attach::reopen(self.spec, &mut self.stages, &self.targets, bytes)?;
         }
         Ok(())
@@ -237,15 +240,19 @@ impl<'a> Running<'a> {
             .disable()
             .context("disable the counters")?;
         let end = sys::now();
+        if let Some(child) = &self.child {
+            ask_to_end(child, &ended)?;
+        }
         self.stages.take(MonoNs(u64::MAX));
         while !self.stages.pipeline.resume() && self.stages.pipeline.tables.wait() {}
+        self.stages.pipeline.give_up();
         self.windows
             .close_last(end, &mut self.stages, &self.names)?;
         let (outputs, last) = self.names.finish();
         let outputs = outputs.finish();
         let status = match &mut self.child {
             None => None,
-            Some(child) => Some(end_child(child, &ended)?),
+            Some(child) => Some(child.wait().context("wait for the command")?),
         };
         Ok(Outcome {
             last,
@@ -258,18 +265,15 @@ impl<'a> Running<'a> {
 
 /// A signal that reached perfd alone is passed on; when the time is over, or nobody reads the profile any more, the
 /// command is asked to end, as `perfd stat` does.
-fn end_child(child: &mut Child, ended: &Ended) -> anyhow::Result<Status> {
+fn ask_to_end(child: &Child, ended: &Ended) -> anyhow::Result<()> {
     let signal = match ended {
-        Ended::Signal(signal) if !signal.from_terminal => Some(signal.request.signal()),
-        Ended::OutputsClosed | Ended::Duration | Ended::Failed => Some(Signal::SIGTERM),
-        Ended::Signal(_) | Ended::TargetsGone => None,
+        Ended::Signal(signal) if !signal.from_terminal => signal.request.signal(),
+        Ended::OutputsClosed | Ended::Duration | Ended::Failed => Signal::SIGTERM,
+        Ended::Signal(_) | Ended::TargetsGone => return Ok(()),
     };
-    if let Some(signal) = signal {
-        child
-            .signal(signal)
-            .context("pass the signal on to the command")?;
-    }
-    child.wait().context("wait for the command")
+    child
+        .signal(signal)
+        .context("pass the signal on to the command")
 }
 
 fn enable_at(spec: &Spec, started: MonoNs) -> Option<MonoNs> {

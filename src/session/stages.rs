@@ -32,6 +32,14 @@ impl Stages {
         sampling.drain(horizon, |item| pipeline.take(&item));
     }
 
+    /// Starts the events and the counters.
+    pub(super) fn enable(&mut self) -> anyhow::Result<()> {
+        self.sampling
+            .enable()
+            .context("enable the sampled events")?;
+        self.counters.enable().context("enable the counters")
+    }
+
     /// Reads all counts and draws up the account.
     pub(super) fn account(&mut self) -> anyhow::Result<Whole> {
         let Stages {

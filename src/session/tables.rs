@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -18,6 +19,9 @@ use crate::unwind::{RowSource, Rows, Table};
 const QUEUE: usize = 64;
 /// Workers: building is bound by memory bandwidth, and the host has other work.
 const WORKERS: usize = 2;
+
+/// How long the end of a run waits for the next table.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 type Request = (ModuleId, Arc<Module>);
 type Built = (ModuleId, Option<Table>);
@@ -96,8 +100,9 @@ impl Tables {
         if self.n_pending == 0 {
             return false;
         }
-        let Ok(built) = self.built.recv() else {
-            return false;
+        let Ok(built) = self.built.recv_timeout(PATIENCE) else {
+            self.give_up();
+            return true;
         };
         self.store(built);
         self.feed();
@@ -105,8 +110,22 @@ impl Tables {
     }
 
     fn store(&mut self, (id, table): Built) {
-        self.n_pending -= 1;
-        self.states[id.0 as usize] = table.map_or(State::None, State::Ready);
+        let state = &mut self.states[id.0 as usize];
+        if matches!(state, State::Pending) {
+            self.n_pending -= 1;
+            *state = table.map_or(State::None, State::Ready);
+        }
+    }
+
+    /// A file that cannot be read (a file system that does not answer) must not hold up the end of the run.
+    fn give_up(&mut self) {
+        self.waiting.clear();
+        self.n_pending = 0;
+        for state in &mut self.states {
+            if matches!(state, State::Pending) {
+                *state = State::None;
+            }
+        }
     }
 
     fn feed(&mut self) {

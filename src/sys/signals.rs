@@ -98,7 +98,10 @@ impl Signals {
     /// counted over the whole run, ends perfd at once. The first changes nothing, since the run is ending already.
     pub fn release(&self, asked: Asked) -> io::Result<()> {
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // What has come until now is one request: a shell that goes away, or `timeout`, signals twice. A second hangup
+        // means nothing new at all, and stays blocked.
+        while self.next()?.is_some() {}
+        for signal in [Signal::SIGINT, Signal::SIGTERM] {
             if asked == Asked::NotYet && !is_ignored(signal as libc::c_int)? {
                 let flags = SaFlags::SA_RESETHAND | SaFlags::SA_RESTART;
                 let once = SigAction::new(SigHandler::Handler(pass_over), flags, SigSet::empty());

@@ -82,8 +82,8 @@ impl Processes {
     /// # Errors
     /// Those of reading `/proc/PID/maps`.
     pub fn add_running(&mut self, pid: Pid, since: MonoNs) -> io::Result<Vec<ModuleId>> {
-        self.processes.entry(pid).or_default();
         let lines = maps::executable(&self.proc_root, pid)?;
+        self.processes.entry(pid).or_default();
         for tid in tasks::threads(&self.proc_root, pid).unwrap_or_default() {
             if let Ok(comm) = tasks::comm(&self.proc_root, pid, tid) {
                 let comm = self.comms.intern(&comm);
@@ -122,7 +122,11 @@ impl Processes {
             Tid(0) => Ok(b"swapper".to_vec()),
             _ => tasks::comm(&self.proc_root, pid, tid),
         };
-        let comm = self.comms.intern(comm.as_deref().unwrap_or(b"[unknown]"));
+        // A thread that is gone is not added: no exit record would ever take it out again.
+        let Ok(comm) = comm else {
+            return self.comms.intern(b"[unknown]");
+        };
+        let comm = self.comms.intern(&comm);
         self.add_task(
             tid,
             Task {
@@ -156,6 +160,10 @@ impl Processes {
             SideBand::Mmap {
                 executable: false, ..
             } => Change::Nothing,
+            // Processes of other pid namespaces, which perfd sees as 0 all of them.
+            SideBand::Mmap { pid: Pid(0), .. }
+            | SideBand::Comm { pid: Pid(0), .. }
+            | SideBand::Fork { pid: Pid(0), .. } => Change::Nothing,
             SideBand::Mmap {
                 pid,
                 start,

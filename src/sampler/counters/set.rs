@@ -41,10 +41,11 @@ struct Target {
 #[derive(Debug)]
 struct Opened {
     counters: Vec<Counter>,
+    begin: Begin,
 }
 
 /// When the events begin to count.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begin {
     WhenEnabled,
     OnExec,
@@ -113,18 +114,21 @@ impl Counters {
 
     /// Starts all events that do not begin with an `exec`.
     pub fn enable(&mut self) -> io::Result<()> {
-        self.for_each_leader(Counter::enable)
+        self.for_each_leader(|begin, counter| match begin {
+            Begin::WhenEnabled => counter.enable(),
+            Begin::OnExec => Ok(()),
+        })
     }
 
     /// Stops all events.
     pub fn disable(&mut self) -> io::Result<()> {
-        self.for_each_leader(Counter::disable)
+        self.for_each_leader(|_, counter| counter.disable())
     }
 
     /// Of the events that must run together the leader stands for all.
     fn for_each_leader(
         &mut self,
-        mut switch: impl FnMut(&mut Counter) -> io::Result<()>,
+        mut switch: impl FnMut(Begin, &mut Counter) -> io::Result<()>,
     ) -> io::Result<()> {
         let group = self.plan.hardware_group;
         for opened in self.targets.iter_mut().flat_map(|t| &mut t.opened) {
@@ -134,7 +138,7 @@ impl Counters {
                 let is_member = Some(event.group) == group && leader_seen;
                 leader_seen |= Some(event.group) == group;
                 if !is_member {
-                    switch(counter)?;
+                    switch(opened.begin, counter)?;
                 }
             }
         }
@@ -193,7 +197,7 @@ impl Counters {
                 leader = Some(index);
             }
         }
-        Ok(Opened { counters })
+        Ok(Opened { counters, begin })
     }
 
     fn target(&mut self, pid: Option<Pid>, comm: &str) -> &mut Target {

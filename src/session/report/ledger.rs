@@ -89,7 +89,7 @@ fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt
     if account.throttled > 0 {
         let times = n_of(account.throttled, "time", "times");
         let what = format!("throttled {times} by the kernel");
-        write_remark(&what, Some("a lower -F"), out)?;
+        write_remark(&what, Some("a lower -F, or a larger -c"), out)?;
     }
     if account.reopened_gap_ns > 0 {
         let gap = plain_duration(Duration::from_nanos(account.reopened_gap_ns));
@@ -215,7 +215,7 @@ fn in_modules<R: Copy + Ord>(rows: &BTreeMap<(R, String), u64>, reason: R) -> St
 fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
     match reason {
         LossReason::RingFull => Some(LARGER_RING),
-        LossReason::QueueFull => Some("a lower -F"),
+        LossReason::QueueFull => Some("a lower -F, or a larger -c"),
         LossReason::Malformed => Some("report it, with this text"),
         LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => None,
     }
@@ -223,9 +223,9 @@ fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
 
 fn remedy_for_truncation(ended: Ended) -> Option<&'static str> {
     match ended {
-        Ended::CopyTooShort => {
-            Some("--call-graph dwarf,65528 (the most that the kernel copies), or fp")
-        }
+        Ended::CopyTooShort => Some(
+            "--call-graph dwarf,65528 where the copy was smaller (the kernel copies no more), or fp",
+        ),
         Ended::NoRow => Some("--call-graph fp, if that code is built with frame pointers"),
         _ => None,
     }
