@@ -1,10 +1,10 @@
 //! A sampling profiler for Linux benchmark hosts: folded stacks and counter summaries of real processes, every sample accounted for.
 //!
 //! ```text
-//! $ perfd record -o flame.svg -- gzip -9 big.log   start a command under the profiler
-//! $ perfd attach 4242 -d 5 -o flame.svg            profile a running process
-//! $ perfd stat -r 5 -- ./bench                     count events
-//! $ perfd doctor                                   say what works on this host
+//! $ perfd record -o flame.svg -- ./bench   profile a command
+//! $ perfd attach 4242 -d 5 -o flame.svg    profile a running process
+//! $ perfd stat -r 5 -- ./bench             count events
+//! $ perfd doctor                           say what works here
 //! ```
 //!
 //! Standard output carries data alone; what is said to a person goes to standard error.

@@ -47,7 +47,7 @@ pub struct SamplingArgs {
     #[arg(long, help_heading = WHAT)]
     pub no_inherit: bool,
 
-    /// End after this time
+    /// End after this time, counted from the end of --delay
     #[arg(short = 'd', long, value_name = "SECONDS", value_parser = values::seconds, help_heading = WHEN)]
     pub duration: Option<Duration>,
 

@@ -8,7 +8,7 @@
 //! ```text
 //! $ perfd attach 4242 -d 5 | inferno-flamegraph > flame.svg
 //! $ perfd attach --interval 1s 4242 | head
-//! $ perfd attach --tree -o flame.svg -o counts.json $(pgrep -o postgres)
+//! $ perfd attach --tree -o flame.svg -o run.json $(pgrep -o nginx)
 //! $ perfd attach -a -d 10 -o host.svg
 //! ```
 

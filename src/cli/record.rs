@@ -3,7 +3,8 @@
 //! Sampling begins with the command's first instruction: nothing is lost before it or after its end. Without `-o`
 //! the folded stacks of each event go to `perfd.folded` (`perfd.EVENT.folded` if there are several). The command keeps its
 //! standard input and output; with `-o -` folded stacks have standard output for themselves, and what the command writes goes
-//! to standard error. perfd returns the command's own exit status, 128 + N if signal N ended it, 127 if there is no such
+//! to standard error. When `-d` is over, or nobody reads the output any more, perfd sends the command SIGTERM and waits for its
+//! end. perfd returns the command's own exit status, 128 + N if signal N ended it, 127 if there is no such
 //! command and 126 if it cannot be executed.
 //!
 //! ```text

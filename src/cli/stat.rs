@@ -2,7 +2,9 @@
 //!
 //! The table goes to standard error when the command or `-d` ends, with `-I` once every interval. An event that had to share
 //! the PMU's counters is scaled and shows for how much of the time it counted; one that never counted says so and is not 0.
-//! `-r` runs the command several times and shows mean and spread. perfd returns the command's own exit status.
+//! `-r` runs the command several times and shows mean and spread. With `--json`, standard output has nothing but JSON, and what
+//! the command writes there goes to standard error. When `-d` is over, a command gets SIGTERM. perfd returns the command's
+//! own exit status.
 //!
 //! ```text
 //! $ perfd stat -r 5 -- gzip -k9 big.log
@@ -25,7 +27,7 @@ use crate::session::stat::{self, Form, Output, Over, StatSpec};
 
 /// Count events of a command or of running processes
 #[derive(Args, Clone, Debug)]
-#[command(long_about = manual::of(include_str!("stat.rs")), override_usage = "perfd stat [FLAGS] -p PID… | -- CMD…")]
+#[command(long_about = manual::of(include_str!("stat.rs")), override_usage = "perfd stat [FLAGS] -p PID… | -a | -- CMD…")]
 pub struct StatArgs {
     /// Events to count; see `perfd list` [default: task-clock and other software events, and where there is a PMU cycles, instructions, cache-misses]
     #[arg(short = 'e', long = "event", value_name = "EVENT[,EVENT…]")]
