@@ -47,7 +47,7 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
     write_names(&ledger.stacks, out)
 }
 
-const LARGER_RING: &str = "-m with more pages, or a lower -F";
+const LARGER_RING: &str = "-m with more pages, a lower -F or larger -c, or --call-graph dwarf with fewer bytes";
 
 fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt::Result {
     let columns = [
