@@ -70,12 +70,14 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<Exit> {
         }
     }
     if text.is_empty() {
-        return Err(Fault::new(
-            FaultClass::Unavailable,
-            format!("no event of this host has {pattern:?} in its name"),
-        )
-        .hint("try: perfd list")
-        .into());
+        let what = format!("no event of this host has {pattern:?} in its name");
+        let mut fault = Fault::new(FaultClass::Unavailable, what);
+        if !has_tracepoints {
+            fault = fault
+                .hint("tracepoints are not among them: tracefs is not mounted or may not be read")
+                .hint(format!("try: {}", hints::MOUNT_TRACEFS));
+        }
+        return Err(fault.hint("try: perfd list").into());
     }
     stdout::print(text.as_bytes())
 }

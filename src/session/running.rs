@@ -171,29 +171,10 @@ impl<'a> Running<'a> {
 
     fn enable_when_due(&mut self, now: MonoNs) -> anyhow::Result<()> {
         if self.enable_at.is_some_and(|at| at <= now) {
-            self.stages
-                .sampling
-                .enable()
-                .context("enable the sampled events")?;
-            if self.child.is_none() || self.is_whole_host() {
-                self.stages
-                    .counters
-                    .enable()
-                    .context("enable the counters")?;
-            }
+            self.stages.enable()?;
             self.enable_at = None;
         }
         Ok(())
-    }
-
-    fn is_whole_host(&self) -> bool {
-        matches!(
-            self.spec.target,
-            Target::Command {
-                whole_host: true,
-                ..
-            }
-        )
     }
 
     /// The end of a single thread wakes nobody: it is learnt from its exit record.

@@ -9,6 +9,7 @@ mod events;
 mod following;
 mod host;
 mod ledger;
+mod odd_targets;
 mod sinks;
 mod stacks;
 mod targets;

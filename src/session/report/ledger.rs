@@ -47,7 +47,8 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
     write_names(&ledger.stacks, out)
 }
 
-const LARGER_RING: &str = "-m with more pages, a lower -F or larger -c, or --call-graph dwarf with fewer bytes";
+const LARGER_RING: &str =
+    "-m with more pages, a lower -F or larger -c, or --call-graph dwarf with fewer bytes";
 
 fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt::Result {
     let columns = [
@@ -105,8 +106,8 @@ fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt
     if account.delivered == 0 && sum <= 0 {
         let why = match account.counted_weight {
             Some(0) => "the event did not happen while perfd watched",
-            None => "the event happened less often than once a sample, or not at all",
-            Some(_) => "the event happened less often than once a sample",
+            None => "the event happened fewer times than one period, or not at all",
+            Some(_) => "the event happened fewer times than one period",
         };
         write_remark(&format!("no samples: {why}"), None, out)?;
     }
