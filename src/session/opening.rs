@@ -39,8 +39,8 @@ pub(super) fn selection(spec: &Spec) -> Selection {
 pub(super) fn copy_size(spec: &Spec) -> CopySize {
     match (spec.call_graph, &spec.target) {
         (CallGraph::Dwarf { bytes: Some(bytes) }, _) => CopySize::fixed(bytes),
-        // Attaching to single threads or processes can open their events anew; a command's children cannot be
-        // listed safely, and the host's many processes have no depth in common.
+        // A change of size has a gap, which a command is to be spared; the host's many processes have no depth in
+        // common.
         (
             CallGraph::Auto | CallGraph::Dwarf { bytes: None },
             Target::Running(Selection::Processes { .. } | Selection::Threads(_)),

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::sampler::{CopySize, Item, SamplePlan, StackSource};
 use crate::sys::record::SideBand;
-use crate::target::{Change, CommId, Processes};
+use crate::target::{CommId, Processes};
 use crate::unwind::{Pending, RowSource, Rows, Walked, frames_of_chain, walk};
 
 /// Frames of a user stack at most. A 64 KiB copy holds 4096 frames of the smallest kind.
@@ -119,7 +119,7 @@ impl Pipeline {
     }
 
     fn follow(&mut self, time: MonoNs, record: &SideBand<'_>) {
-        if let Change::Mapped(module) = self.processes.apply(time, record)
+        if let Some(module) = self.processes.apply(time, record)
             && !self.whole_host
         {
             self.want(module);

@@ -8,5 +8,5 @@ mod processes;
 mod selection;
 
 pub use comms::{CommId, Comms};
-pub use processes::{Change, Processes, Task};
+pub use processes::{Processes, Task};
 pub use selection::{FindError, Found, Selection, find};

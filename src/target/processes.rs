@@ -26,24 +26,6 @@ pub struct Task {
     pub is_new: bool,
 }
 
-/// What a record changed, as far as other stages need to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A module is mapped: its unwind rows will be wanted.
-    Mapped(ModuleId),
-    /// A thread or process was created.
-    Forked {
-        /// The creating thread.
-        parent: Tid,
-        /// The new thread.
-        child: Tid,
-    },
-    /// A thread ended.
-    Exited(Tid),
-    /// Nothing of that kind.
-    Nothing,
-}
-
 /// What is known of a process.
 #[derive(Clone, Debug, Default)]
 struct Process {
@@ -154,16 +136,16 @@ impl Processes {
         new.map(|(tid, task)| (task.pid, *tid))
     }
 
-    /// Applies one record.
-    pub fn apply(&mut self, time: MonoNs, record: &SideBand<'_>) -> Change {
+    /// Applies one record. Returns the module that it has mapped, whose unwind rows will be wanted.
+    pub fn apply(&mut self, time: MonoNs, record: &SideBand<'_>) -> Option<ModuleId> {
         match record.clone() {
             SideBand::Mmap {
                 executable: false, ..
-            } => Change::Nothing,
+            } => None,
             // Processes of other pid namespaces, which perfd sees as 0 all of them.
             SideBand::Mmap { pid: Pid(0), .. }
             | SideBand::Comm { pid: Pid(0), .. }
-            | SideBand::Fork { pid: Pid(0), .. } => Change::Nothing,
+            | SideBand::Fork { pid: Pid(0), .. } => None,
             SideBand::Mmap {
                 pid,
                 start,
@@ -184,7 +166,6 @@ impl Processes {
                     path: PathBuf::from(OsStr::from_bytes(&path)),
                 };
                 self.map(pid, time, &line)
-                    .map_or(Change::Nothing, Change::Mapped)
             }
             SideBand::Comm {
                 pid,
@@ -198,7 +179,7 @@ impl Processes {
                 if by_exec {
                     self.processes.entry(pid).or_default().space.clear();
                 }
-                Change::Nothing
+                None
             }
             SideBand::Fork {
                 pid,
@@ -220,16 +201,13 @@ impl Processes {
                     };
                     self.add_task(tid, child);
                 }
-                Change::Forked {
-                    parent: parent_tid,
-                    child: tid,
-                }
+                None
             }
             SideBand::Exit { tid, .. } => {
                 self.remove_task(tid);
-                Change::Exited(tid)
+                None
             }
-            SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => Change::Nothing,
+            SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => None,
         }
     }
 
