@@ -4,6 +4,7 @@ use std::path::Path;
 
 use framehop::{ExplicitModuleSectionInfo, Module};
 use object::{Object, ObjectSection, ObjectSegment, SegmentFlags, elf};
+use perfd::arch::{Known, Machine};
 use perfd::unwind::{CfiInput, CfiSection, CodeRange, Table};
 
 /// One file.
@@ -12,6 +13,7 @@ pub struct Loaded {
     pub eh_frame_hdr: (u64, Vec<u8>),
     pub debug_frame: Option<Vec<u8>>,
     pub code: Vec<CodeRange>,
+    pub machine: Machine,
     /// File offset of the entry point.
     pub entry: Option<u64>,
 }
@@ -46,11 +48,16 @@ impl Loaded {
             eh_frame_hdr: section(".eh_frame_hdr")?,
             debug_frame: section(".debug_frame").map(|(_, bytes)| bytes),
             entry: entry(file.entry(), &code),
+            machine: match file.architecture() {
+                object::Architecture::Aarch64 => Machine::Aarch64,
+                _ => Machine::X86_64,
+            },
             code,
         })
     }
 
     pub fn table(&self) -> Table {
+        let known: Vec<Known> = self.entry.map(Known::entry).into_iter().collect();
         let input = CfiInput {
             eh_frame: Some(CfiSection {
                 address: self.eh_frame.0,
@@ -61,7 +68,8 @@ impl Loaded {
                 .as_deref()
                 .map(|bytes| CfiSection { address: 0, bytes }),
             code: &self.code,
-            entry: self.entry,
+            machine: self.machine,
+            known: &known,
         };
         Table::from_cfi(&input).expect("a real file is within the limits")
     }
