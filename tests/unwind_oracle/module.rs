@@ -14,8 +14,8 @@ pub struct Loaded {
     pub debug_frame: Option<Vec<u8>>,
     pub code: Vec<CodeRange>,
     pub machine: Machine,
-    /// File offset of the entry point.
-    pub entry: Option<u64>,
+    /// What is known of code without rows, by file offset.
+    pub known: Vec<Known>,
 }
 
 impl Loaded {
@@ -43,21 +43,21 @@ impl Loaded {
                 }
             })
             .collect();
+        let machine = match file.architecture() {
+            object::Architecture::Aarch64 => Machine::Aarch64,
+            _ => Machine::X86_64,
+        };
         Some(Loaded {
             eh_frame: section(".eh_frame")?,
             eh_frame_hdr: section(".eh_frame_hdr")?,
             debug_frame: section(".debug_frame").map(|(_, bytes)| bytes),
-            entry: entry(file.entry(), &code),
-            machine: match file.architecture() {
-                object::Architecture::Aarch64 => Machine::Aarch64,
-                _ => Machine::X86_64,
-            },
+            known: known(&file, machine, &code, &bytes),
+            machine,
             code,
         })
     }
 
     pub fn table(&self) -> Table {
-        let known: Vec<Known> = self.entry.map(Known::entry).into_iter().collect();
         let input = CfiInput {
             eh_frame: Some(CfiSection {
                 address: self.eh_frame.0,
@@ -69,7 +69,7 @@ impl Loaded {
                 .map(|bytes| CfiSection { address: 0, bytes }),
             code: &self.code,
             machine: self.machine,
-            known: &known,
+            known: &self.known,
         };
         Table::from_cfi(&input).expect("a real file is within the limits")
     }
@@ -96,6 +96,37 @@ impl Loaded {
             },
         )
     }
+}
+
+/// The entry point, linkage tables, and in small files what signal handlers return to.
+fn known(
+    file: &object::File<'_>,
+    machine: Machine,
+    code: &[CodeRange],
+    bytes: &[u8],
+) -> Vec<Known> {
+    let mut known: Vec<Known> = entry(file.entry(), code)
+        .map(Known::entry)
+        .into_iter()
+        .collect();
+    for section in [".plt", ".iplt"] {
+        if let Some(section) = file.section_by_name(section) {
+            let (offset, size) = section.file_range().expect("code is in the file");
+            let rules = machine.stub_rules(part(bytes, offset, size));
+            known.extend(rules.into_iter().map(|known| known.at(offset)));
+        }
+    }
+    for range in code.iter().filter(|range| range.size <= 1 << 20) {
+        let returns = machine.signal_returns(part(bytes, range.file_offset, range.size));
+        known.extend(returns.into_iter().map(|known| known.at(range.file_offset)));
+    }
+    known.sort_by_key(|known| known.start);
+    known
+}
+
+fn part(bytes: &[u8], offset: u64, size: u64) -> &[u8] {
+    let start = usize::try_from(offset).expect("small");
+    &bytes[start..start + usize::try_from(size).expect("small")]
 }
 
 fn entry(address: u64, code: &[CodeRange]) -> Option<u64> {
