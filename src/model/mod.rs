@@ -4,6 +4,7 @@
 
 mod address;
 mod address_space;
+mod asked_event;
 mod call_graph;
 mod event;
 mod event_names;
@@ -20,6 +21,7 @@ mod time;
 
 pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
+pub use asked_event::AskedEvent;
 pub use call_graph::{CallGraph, ParseCallGraphError};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,

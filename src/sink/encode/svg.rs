@@ -12,7 +12,7 @@ use inferno::flamegraph::color::{MultiPalette, PaletteMap, parse_hex_color};
 use inferno::flamegraph::{Options, Palette, from_lines};
 
 use super::{Measure, Stacks, View, escape};
-use crate::model::{Ended, EventLedger, LossReason, Profile, Rate, RunInfo, Unit};
+use crate::model::{Ended, EventLedger, LossReason, Profile, RunInfo, Unit};
 
 /// Characters of a title: a command line can be very long.
 const MAX_TITLE: usize = 160;
@@ -96,11 +96,7 @@ impl Chart {
     fn subtitle(&self, run: &RunInfo) -> String {
         let mut parts = Vec::new();
         if let Some(event) = run.events.get(self.view.event.0) {
-            let rate = match event.rate {
-                Rate::Frequency(hz) => format!("{hz}"),
-                Rate::Period(period) => format!("every {period}"),
-            };
-            parts.push(one_line(&format!("{} {rate}", event.spec)));
+            parts.push(one_line(&format!("{} {}", event.spec, event.rate)));
         }
         parts.push(format!("{} samples", self.account.delivered));
         let lost: i64 = self
