@@ -37,6 +37,6 @@ pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
 };
-pub use ratio::{Ratio, total};
+pub use ratio::{Ratio, RatioKind, Refusal, SampledRatio, total};
 pub use sample::{RawSample, Registers, StackCopy};
 pub use time::{Hz, MonoNs, Rate};

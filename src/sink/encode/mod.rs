@@ -5,6 +5,7 @@
 //! threads, functions, files) passes through [`escape`] and through nothing else.
 
 pub mod escape;
+pub mod figures;
 pub mod folded;
 pub mod json;
 mod stacks;

@@ -48,16 +48,8 @@ impl Chart {
     pub fn add(&mut self, profile: &Profile) {
         self.stacks.add(profile);
         self.elapsed += profile.span.end.since(profile.span.start);
-        let Some(window) = profile.ledger.events.get(self.view.event.0) else {
-            return;
-        };
-        self.account.delivered += window.delivered;
-        self.account.sampled_weight += window.sampled_weight;
-        if let Some(counted) = window.counted_weight {
-            *self.account.counted_weight.get_or_insert(0) += counted;
-        }
-        for (reason, n) in &window.lost {
-            *self.account.lost.entry(*reason).or_default() += n;
+        if let Some(window) = profile.ledger.events.get(self.view.event.0) {
+            self.account.merge(window);
         }
     }
 

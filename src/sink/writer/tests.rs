@@ -21,6 +21,7 @@ fn context(n_events: usize) -> OpenContext {
                 .map(|event| SampledEvent {
                     spec: EventSpec::new(EventSource::Hardware(*event)),
                     rate: Rate::Period(10),
+                    modes: Modes::ALL,
                 })
                 .collect(),
             notes: Vec::new(),
@@ -32,7 +33,11 @@ fn context(n_events: usize) -> OpenContext {
 }
 
 fn window(context: &OpenContext, sequence: u64, is_last: bool, name: &str) -> Profile {
-    let weight = |total| Weight { total, samples: 1 };
+    let weight = |period| {
+        let mut weight = Weight::default();
+        weight.add(period);
+        weight
+    };
     Profile {
         run: Arc::clone(&context.run),
         span: WindowSpan {
