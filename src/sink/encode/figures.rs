@@ -90,33 +90,23 @@ pub fn ratio(event: &EventSource, ratio: &Ratio) -> String {
     }
 }
 
-/// The digits of a ratio and of its error, a miss rate in percent: as many behind the point as the error has to show
-/// one that counts, and two at least. What has no error and is below one hundredth is `< 0.01`.
+/// The digits of a ratio and of its error, a miss rate in percent: two behind the point, or as many more as show one digit
+/// of the error that is not 0, or two of a ratio without error.
 pub fn estimate(ratio: &Ratio) -> (String, Option<String>) {
-    const MAX_DIGITS: usize = 9;
     let factor = match ratio.kind {
         RatioKind::MissRate => 100.0,
         RatioKind::PerCycle | RatioKind::PerThousandInstructions => 1.0,
     };
-    let value = ratio.value * factor;
-    let Some(error) = ratio.error.map(|error| error * factor) else {
-        return match value > 0.0 && value < 0.005 {
-            true => (String::from("< 0.01"), None),
-            false => (format!("{value:.2}"), None),
-        };
-    };
-    let counts = |digits: &usize| {
-        format!("{error:.digits$}")
-            .bytes()
-            .any(|byte| (b'1'..=b'9').contains(&byte))
-    };
-    let digits = (2..MAX_DIGITS)
-        .find(counts)
-        .filter(|_| error > 0.0)
-        .unwrap_or(2);
+    let (value, error) = (
+        ratio.value * factor,
+        ratio.error.map(|error| error * factor),
+    );
+    let (smallest, least) = error.map_or((value, 9.5), |error| (error, 0.95));
+    let shows = |digits: &u8| smallest * 10_f64.powi((*digits).into()) >= least;
+    let digits = usize::from((2..=12).find(shows).unwrap_or(2));
     (
         format!("{value:.digits$}"),
-        Some(format!("{error:.digits$}")),
+        error.map(|error| format!("{error:.digits$}")),
     )
 }
 
@@ -185,7 +175,7 @@ mod tests {
             PerThousandInstructions,
             0.000_013,
             None,
-            &format!("< 0.01 {per_thousand}"),
+            &format!("0.000013 {per_thousand}"),
         );
         check(
             PerThousandInstructions,

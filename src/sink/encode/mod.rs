@@ -7,8 +7,10 @@
 pub mod escape;
 pub mod figures;
 pub mod folded;
+pub mod functions;
 pub mod json;
 mod stacks;
 pub mod svg;
+mod texts;
 
 pub use stacks::{Measure, Stacks, View};
