@@ -119,6 +119,40 @@ fn a_flame_graph_shows_all_windows_and_no_markup_of_hostile_names() {
 }
 
 #[test]
+fn a_table_of_functions_is_one_file_with_all_events_and_windows_even_of_a_run_that_broke_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut context = context(2);
+    let path = dir.path().join("out.functions");
+    let write = |context: &OpenContext, last: bool| {
+        let mut sink = open(path.to_str().unwrap(), context);
+        sink.write(&window(context, 0, false, "f")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        sink.write(&window(context, 1, last, "g")).unwrap();
+        sink.finish().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        text
+    };
+    let words = |text: &str, function: &str| -> Vec<String> {
+        let line = text.lines().find_map(|line| line.strip_suffix(function));
+        let words = line.unwrap_or_else(|| panic!("{text}")).split_whitespace();
+        words.map(str::to_owned).collect()
+    };
+    for last in [true, false] {
+        let text = write(&context, last);
+        assert_eq!(
+            words(&text, "  f")[..6],
+            ["7", "50.0", "50.0", "9", "50.0", "50.0"]
+        );
+        assert_eq!(words(&text, "  all samples")[..2], ["14", "100.0"]);
+        assert_eq!(words(&text, "  all samples")[3], "18");
+    }
+    // The event that is shown sorts the table and leaves nothing out.
+    context.shown = Some(EventIdx(1));
+    assert_eq!(words(&write(&context, true), "  g")[3], "9");
+}
+
+#[test]
 fn a_flame_graph_without_samples_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let context = context(1);

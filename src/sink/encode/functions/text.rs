@@ -222,17 +222,16 @@ impl Functions {
             ));
         }
         remarks.extend(refused.iter().filter_map(|ratio| refusal(run, ratio)));
-        for idx in 0..run.events.len() {
-            if let Some((_, count)) = self
-                .count_of(run, EventIdx(idx))
-                .filter(|(_, count)| !count.ran_all_the_time())
-            {
-                let share = count.running_share() * 100.0;
-                remarks.push(format!(
-                    "counted {}: an estimate, counted {share:.1} % of the time",
-                    safe(&count.event.to_string())
-                ));
-            }
+        let counts = (0..run.events.len()).filter_map(|idx| self.count_of(run, EventIdx(idx)));
+        for (_, count) in counts.filter(|(_, count)| !count.ran_all_the_time()) {
+            let event = safe(&count.event.to_string());
+            remarks.push(match count.scaled() {
+                Some(_) => {
+                    let share = count.running_share() * 100.0;
+                    format!("counted {event}: an estimate, counted {share:.1} % of the time")
+                }
+                None => format!("{event} was not counted: it never had its turn on the PMU"),
+            });
         }
         if !remarks.is_empty() {
             writeln!(out)?;
@@ -245,16 +244,15 @@ impl Functions {
 
 /// The events over their columns, then what each column is.
 fn write_column_heads(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
-    for column in columns {
-        let width = column.width;
-        write!(out, "{:>width$}  ", column.event)?;
-    }
-    writeln!(out)?;
-    for column in columns {
-        let width = column.width;
-        write!(out, "{:>width$}  ", column.head)?;
-    }
-    writeln!(out, "function")
+    let line = |head: fn(&Column) -> &str| -> String {
+        let heads = columns.iter().map(|column| {
+            let (head, width) = (head(column), column.width);
+            format!("{head:>width$}  ")
+        });
+        heads.collect()
+    };
+    writeln!(out, "{}", line(|column| &column.event).trim_end())?;
+    writeln!(out, "{}function", line(|column| column.head))
 }
 
 /// `1.52±0.04`: one word.
