@@ -292,6 +292,26 @@ mod tests {
     }
 
     #[test]
+    fn the_event_of_the_view_sorts_the_functions() {
+        let rows = || {
+            vec![
+                row(Ended::Root, &["a"], &[weight(9, 1), weight(1, 1)]),
+                row(Ended::Root, &["b"], &[weight(2, 1), weight(7, 1)]),
+            ]
+        };
+        for (event, expected) in [(0, ["a", "b"]), (1, ["b", "a"])] {
+            let mut functions = Functions::new(View {
+                event: EventIdx(event),
+                measure: Measure::Weight,
+            });
+            functions.add(&profile(rows(), 2));
+            let (shown, _) = functions.sorted();
+            let names: Vec<_> = shown.iter().map(|function| function.name).collect();
+            assert_eq!(names, expected);
+        }
+    }
+
+    #[test]
     fn windows_add_up() {
         let mut functions = Functions::new(View {
             event: EventIdx(0),
