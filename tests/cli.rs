@@ -71,6 +71,18 @@ fn a_command_line_that_makes_no_sense_ends_with_64_and_the_reason() {
         ),
         (&["record", "--call-graph", "dwarf,65529", "ls"], "65528"),
         (&["record", "-m", "3", "ls"], "power of two"),
+        (
+            &["record", "-e", "cycles/period=0/", "ls"],
+            "period \"0\" in \"cycles/period=0/\" is not a number",
+        ),
+        (
+            &["record", "-e", "cycles/freq=9,period=9/", "ls"],
+            "more than one of period and freq",
+        ),
+        (
+            &["stat", "-e", "cycles/period=9/", "ls"],
+            "leave out period= and freq=",
+        ),
         (&["attach"], "<PID>"),
         (&["attach", "0"], "not a number from 1"),
         (&["attach", "-a", "1"], "cannot be used with"),

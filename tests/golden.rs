@@ -12,7 +12,7 @@ use std::time::Duration;
 use perfd::model::*;
 use perfd::session::report::{verdict, write_counters, write_ledger, write_verdict};
 use perfd::sink::SinkSpec;
-use perfd::sink::encode::{Measure, View, folded, json};
+use perfd::sink::encode::{Measure, View, folded, functions, json};
 
 fn golden(name: &str, actual: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -52,6 +52,7 @@ fn clock() -> SampledEvent {
     SampledEvent {
         spec: software(SoftwareEvent::CpuClock),
         rate: Rate::Frequency(Hz(997)),
+        modes: Modes::ALL,
     }
 }
 
@@ -77,6 +78,10 @@ fn row(ended: Ended, frames: Vec<FrameName>, weights: &[(u64, u64)]) -> Row {
             .map(|(total, samples)| Weight {
                 total: *total,
                 samples: *samples,
+                squares: match samples {
+                    0 => 0,
+                    samples => u128::from(total / samples).pow(2) * u128::from(*samples),
+                },
             })
             .collect(),
     }
@@ -148,6 +153,8 @@ fn good_ledger() -> Ledger {
             throttled: 0,
             sampled_weight: 4_993_981_945,
             counted_weight: Some(4_995_987_963),
+            enabled_ns: 4_995_987_963,
+            running_ns: 4_995_987_963,
             reopened_gap_ns: 0,
         }],
         stacks: StackLedger {
@@ -181,6 +188,8 @@ fn bad_ledger() -> Ledger {
                 throttled: 3,
                 sampled_weight: 4_000_000_000,
                 counted_weight: Some(4_995_987_963),
+                enabled_ns: 4_995_987_963,
+                running_ns: 4_995_987_963,
                 reopened_gap_ns: 12_340_000,
             },
             EventLedger::default(),
@@ -274,6 +283,119 @@ fn folded_stacks_of_each_view() {
     golden("second-event.folded", &encode(view(1, Measure::Weight)));
 }
 
+/// A run of four events, of which one took turns.
+fn hardware_run() -> Profile {
+    let sampled = |event: &str, period| SampledEvent {
+        spec: event.parse().unwrap(),
+        rate: Rate::Period(period),
+        modes: Modes::ALL,
+    };
+    let run = run(vec![
+        sampled("cycles", 1_000_000),
+        sampled("instructions", 1_000_000),
+        sampled("page-faults", 1),
+        sampled("branch-misses", 1000),
+    ]);
+    let account = |delivered, sampled_weight, running_ns| EventLedger {
+        delivered,
+        sampled_weight,
+        counted_weight: Some(sampled_weight + sampled_weight / 2000),
+        enabled_ns: 2_000_000_000,
+        running_ns,
+        ..EventLedger::default()
+    };
+    let ledger = Ledger {
+        events: vec![
+            account(3004, 3_004_000_000, 2_000_000_000),
+            account(4560, 4_560_000_000, 2_000_000_000),
+            account(61, 61, 2_000_000_000),
+            account(900, 900_000, 1_000_000_000),
+        ],
+        ..Ledger::default()
+    };
+    let stack = |frames: &[&str], weights: [(u64, u64); 4]| {
+        let frames = frames.iter().map(|text| frame(text, NameKind::User));
+        row(Ended::Root, frames.collect(), &weights)
+    };
+    let million = 1_000_000;
+    let mut rows = vec![
+        stack(
+            &["_start", "main", "deflate", "longest_match"],
+            [
+                (2000 * million, 2000),
+                (3800 * million, 3800),
+                (0, 0),
+                (800_000, 800),
+            ],
+        ),
+        stack(
+            &["_start", "main", "deflate"],
+            [
+                (900 * million, 900),
+                (700 * million, 700),
+                (40, 40),
+                (100_000, 100),
+            ],
+        ),
+        stack(
+            &["_start", "main", "read_buf"],
+            [(100 * million, 100), (50 * million, 50), (20, 20), (0, 0)],
+        ),
+        stack(
+            &["_start", "main", "usage"],
+            [(million, 1), (0, 0), (0, 0), (0, 0)],
+        ),
+    ];
+    rows.push(row(
+        Ended::NoRow,
+        vec![frame("evil\u{1b}[2J name", NameKind::Kernel)],
+        &[(3 * million, 3), (10 * million, 10), (1, 1), (0, 0)],
+    ));
+    let counts = vec![
+        count(hardware(HardwareEvent::Cycles), 3_006_172_839, 2000, 0),
+        count(
+            hardware(HardwareEvent::Instructions),
+            4_561_728_394,
+            2000,
+            0,
+        ),
+        count(software(SoftwareEvent::PageFaults), 61, 2000, 1),
+        count(hardware(HardwareEvent::BranchMisses), 450_123, 1000, 2),
+    ];
+    let process = ProcessCounts {
+        counts,
+        ..process(42, "gzip", 1)
+    };
+    Profile {
+        rows,
+        whole_run: Some(Box::new((vec![process], ledger.clone()))),
+        ..profile(run, ledger)
+    }
+}
+
+#[test]
+fn functions_side_by_side_with_ratios() {
+    let profile = hardware_run();
+    let view = |measure| View {
+        event: EventIdx(0),
+        measure,
+    };
+    let table = text(|out| functions::encode(&profile, view(Measure::Weight), out));
+    golden("weight.functions", &table);
+    // Every line of the table has as many words before its function.
+    let lines: Vec<&str> = table
+        .lines()
+        .skip_while(|line| !line.ends_with("  function"))
+        .collect();
+    let deflate = lines
+        .iter()
+        .find(|line| line.ends_with(" deflate"))
+        .unwrap();
+    assert_eq!(deflate.split_whitespace().count(), 4 * 3 + 2 + 1);
+    let samples = text(|out| functions::encode(&profile, view(Measure::Samples), out));
+    golden("samples.functions", &samples);
+}
+
 #[test]
 fn json_of_a_run_and_of_a_window() {
     let profile = profile(run(vec![clock()]), good_ledger());
@@ -330,6 +452,7 @@ fn a_good_ledger_is_three_lines_and_a_bad_one_says_what_to_try() {
     let misses = SampledEvent {
         spec: hardware(HardwareEvent::CacheMisses),
         rate: Rate::Period(10_007),
+        modes: Modes::ALL,
     };
     golden(
         "ledger-bad.txt",
@@ -341,7 +464,12 @@ fn a_good_ledger_is_three_lines_and_a_bad_one_says_what_to_try() {
 fn the_page_on_outputs_shows_what_is_written_and_types_what_is_understood() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/OUTPUT.md")).unwrap();
-    for name in ["weight.folded", "counters-one.txt", "ledger-good.txt"] {
+    for name in [
+        "weight.folded",
+        "weight.functions",
+        "counters-one.txt",
+        "ledger-good.txt",
+    ] {
         let shown = fs::read_to_string(root.join("tests/golden").join(name)).unwrap();
         assert!(page.contains(&shown), "{name} is not in the page");
     }

@@ -78,9 +78,7 @@ impl<C: Copy + Eq + std::hash::Hash> Counting<C> {
                 .resize(self.rows.len() * self.n_events, Weight::default());
             self.rows.len() - 1
         });
-        let cell = &mut self.weights[row * self.n_events + event.0];
-        cell.total = cell.total.saturating_add(weight);
-        cell.samples += 1;
+        self.weights[row * self.n_events + event.0].add(weight);
         stack
     }
 

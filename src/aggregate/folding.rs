@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{StackId, Stacks, WindowCounts};
-use crate::model::{Frame, FrameName, NameKind, Row, TaskLabel, Weight};
+use crate::model::{Frame, FrameName, NameKind, Row, TaskLabel};
 
 /// A frame's names, outermost function first, with the functions inlined into it behind.
 type Names = Arc<[FrameName]>;
@@ -66,7 +66,7 @@ impl Folding {
                 kept.weights
                     .iter_mut()
                     .zip(&next.weights)
-                    .for_each(|(to, from)| add(to, from));
+                    .for_each(|(to, from)| to.merge(from));
             }
             same
         });
@@ -90,11 +90,6 @@ impl Folding {
             .flat_map(|frame| self.names[frame].iter().cloned())
             .collect()
     }
-}
-
-fn add(to: &mut Weight, from: &Weight) {
-    to.total = to.total.saturating_add(from.total);
-    to.samples += from.samples;
 }
 
 #[cfg(test)]

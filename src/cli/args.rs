@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::values::{self, EventList};
-use crate::model::{CallGraph, EventSpec, Hz, Rate};
+use crate::model::{AskedEvent, CallGraph, Hz, Rate};
 
 /// Samples a second where neither `-F` nor `-c` says otherwise: a prime, so that it does not beat with timers of the target.
 const DEFAULT_FREQUENCY: Hz = Hz(997);
@@ -23,9 +23,9 @@ pub enum WeightUnit {
 /// Flags of every command that samples.
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArgs {
-    /// Events to sample, each with its own stacks; see `perfd list` [default: cycles,instructions,cache-misses, or cpu-clock where there is no PMU]
+    /// Events to sample, each with its own stacks and if need be a rate (`page-faults/period=1/`); see `perfd list` [default: cycles,instructions,cache-misses, or cpu-clock where there is no PMU]
     #[arg(short = 'e', long = "event", value_name = "EVENT[,EVENT…]", help_heading = WHAT)]
-    event_lists: Vec<EventList>,
+    event_lists: Vec<EventList<AskedEvent>>,
 
     /// Samples per second and CPU that each event runs on [default: 997]
     #[arg(short = 'F', long = "freq", value_name = "HZ", value_parser = values::frequency, conflicts_with = "period", help_heading = WHAT)]
@@ -59,13 +59,13 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "DURATION", value_parser = values::with_unit, help_heading = WHEN)]
     pub interval: Option<Duration>,
 
-    /// Where output goes, as often as you like: a file ending in .folded, .svg, .json or .jsonl, - for standard output, unix:PATH, tcp:HOST:PORT
+    /// Where output goes, as often as you like: a file ending in .folded, .functions, .svg, .json or .jsonl, - for standard output, unix:PATH, tcp:HOST:PORT
     #[arg(short = 'o', long = "output", value_name = "[FORMAT:]WHERE", help_heading = OUTPUT)]
     pub outputs: Vec<String>,
 
     /// The event whose stacks go to standard output and other places that hold one event [default: the first]
     #[arg(long, value_name = "EVENT", help_heading = OUTPUT)]
-    pub show: Option<EventSpec>,
+    pub show: Option<AskedEvent>,
 
     /// What a stack's number is
     #[arg(long, value_name = "UNIT", value_enum, default_value_t, help_heading = OUTPUT)]
@@ -102,11 +102,11 @@ const OUTPUT: &str = "Output";
 
 impl SamplingArgs {
     /// The events asked for, in order; `None` leaves the choice to perfd.
-    pub fn events(&self) -> Option<Vec<EventSpec>> {
+    pub fn events(&self) -> Option<Vec<AskedEvent>> {
         events(&self.event_lists)
     }
 
-    /// How often to sample.
+    /// How often to sample the events that do not say so themselves.
     pub fn rate(&self) -> Rate {
         match self.period {
             Some(period) => Rate::Period(period),
@@ -116,6 +116,6 @@ impl SamplingArgs {
 }
 
 /// The events of several `-e`, one after the other.
-pub(super) fn events(lists: &[EventList]) -> Option<Vec<EventSpec>> {
+pub(super) fn events<E: Clone>(lists: &[EventList<E>]) -> Option<Vec<E>> {
     (!lists.is_empty()).then(|| lists.iter().flat_map(|list| list.0.clone()).collect())
 }

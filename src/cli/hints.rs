@@ -97,14 +97,19 @@ fn of_event_text(error: &ParseEventError) -> Vec<String> {
             format!("did you mean {nearest}?"),
             "try: perfd list".to_owned(),
         ],
+        ParseEventError::Rate { .. } => vec!["leave out period= and freq=".to_owned()],
         _ => vec!["try: perfd list".to_owned()],
     }
 }
 
 fn of_unresolved(error: &ResolveEventError) -> (FaultClass, Vec<String>) {
     let hints = match error {
-        ResolveEventError::NoSuchPmu { known, .. } => {
-            vec![format!("its PMUs: {}", names(known))]
+        ResolveEventError::NoSuchPmu { pmu, known } => {
+            let mut hints = vec![format!("its PMUs: {}", names(known))];
+            if let Some(named) = nearest_name(pmu) {
+                hints.push(format!("did you mean {named}?"));
+            }
+            hints
         }
         ResolveEventError::NoSuchTerm { term, known, .. } => {
             let mut hints = vec![format!("its terms and events: {}", names(known))];

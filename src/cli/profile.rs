@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Exit;
 use super::args::{SamplingArgs, WeightUnit};
-use crate::model::{EventSpec, Fault, FaultClass, Profile};
+use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
 use crate::session::{self, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
@@ -82,10 +82,13 @@ fn shown(args: &SamplingArgs) -> anyhow::Result<Option<usize>> {
         return Ok(None);
     };
     let events = args.events().unwrap_or_default();
-    if let Some(idx) = events.iter().position(|event| event == shown) {
+    let is_shown = |event: &AskedEvent| {
+        event.spec == shown.spec && (shown.rate.is_none() || event.rate == shown.rate)
+    };
+    if let Some(idx) = events.iter().position(is_shown) {
         return Ok(Some(idx));
     }
-    let known: Vec<String> = events.iter().map(EventSpec::to_string).collect();
+    let known: Vec<String> = events.iter().map(AskedEvent::to_string).collect();
     let hint = match known.is_empty() {
         true => "name the events with -e".to_owned(),
         false => format!("the events are {}", known.join(", ")),

@@ -10,6 +10,7 @@
 //! ```text
 //! $ perfd record -o flame.svg -- gzip -9 big.log
 //! $ perfd record -e cache-misses:u -c 10000 -- ./server --once
+//! $ perfd record -e cycles,instructions,page-faults/period=1/ -o server.functions -- ./server --once
 //! $ perfd record -o - -- make -j8 | inferno-flamegraph > make.svg
 //! ```
 

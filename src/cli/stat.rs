@@ -31,7 +31,7 @@ use crate::session::stat::{self, Form, Output, Over, StatSpec};
 pub struct StatArgs {
     /// Events to count; see `perfd list` [default: task-clock and other software events, and where there is a PMU cycles, instructions, cache-misses]
     #[arg(short = 'e', long = "event", value_name = "EVENT[,EVENT…]")]
-    event_lists: Vec<EventList>,
+    event_lists: Vec<EventList<EventSpec>>,
 
     /// Count these running processes
     #[arg(short = 'p', long = "pid", value_name = "PID[,PID…]", value_parser = values::pid, value_delimiter = ',', conflicts_with_all = ["command", "whole_host"])]

@@ -9,16 +9,16 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::{EventSpec, Hz, ParseEventError, Pid, Tid, parse_events};
+use crate::model::{Hz, ParseEventError, Pid, Rate, Tid, parse_events};
 
-/// The events of one `-e`.
+/// The events of one `-e`: to be sampled (`AskedEvent`) or only counted (`EventSpec`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EventList(pub(super) Vec<EventSpec>);
+pub(super) struct EventList<E>(pub(super) Vec<E>);
 
-impl FromStr for EventList {
+impl<E: FromStr<Err = ParseEventError>> FromStr for EventList<E> {
     type Err = ParseEventError;
 
-    fn from_str(text: &str) -> Result<EventList, ParseEventError> {
+    fn from_str(text: &str) -> Result<EventList<E>, ParseEventError> {
         parse_events(text).map(EventList)
     }
 }
@@ -77,12 +77,12 @@ fn duration(
 
 /// A sampling frequency.
 pub(super) fn frequency(text: &str) -> Result<Hz, ValueError> {
-    number(text, 1, 1_000_000).map(Hz)
+    number(text, 1, Rate::MAX_FREQUENCY.0).map(Hz)
 }
 
-/// A sampling period: the kernel takes 63 bits.
+/// A sampling period.
 pub(super) fn period(text: &str) -> Result<u64, ValueError> {
-    number(text, 1, u64::MAX >> 1)
+    number(text, 1, Rate::MAX_PERIOD)
 }
 
 /// A process id.

@@ -3,20 +3,26 @@
 //! The grammar is that of `perf record -e`, without groups (`{a,b}`) and wildcards:
 //!
 //! ```text
-//! list       = event { "," event }                    a comma between the slashes of a PMU event separates terms
-//! event      = name [":" modes]                       cycles:u
-//!            | "r" HEX [":" modes]                    r01c2
+//! list       = event { "," event }                    a comma between slashes separates terms
+//! event      = plain [":" modes]                      cycles:u
+//!            | plain "/" [rate] "/" [modes]           cycles/period=100000/u
 //!            | pmu "/" [term {"," term}] "/" [modes]  cpu/event=0xc2,umask=1/u
-//!            | subsystem ":" tracepoint [":" modes]   sched:sched_switch
-//!            | "mem:" ADDR ["/" LEN] [":" access] [":" modes]
-//! term       = name ["=" number]
+//! plain      = name | "r" HEX                         cycles, r01c2
+//!            | subsystem ":" tracepoint               sched:sched_switch
+//!            | "mem:" ADDR ["/" LEN] [":" access]
+//! rate       = "period=" number | "freq=" number      one sample every so many counts; so many samples a second
+//! term       = rate | name ["=" number]               at most one rate
 //! access     = "r" | "w" | "rw" | "x"
 //! modes      = "u" | "k" | "uk"
 //! ```
+//!
+//! What samples parses an [`AskedEvent`]; what only counts an [`EventSpec`], which has no rate.
 
 use std::str::FromStr;
 
-use super::{Access, EventSource, EventSpec, Modes, NamedEvent, nearest_name};
+use super::{
+    Access, AskedEvent, EventSource, EventSpec, Hz, Modes, NamedEvent, Rate, nearest_name,
+};
 
 /// Why an event's text was not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,25 +48,47 @@ pub enum ParseEventError {
     Number {
         /// The whole event, as typed.
         event: String,
-        /// Which number: `address`, `length`, `raw config`, `term`.
+        /// Which number: `address`, `length`, `raw config`, `term`, `period`, `freq`.
         what: &'static str,
         /// As typed.
         text: String,
     },
-    /// A PMU event without its second slash.
+    /// An event with terms, but without its second slash.
     #[error("event {event:?} has no closing slash")]
     Unclosed {
+        /// As typed.
+        event: String,
+    },
+    /// A term that only a PMU's own events could have.
+    #[error("unknown term {term:?} in {event:?}: period and freq are known")]
+    Term {
+        /// As typed.
+        event: String,
+        /// The term's name.
+        term: String,
+    },
+    /// Two rates.
+    #[error("event {event:?} has more than one of period and freq")]
+    TwoRates {
+        /// As typed.
+        event: String,
+    },
+    /// A rate where nothing is sampled.
+    #[error("event {event:?} says how often to sample, but here it is not sampled")]
+    Rate {
         /// As typed.
         event: String,
     },
 }
 
 /// Events separated by commas, as one `-e` takes them.
-pub fn parse_events(text: &str) -> Result<Vec<EventSpec>, ParseEventError> {
+pub fn parse_events<E: FromStr<Err = ParseEventError>>(
+    text: &str,
+) -> Result<Vec<E>, ParseEventError> {
     split_list(text).into_iter().map(str::parse).collect()
 }
 
-/// Cuts at the commas that stand outside a PMU event's slashes; a breakpoint's one slash opens nothing.
+/// Cuts at the commas that stand outside slashes; a breakpoint's slash may be the one before its length, and has no comma behind it.
 fn split_list(text: &str) -> Vec<&str> {
     let mut items = Vec::new();
     let mut start = 0;
@@ -85,25 +113,85 @@ impl FromStr for EventSpec {
     type Err = ParseEventError;
 
     fn from_str(text: &str) -> Result<EventSpec, ParseEventError> {
+        match text.parse()? {
+            AskedEvent { spec, rate: None } => Ok(spec),
+            AskedEvent { rate: Some(_), .. } => Err(ParseEventError::Rate {
+                event: text.trim().to_owned(),
+            }),
+        }
+    }
+}
+
+impl FromStr for AskedEvent {
+    type Err = ParseEventError;
+
+    fn from_str(text: &str) -> Result<AskedEvent, ParseEventError> {
         let text = text.trim();
-        if let Some(rest) = text.strip_prefix(BREAKPOINT) {
-            return breakpoint(text, rest);
-        }
-        if let Some((pmu, rest)) = text.split_once('/') {
-            return pmu_event(text, pmu, rest);
-        }
-        let (name, rest) = match text.split_once(':') {
-            Some((name, rest)) => (name, Some(rest)),
-            None => (text, None),
+        let Some((head, terms, letters)) = split_slashes(text)? else {
+            return bare(text, text).map(AskedEvent::from);
         };
-        if let Some(source) = plain(text, name)? {
-            let modes = rest.map_or(Ok(Modes::ALL), |rest| modes(text, rest))?;
-            return Ok(EventSpec { source, modes });
+        let (rate, terms) = rate_and_terms(text, terms)?;
+        let mut spec = if is_word(head) && plain(text, head)?.is_none() {
+            EventSpec::new(EventSource::Pmu {
+                pmu: head.to_owned(),
+                terms,
+            })
+        } else {
+            let spec = bare(text, head)?;
+            if let Some((term, _)) = terms.into_iter().next() {
+                return Err(ParseEventError::Term {
+                    event: text.to_owned(),
+                    term,
+                });
+            }
+            spec
+        };
+        match letters.strip_prefix(':').unwrap_or(letters) {
+            "" => (),
+            letters if spec.modes == Modes::ALL => spec.modes = modes(text, letters)?,
+            letters => return Err(bad_modifier(text, letters)),
         }
-        match rest {
-            Some(rest) => tracepoint(text, name, rest),
-            None => Err(unknown(text)),
-        }
+        Ok(AskedEvent { spec, rate })
+    }
+}
+
+/// What stands before, between and behind the slashes of an event's terms; `None` if it has no terms. A breakpoint's
+/// first slash may be the one before its length.
+fn split_slashes(text: &str) -> Result<Option<(&str, &str, &str)>, ParseEventError> {
+    if text.starts_with(BREAKPOINT) {
+        let mut parts = text.rsplitn(3, '/');
+        let (letters, terms, head) = (parts.next(), parts.next(), parts.next());
+        return Ok(head
+            .zip(terms.zip(letters))
+            .map(|(head, (terms, letters))| (head, terms, letters)));
+    }
+    let Some((head, rest)) = text.split_once('/') else {
+        return Ok(None);
+    };
+    match rest.split_once('/') {
+        Some((terms, letters)) => Ok(Some((head, terms, letters))),
+        None => Err(ParseEventError::Unclosed {
+            event: text.to_owned(),
+        }),
+    }
+}
+
+/// An event without terms; `event` is the whole text, for messages.
+fn bare(event: &str, text: &str) -> Result<EventSpec, ParseEventError> {
+    if let Some(rest) = text.strip_prefix(BREAKPOINT) {
+        return breakpoint(event, rest);
+    }
+    let (name, rest) = match text.split_once(':') {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (text, None),
+    };
+    if let Some(source) = plain(event, name)? {
+        let modes = rest.map_or(Ok(Modes::ALL), |rest| modes(event, rest))?;
+        return Ok(EventSpec { source, modes });
+    }
+    match rest {
+        Some(rest) => tracepoint(event, name, rest),
+        None => Err(unknown(event)),
     }
 }
 
@@ -143,34 +231,38 @@ fn tracepoint(event: &str, subsystem: &str, rest: &str) -> Result<EventSpec, Par
     })
 }
 
-fn pmu_event(event: &str, pmu: &str, rest: &str) -> Result<EventSpec, ParseEventError> {
-    let Some((terms, letters)) = rest.split_once('/') else {
-        return Err(ParseEventError::Unclosed {
-            event: event.to_owned(),
-        });
-    };
-    if !is_word(pmu) {
-        return Err(unknown(event));
+type Term = (String, Option<u64>);
+
+/// The rate among terms, and the terms that are none.
+fn rate_and_terms(event: &str, terms: &str) -> Result<(Option<Rate>, Vec<Term>), ParseEventError> {
+    let (mut rate, mut others) = (None, Vec::new());
+    for text in terms.split(',').filter(|term| !term.is_empty()) {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let in_range = |most| {
+            number(value)
+                .filter(|number| (1..=most).contains(number))
+                .ok_or_else(|| {
+                    not_a_number(event, if name == "freq" { "freq" } else { "period" }, value)
+                })
+        };
+        let found = match name {
+            "period" => Rate::Period(in_range(Rate::MAX_PERIOD)?),
+            "freq" => Rate::Frequency(Hz(in_range(Rate::MAX_FREQUENCY.0)?)),
+            _ => {
+                others.push(term(event, text)?);
+                continue;
+            }
+        };
+        if rate.replace(found).is_some() {
+            return Err(ParseEventError::TwoRates {
+                event: event.to_owned(),
+            });
+        }
     }
-    let modes = match letters.strip_prefix(':').unwrap_or(letters) {
-        "" => Modes::ALL,
-        letters => modes(event, letters)?,
-    };
-    let terms = terms
-        .split(',')
-        .filter(|term| !term.is_empty())
-        .map(|text| term(event, text))
-        .collect::<Result<_, _>>()?;
-    Ok(EventSpec {
-        source: EventSource::Pmu {
-            pmu: pmu.to_owned(),
-            terms,
-        },
-        modes,
-    })
+    Ok((rate, others))
 }
 
-fn term(event: &str, text: &str) -> Result<(String, Option<u64>), ParseEventError> {
+fn term(event: &str, text: &str) -> Result<Term, ParseEventError> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => {
             let number = number(value).ok_or_else(|| not_a_number(event, "term", text))?;
@@ -283,172 +375,4 @@ fn not_a_number(event: &str, what: &'static str, text: &str) -> ParseEventError 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{CacheEvent, CacheOp, CacheResult, HardwareEvent, NAMES, SoftwareEvent};
-
-    fn source(text: &str) -> EventSource {
-        text.parse::<EventSpec>().expect(text).source
-    }
-
-    #[test]
-    fn every_form_of_perf_is_understood() {
-        assert_eq!(
-            source("cpu-cycles"),
-            EventSource::Hardware(HardwareEvent::Cycles)
-        );
-        assert_eq!(
-            source("cs"),
-            EventSource::Software(SoftwareEvent::ContextSwitches)
-        );
-        assert_eq!(
-            source("llc-load-misses"),
-            EventSource::Cache(CacheEvent::LastLevel, CacheOp::Load, CacheResult::Miss)
-        );
-        assert_eq!(source("r01c2"), EventSource::Raw(0x1c2));
-        assert_eq!(
-            source("cpu/event=0xc2,umask=1,edge/"),
-            EventSource::Pmu {
-                pmu: "cpu".to_owned(),
-                terms: vec![
-                    ("event".to_owned(), Some(0xc2)),
-                    ("umask".to_owned(), Some(1)),
-                    ("edge".to_owned(), None)
-                ],
-            }
-        );
-        assert_eq!(
-            source("mem:0x401000"),
-            EventSource::Breakpoint {
-                address: 0x40_1000,
-                access: Access::ReadWrite,
-                length: 4
-            }
-        );
-        assert_eq!(
-            source("mem:0x401000:x"),
-            EventSource::Breakpoint {
-                address: 0x40_1000,
-                access: Access::Execute,
-                length: 8
-            }
-        );
-    }
-
-    #[test]
-    fn modes_stand_behind_a_colon_or_behind_the_closing_slash() {
-        for (text, modes) in [
-            ("cycles", Modes::ALL),
-            ("cycles:u", Modes::USER),
-            ("cycles:k", Modes::KERNEL),
-            ("cycles:uk", Modes::ALL),
-            ("cpu/event=1/u", Modes::USER),
-            ("cpu/event=1/:k", Modes::KERNEL),
-            ("sched:sched_switch:k", Modes::KERNEL),
-            ("mem:0x1000:u", Modes::USER),
-            ("mem:0x1000/2:w:k", Modes::KERNEL),
-            ("r1:u", Modes::USER),
-        ] {
-            assert_eq!(
-                text.parse::<EventSpec>().expect(text).modes,
-                modes,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_list_is_cut_at_commas_outside_slashes() {
-        let specs = parse_events(
-            "cycles,cpu/event=0xc2,umask=1/u,mem:0x401000/8:x:u,sched:sched_switch,L1-dcache-loads",
-        )
-        .expect("a list of five");
-        let texts: Vec<_> = specs.iter().map(EventSpec::to_string).collect();
-        assert_eq!(
-            texts,
-            [
-                "cycles",
-                "cpu/event=0xc2,umask=0x1/u",
-                "mem:0x401000:x:u",
-                "sched:sched_switch",
-                "L1-dcache-loads"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_printed_parses_to_the_same_event() {
-        let named = NAMES.iter().map(|event| event.name.to_owned());
-        let others = [
-            "r0",
-            "rffffffffffffffff",
-            "msr/tsc/",
-            "cpu//",
-            "cpu/a,b=0x7,config1=0x10/k",
-            "sched:sched_switch",
-            "mem:0x7fffffffffff/1:w",
-            "mem:0x10/4:rw:u",
-            "mem:0x10/2:r",
-        ]
-        .map(str::to_owned);
-        for text in named.chain(others) {
-            for text in [text.clone(), format!("{text}:u")] {
-                let Ok(spec) = text.parse::<EventSpec>() else {
-                    assert!(text.ends_with(":u:u") || text.ends_with("/k:u"), "{text}");
-                    continue;
-                };
-                assert_eq!(spec.to_string().parse(), Ok(spec), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_event_is_refused_with_the_reason() {
-        let error = |text: &str| parse_events(text).expect_err(text);
-        assert_eq!(
-            error("cylces"),
-            ParseEventError::Unknown {
-                name: "cylces".to_owned(),
-                nearest: Some("cycles")
-            }
-        );
-        assert_eq!(
-            error("cylces:u"),
-            ParseEventError::Unknown {
-                name: "cylces".to_owned(),
-                nearest: Some("cycles")
-            }
-        );
-        for text in ["", "cycles,", "a b", "sched:*", "../x/y/", "{cycles}", "r"] {
-            assert!(
-                matches!(error(text), ParseEventError::Unknown { .. }),
-                "{text}"
-            );
-        }
-        for text in ["cycles:pp", "cycles:", "mem:0x1:q", "mem:0x1:q:u", "a:b:z"] {
-            assert!(
-                matches!(error(text), ParseEventError::Modifier { .. }),
-                "{text}"
-            );
-        }
-        for text in [
-            "mem:zz",
-            "mem:0x",
-            "mem:",
-            "mem:0x1/3",
-            "mem:+1",
-            "cpu/event=/",
-            "cpu/event=x/",
-            "r11112222333344445",
-        ] {
-            assert!(
-                matches!(error(text), ParseEventError::Number { .. }),
-                "{text}"
-            );
-        }
-        assert!(matches!(
-            error("cpu/event=1"),
-            ParseEventError::Unclosed { .. }
-        ));
-    }
-}
+mod tests;

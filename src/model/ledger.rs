@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::profile::ALL_THE_TIME;
 use super::{Ended, Unnamed};
 
 /// A way to lose a sample.
@@ -59,6 +60,10 @@ pub struct EventLedger {
     pub sampled_weight: u64,
     /// What the event counted in all, scaled if it did not run all the time; `None` if it never ran.
     pub counted_weight: Option<u64>,
+    /// Nanoseconds in which the event was enabled, over all threads.
+    pub enabled_ns: u64,
+    /// Nanoseconds in which it was counting: less than `enabled_ns` where the PMU's counters were shared in turns.
+    pub running_ns: u64,
     /// Nanoseconds in which the event was closed to be opened anew with another stack copy size.
     pub reopened_gap_ns: u64,
 }
@@ -75,6 +80,41 @@ impl EventLedger {
         let counted = self.counted_weight.filter(|counted| *counted > 0)?;
         #[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
         Some(self.sampled_weight as f64 / counted as f64)
+    }
+
+    /// Share of the enabled time in which the event was counting, 0.0 to 1.0.
+    pub fn running_share(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
+        match self.enabled_ns {
+            0 => 1.0,
+            enabled => (self.running_ns as f64 / enabled as f64).min(1.0),
+        }
+    }
+
+    /// Whether it was counting whenever it was enabled.
+    pub fn ran_all_the_time(&self) -> bool {
+        self.running_share() >= ALL_THE_TIME
+    }
+
+    /// Adds the account of a later window.
+    pub fn merge(&mut self, window: &EventLedger) {
+        let add = |to: &mut Option<u64>, n: Option<u64>| {
+            if let Some(n) = n {
+                *to.get_or_insert(0) += n;
+            }
+        };
+        add(&mut self.expected, window.expected);
+        add(&mut self.emitted, window.emitted);
+        add(&mut self.counted_weight, window.counted_weight);
+        self.delivered += window.delivered;
+        for (reason, n) in &window.lost {
+            *self.lost.entry(*reason).or_default() += n;
+        }
+        self.throttled += window.throttled;
+        self.sampled_weight += window.sampled_weight;
+        self.enabled_ns += window.enabled_ns;
+        self.running_ns += window.running_ns;
+        self.reopened_gap_ns += window.reopened_gap_ns;
     }
 
     /// Adds to a row.

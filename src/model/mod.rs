@@ -4,6 +4,7 @@
 
 mod address;
 mod address_space;
+mod asked_event;
 mod call_graph;
 mod event;
 mod event_names;
@@ -21,6 +22,7 @@ mod time;
 
 pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
+pub use asked_event::AskedEvent;
 pub use call_graph::{CallGraph, ParseCallGraphError};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,
@@ -36,7 +38,7 @@ pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
 };
-pub use ratio::{Ratio, total};
+pub use ratio::{Ratio, RatioKind, Refusal, SampledRatio, total};
 pub use rule::{CfaKind, FpKind, RaKind, Rule};
 pub use sample::{RawSample, Registers, StackCopy};
 pub use time::{Hz, MonoNs, Rate};

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ended, EventSpec, FrameName, Ledger, MonoNs, Pid, Rate, Tid};
+use super::{Ended, EventSpec, FrameName, Ledger, Modes, MonoNs, Pid, Rate, Tid};
+
+/// Below this share of the time a count is an estimate worth a remark: three nines and rounding.
+pub(super) const ALL_THE_TIME: f64 = 0.9995;
 
 /// Whose stack it is. Which parts are filled in decides what is merged: without `--pid` and `--tid` the comm alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +26,26 @@ pub struct Weight {
     pub total: u64,
     /// Number of samples.
     pub samples: u64,
+    /// Σ period²: how unevenly the samples weigh, for the error of `total`.
+    pub squares: u128,
+}
+
+impl Weight {
+    /// Adds one sample.
+    pub fn add(&mut self, period: u64) {
+        self.merge(&Weight {
+            total: period,
+            samples: 1,
+            squares: u128::from(period).pow(2),
+        });
+    }
+
+    /// Adds other samples.
+    pub fn merge(&mut self, other: &Weight) {
+        self.total = self.total.saturating_add(other.total);
+        self.samples += other.samples;
+        self.squares = self.squares.saturating_add(other.squares);
+    }
 }
 
 /// One distinct named stack.
@@ -45,6 +68,8 @@ pub struct SampledEvent {
     pub spec: EventSpec,
     /// How it was sampled.
     pub rate: Rate,
+    /// In which modes: those of `spec`, or user mode alone where the kernel's was not permitted.
+    pub modes: Modes,
 }
 
 /// One count of one event over a process and what it forked.
@@ -81,6 +106,11 @@ impl Count {
             return 1.0;
         }
         self.running.as_secs_f64() / self.enabled.as_secs_f64()
+    }
+
+    /// Whether the count is as good as read, and not scaled up from a part of the time.
+    pub fn ran_all_the_time(&self) -> bool {
+        self.running_share() >= ALL_THE_TIME
     }
 }
 

@@ -47,3 +47,20 @@ pub enum Rate {
     /// Once every so many counts of the event (`-c`); for clocks, nanoseconds.
     Period(u64),
 }
+
+impl Rate {
+    /// The largest period: the kernel takes 63 bits.
+    pub const MAX_PERIOD: u64 = u64::MAX >> 1;
+    /// The highest frequency that can be asked for; what the host allows may be less.
+    pub const MAX_FREQUENCY: Hz = Hz(1_000_000);
+}
+
+/// `997 Hz`, `every 1000`.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rate::Frequency(hz) => hz.fmt(f),
+            Rate::Period(period) => write!(f, "every {period}"),
+        }
+    }
+}

@@ -18,6 +18,8 @@ pub(super) fn of_event(
         throttled: totals.throttled,
         sampled_weight: taken.delivered.total,
         counted_weight: counted_weight(event, totals),
+        enabled_ns: totals.enabled_ns,
+        running_ns: totals.running_ns,
         reopened_gap_ns,
         ..EventLedger::default()
     };
@@ -59,6 +61,8 @@ pub(super) fn between(earlier: Option<&EventLedger>, now: &EventLedger) -> Event
         throttled: now.throttled - earlier.throttled,
         sampled_weight: now.sampled_weight - earlier.sampled_weight,
         counted_weight: difference(now.counted_weight, earlier.counted_weight),
+        enabled_ns: now.enabled_ns.saturating_sub(earlier.enabled_ns),
+        running_ns: now.running_ns.saturating_sub(earlier.running_ns),
         reopened_gap_ns: now.reopened_gap_ns - earlier.reopened_gap_ns,
     }
 }
@@ -118,7 +122,11 @@ mod tests {
 
     fn taken(samples: u64, total: u64) -> Taken {
         Taken {
-            delivered: Weight { samples, total },
+            delivered: Weight {
+                samples,
+                total,
+                squares: 0,
+            },
             ..Taken::default()
         }
     }

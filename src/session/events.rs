@@ -5,7 +5,8 @@ use anyhow::Context;
 use super::refused::refused;
 use super::spec::{EventChoice, Spec, Target};
 use crate::model::{
-    EventSource, EventSpec, Fault, FaultClass, HardwareEvent, Rate, ResolvedEvent, SoftwareEvent,
+    AskedEvent, EventSource, EventSpec, Fault, FaultClass, HardwareEvent, Hz, Rate, ResolvedEvent,
+    SoftwareEvent,
 };
 use crate::procfs::event_source::resolve;
 use crate::procfs::sysctl::Sysctls;
@@ -27,12 +28,15 @@ const WITHOUT_PMU: SoftwareEvent = SoftwareEvent::CpuClock;
 /// The events of a run, each probed, and what the user should know about them.
 pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<String>)> {
     let mut notes = Vec::new();
-    check_rate(spec)?;
+    check_rates(spec)?;
     let scope = scope(spec);
     let events = match &spec.events {
         EventChoice::Asked(asked) => asked
             .iter()
-            .map(|event| plan(&spec.roots, event, spec.rate, scope))
+            .map(|event| {
+                let rate = event.rate.unwrap_or(spec.rate);
+                plan(&spec.roots, &event.spec, rate, scope)
+            })
             .collect::<Result<Vec<_>, _>>()?,
         EventChoice::Default => defaults(&spec.roots, spec.rate, scope, &mut notes)?,
     };
@@ -55,21 +59,46 @@ pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<Stri
 }
 
 /// The kernel's word for a rate above its limit is EINVAL, as for anything else it does not like.
-fn check_rate(spec: &Spec) -> Result<(), Fault> {
-    let limit = Sysctls::read(&spec.roots).perf_event_max_sample_rate;
-    match (spec.rate, limit) {
-        (Rate::Frequency(hz), Some(limit)) if hz.0 > limit => {
-            let what = format!("sample at {hz}: the kernel allows {limit} Hz at most");
-            Err(Fault::new(FaultClass::Unavailable, what)
-                .hint(format!("kernel.perf_event_max_sample_rate is {limit}"))
-                .hint(format!("try: -F {limit}"))
-                .hint(format!(
-                    "or:  sudo sysctl kernel.perf_event_max_sample_rate={}",
-                    hz.0
-                )))
-        }
-        _ => Ok(()),
-    }
+fn check_rates(spec: &Spec) -> Result<(), Fault> {
+    let Some(limit) = Sysctls::read(&spec.roots).perf_event_max_sample_rate else {
+        return Ok(());
+    };
+    let too_high = |rate| match rate {
+        Rate::Frequency(hz) if hz.0 > limit => Some(hz),
+        _ => None,
+    };
+    let asked: &[AskedEvent] = match &spec.events {
+        EventChoice::Asked(asked) => asked,
+        EventChoice::Default => &[],
+    };
+    let of_event = asked.iter().find_map(|event| {
+        let hz = too_high(event.rate?)?;
+        let lower = AskedEvent {
+            rate: Some(Rate::Frequency(Hz(limit))),
+            ..event.clone()
+        };
+        Some((
+            format!("sample {} at {hz}", event.spec),
+            hz,
+            format!("-e {lower}"),
+        ))
+    });
+    let uses_the_runs = asked.is_empty() || asked.iter().any(|event| event.rate.is_none());
+    let of_run = || {
+        let hz = too_high(spec.rate).filter(|_| uses_the_runs)?;
+        Some((format!("sample at {hz}"), hz, format!("-F {limit}")))
+    };
+    let Some((what, hz, lower)) = of_event.or_else(of_run) else {
+        return Ok(());
+    };
+    let what = format!("{what}: the kernel allows {limit} Hz at most");
+    Err(Fault::new(FaultClass::Unavailable, what)
+        .hint(format!("kernel.perf_event_max_sample_rate is {limit}"))
+        .hint(format!("try: {lower}"))
+        .hint(format!(
+            "or:  sudo sysctl kernel.perf_event_max_sample_rate={}",
+            hz.0
+        )))
 }
 
 fn scope(spec: &Spec) -> Scope {

@@ -116,6 +116,7 @@ pub(super) fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> 
             .map(|event| SampledEvent {
                 spec: event.spec.clone(),
                 rate: event.rate,
+                modes: event.modes,
             })
             .collect(),
         notes,

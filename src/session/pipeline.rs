@@ -167,8 +167,7 @@ impl Pipeline {
         );
         self.stacks.stack_table_full += u64::from(stack == Stacks::FULL);
         let delivered = &mut self.taken[sample.event.0].delivered;
-        delivered.samples += 1;
-        delivered.total = delivered.total.saturating_add(sample.weight);
+        delivered.add(sample.weight);
         Ok(())
     }
 

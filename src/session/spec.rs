@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::model::{CallGraph, EventSpec, Rate};
+use crate::model::{AskedEvent, CallGraph, Rate};
 use crate::procfs::SysRoots;
 use crate::sink::{Measure, SinkSpec};
 use crate::target::Selection;
@@ -25,12 +25,12 @@ pub enum Target {
 }
 
 /// Which events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum EventChoice {
     /// Cycles, instructions and cache misses where the machine has a PMU, else the CPU clock.
     Default,
     /// These and no others.
-    Asked(Vec<EventSpec>),
+    Asked(Vec<AskedEvent>),
 }
 
 /// What the label of a stack tells apart.
@@ -49,7 +49,7 @@ pub struct Spec {
     pub target: Target,
     /// What.
     pub events: EventChoice,
-    /// How often.
+    /// How often, where an event does not say so itself.
     pub rate: Rate,
     /// User stacks.
     pub call_graph: CallGraph,

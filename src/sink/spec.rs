@@ -1,7 +1,8 @@
 //! `[FORMAT:]WHERE`: an output as it is typed.
 //!
 //! ```text
-//! FORMAT   folded | svg | json | jsonl        from the file's ending where it is not given
+//! FORMAT   folded | functions | svg | json | jsonl
+//!                                             from the file's ending where it is not given
 //! WHERE    -                                  standard output
 //!          PATH                               a file, FIFO or device; `./a:b` if it has a colon
 //!          unix:PATH                          a listening unix socket
@@ -21,6 +22,8 @@ use std::str::FromStr;
 pub enum Format {
     /// Folded stacks: one line for each distinct stack.
     Folded,
+    /// A table of functions with all events.
+    Functions,
     /// A flame graph.
     Svg,
     /// Counters and ledger of the run as one document.
@@ -31,12 +34,19 @@ pub enum Format {
 
 impl Format {
     /// Every format; its name is also its file ending.
-    pub const ALL: [Format; 4] = [Format::Folded, Format::Svg, Format::Json, Format::Jsonl];
+    pub const ALL: [Format; 5] = [
+        Format::Folded,
+        Format::Functions,
+        Format::Svg,
+        Format::Json,
+        Format::Jsonl,
+    ];
 
     /// As typed before the colon, and as file ending.
     pub fn name(self) -> &'static str {
         match self {
             Format::Folded => "folded",
+            Format::Functions => "functions",
             Format::Svg => "svg",
             Format::Json => "json",
             Format::Jsonl => "jsonl",
@@ -117,7 +127,7 @@ pub enum ParseSinkError {
     NoPlace(String),
     /// A word before a colon that is neither format nor kind of place.
     #[error(
-        "output {whole:?}: {head:?} is neither a format (folded, svg, json, jsonl) nor a kind of place (unix, tcp)\n  for a file with a colon in its name type {as_file:?}"
+        "output {whole:?}: {head:?} is neither a format (folded, functions, svg, json, jsonl) nor a kind of place (unix, tcp)\n  for a file with a colon in its name type {as_file:?}"
     )]
     Head {
         /// As typed.
@@ -129,7 +139,7 @@ pub enum ParseSinkError {
     },
     /// A file ending that is no format's.
     #[error(
-        "output {path:?}: the ending .{ending} says no format (folded, svg, json, jsonl do)\n  for folded stacks in that file type {as_folded:?}"
+        "output {path:?}: the ending .{ending} says no format (folded, functions, svg, json, jsonl do)\n  for folded stacks in that file type {as_folded:?}"
     )]
     Ending {
         /// As typed.
@@ -273,6 +283,7 @@ mod tests {
     fn the_format_follows_from_the_ending() {
         check("out.folded", Format::Folded, file("out.folded"));
         check("/a.b/out.svg", Format::Svg, file("/a.b/out.svg"));
+        check("out.functions", Format::Functions, file("out.functions"));
         check("out.json", Format::Json, file("out.json"));
         check("out.jsonl", Format::Jsonl, file("out.jsonl"));
         check("/dev/full", Format::Folded, file("/dev/full"));
@@ -283,6 +294,7 @@ mod tests {
         check("svg:out.folded", Format::Svg, file("out.folded"));
         check("folded:out.txt", Format::Folded, file("out.txt"));
         check("json:-", Format::Json, Place::Stdout);
+        check("functions:-", Format::Functions, Place::Stdout);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One output for a whole run: an encoder joined to its open places.
 //!
 //! Each window goes through [`Sink::write`] once, in order. Folded stacks and JSON lines are written at once; a flame
-//! graph and a JSON document with the last window. A window stands in the output whole or not at all, where the
+//! graph, a table of functions and a JSON document with the last window. A window stands in the output whole or not at all, where the
 //! place allows.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carry::{Carry, FileCarrier, StdoutCarrier, TcpCarrier, UnixCarrier};
-use super::encode::{Measure, View, folded, json, svg};
+use super::encode::{Measure, View, folded, functions, json, svg};
 use super::{Format, OpenError, Place, SinkSpec, WriteError, names};
 use crate::model::{EventIdx, Profile, RunInfo, WindowSpan};
 
@@ -22,7 +22,8 @@ const BUFFER: usize = 1 << 16;
 pub struct OpenContext {
     /// The run; its events name the files.
     pub run: Arc<RunInfo>,
-    /// `--show`: this event alone. `None`: files are one for each event, all else shows the first.
+    /// `--show`: this event alone, or where all are shown the one that sorts them. `None`: files are one for each event,
+    /// all else shows the first.
     pub shown: Option<EventIdx>,
     /// `--unit`.
     pub measure: Measure,
@@ -56,6 +57,7 @@ struct Output {
 
 enum Encoder {
     Folded,
+    Functions(Box<functions::Functions>),
     /// One for each output.
     Svg(Vec<svg::Chart>),
     Json,
@@ -67,7 +69,30 @@ impl Encoder {
     fn writes(&self, profile: &Profile) -> bool {
         match self {
             Encoder::Folded | Encoder::Jsonl => true,
-            Encoder::Svg(_) | Encoder::Json => profile.span.is_last,
+            Encoder::Functions(_) | Encoder::Svg(_) | Encoder::Json => profile.span.is_last,
+        }
+    }
+
+    /// Takes in a window, where windows are put together.
+    fn add(&mut self, profile: &Profile) {
+        match self {
+            Encoder::Svg(charts) => charts.iter_mut().for_each(|chart| chart.add(profile)),
+            Encoder::Functions(functions) => functions.add(profile),
+            Encoder::Folded | Encoder::Json | Encoder::Jsonl => (),
+        }
+    }
+
+    /// Whether windows are put together until the end.
+    fn draws(&self) -> bool {
+        matches!(self, Encoder::Functions(_) | Encoder::Svg(_))
+    }
+
+    /// Writes what was put together; nothing where every window is written by itself.
+    fn draw(&self, idx: usize, run: &RunInfo, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Encoder::Functions(functions) => functions.write(run, out),
+            Encoder::Svg(charts) => charts[idx].draw(run, out),
+            Encoder::Folded | Encoder::Json | Encoder::Jsonl => Ok(()),
         }
     }
 
@@ -81,7 +106,7 @@ impl Encoder {
     ) -> io::Result<()> {
         match self {
             Encoder::Folded => folded::encode(profile, view, out),
-            Encoder::Svg(charts) => charts[idx].draw(&profile.run, out),
+            Encoder::Functions(_) | Encoder::Svg(_) => self.draw(idx, &profile.run, out),
             Encoder::Json => json::encode(profile, first, out),
             Encoder::Jsonl => {
                 json::encode_window(profile, out)?;
@@ -130,6 +155,9 @@ impl Sink {
         }
         let encoder = match spec.format {
             Format::Folded => Encoder::Folded,
+            Format::Functions => {
+                Encoder::Functions(Box::new(functions::Functions::new(outputs[0].view)))
+            }
             Format::Svg => Encoder::Svg(
                 outputs
                     .iter()
@@ -171,9 +199,7 @@ impl Sink {
             .is_none_or(|last| last < profile.span.sequence)
         {
             self.taken_in = Some(profile.span.sequence);
-            if let Encoder::Svg(charts) = &mut self.encoder {
-                charts.iter_mut().for_each(|chart| chart.add(profile));
-            }
+            self.encoder.add(profile);
         }
         if self.encoder.writes(profile) {
             let encoder = &self.encoder;
@@ -188,20 +214,17 @@ impl Sink {
         Ok(())
     }
 
-    /// Closes the output. A flame graph whose last window never came is drawn from what there is.
+    /// Closes the output. A flame graph or table whose last window never came is made of what there is.
     pub fn finish(mut self) -> Result<(), WriteError> {
-        let Encoder::Svg(charts) = &self.encoder else {
-            return Ok(());
-        };
-        if self.is_whole || self.is_broken || self.taken_in.is_none() {
+        let (run, encoder) = (&self.run, &self.encoder);
+        if !encoder.draws() || self.is_whole || self.is_broken || self.taken_in.is_none() {
             return Ok(());
         }
-        let run = &self.run;
         put(
             &mut self.outputs,
             &mut self.is_broken,
             self.timeout,
-            |idx, _, out| charts[idx].draw(run, out),
+            |idx, _, out| encoder.draw(idx, run, out),
         )
     }
 

@@ -64,6 +64,11 @@ impl Summary {
         (self.mean != 0.0).then(|| stddev / self.mean.abs())
     }
 
+    /// s ∕ √n; `None` for a single value.
+    pub fn error_of_mean(&self) -> Option<f64> {
+        self.stddev.map(|stddev| stddev / count(self.n).sqrt())
+    }
+
     /// s ∕ √n ∕ |x̄|: what `perf stat -r` prints behind `+-`.
     pub fn relative_error_of_mean(&self) -> Option<f64> {
         self.relative_spread()

@@ -7,6 +7,7 @@ mod copy_size;
 mod ending;
 mod events;
 mod following;
+mod functions;
 mod host;
 mod ledger;
 mod odd_targets;

@@ -3,13 +3,11 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::{grouped, per_second, plain_duration, safe};
+use super::{grouped, per_second, plain_duration, ratio, safe};
 use crate::model::{Count, EventSource, ProcessCounts, Ratio, SoftwareEvent, Unit, total};
 
 /// Processes that have a table of their own; a build that forks thousands has one total.
 const MAX_TABLES: usize = 16;
-/// Below this share of the time a count is an estimate worth a remark.
-const ALL_THE_TIME: f64 = 0.9995;
 
 /// Writes a table for each process, and one for all of them together if they are several.
 ///
@@ -118,21 +116,21 @@ impl Line {
             ),
             Unit::Occurrences => (grouped(scaled), quotient(number, per).map(per_second)),
         };
-        let share = count.running_share();
+        let ratios: Vec<String> = Ratio::of(counts, idx)
+            .iter()
+            .map(|of_count| ratio(&count.event.source, of_count))
+            .collect();
         Line {
             count: text,
             event: safe(&count.event.to_string()),
             rate: rate.unwrap_or_default(),
-            ratio: match Ratio::of(counts, idx) {
-                Some(Ratio::PerCycle(value)) => format!("{value:.2} per cycle"),
-                Some(Ratio::PerThousandInstructions(value)) => {
-                    format!("{value:.2} per 1,000 instructions")
-                }
-                None => String::new(),
-            },
-            share: match share < ALL_THE_TIME {
-                true => format!("estimate, counted {:.1} % of the time", share * 100.0),
-                false => String::new(),
+            ratio: ratios.join(", "),
+            share: match count.ran_all_the_time() {
+                false => format!(
+                    "estimate, counted {:.1} % of the time",
+                    count.running_share() * 100.0
+                ),
+                true => String::new(),
             },
         }
     }

@@ -5,11 +5,13 @@
 //! other output, so that none can steer the terminal.
 
 mod counters;
-mod figures;
 mod ledger;
 mod verdict;
 
 pub use counters::write_counters;
-pub use figures::{grouped, n_of, per_second, percent, plain_duration, safe};
 pub use ledger::write_ledger;
 pub use verdict::{Flaw, Verdict, verdict, write_verdict};
+
+pub use crate::sink::encode::figures::{
+    grouped, n_of, per_second, percent, plain_duration, ratio, safe,
+};

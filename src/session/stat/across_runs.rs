@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::measure::Measured;
-use crate::model::{EventSpec, Pid, ProcessCounts, Ratio, total};
+use crate::model::{EventSpec, Pid, ProcessCounts, Ratio, RatioKind, total};
 use crate::stats::Summary;
 
 /// One event over all runs.
@@ -14,8 +14,9 @@ pub(super) struct EventRuns {
     pub value: Option<Summary>,
     /// Share of the time of all runs in which it was counting.
     pub running_share: f64,
-    /// Of the counts of all runs together.
-    pub ratio: Option<Ratio>,
+    pub ran_all_the_time: bool,
+    /// Of each run's own ratio, where every run has it.
+    pub ratios: Vec<(RatioKind, Summary)>,
 }
 
 /// One target over all runs.
@@ -68,7 +69,8 @@ fn target(runs: &[ProcessCounts]) -> TargetRuns {
             event: sum.event.clone(),
             value: Summary::of(&values),
             running_share: sum.running_share(),
-            ratio: Ratio::of(&sums, index),
+            ran_all_the_time: sum.ran_all_the_time(),
+            ratios: ratios(runs, index),
         }
     });
     TargetRuns {
@@ -78,6 +80,24 @@ fn target(runs: &[ProcessCounts]) -> TargetRuns {
             .map_or_else(|| "".into(), |run| Arc::clone(&run.comm)),
         events: events.collect(),
     }
+}
+
+fn ratios(runs: &[ProcessCounts], index: usize) -> Vec<(RatioKind, Summary)> {
+    let of_runs: Vec<Vec<Ratio>> = runs
+        .iter()
+        .map(|run| Ratio::of(&run.counts, index))
+        .collect();
+    let summary = |kind| {
+        let of_run = |ratios: &Vec<Ratio>| {
+            ratios
+                .iter()
+                .find(|ratio| ratio.kind == kind)
+                .map(|ratio| ratio.value)
+        };
+        let values: Vec<f64> = of_runs.iter().map(of_run).collect::<Option<_>>()?;
+        Some((kind, Summary::of(&values)?))
+    };
+    RatioKind::ALL.into_iter().filter_map(summary).collect()
 }
 
 #[cfg(test)]
@@ -109,12 +129,25 @@ mod tests {
     }
 
     #[test]
-    fn a_value_has_the_spread_of_its_runs_and_a_ratio_is_that_of_all_runs_together() {
-        let all = AcrossRuns::of(&[run(100, 100), run(300, 700)]);
+    fn values_and_ratios_have_the_spread_of_their_runs() {
+        let all = AcrossRuns::of(&[run(100, 100), run(300, 900)]);
         let events = &all.targets[0].events;
         assert_eq!(events[0].value.unwrap().mean, 200.0);
         assert_eq!(events[0].value.unwrap().max, 300.0);
-        assert_eq!(events[1].ratio, Some(Ratio::PerCycle(2.0)));
+        let [(RatioKind::PerCycle, ratio)] = events[1].ratios[..] else {
+            panic!("{:?}", events[1].ratios);
+        };
+        // 1 and 3 per cycle: s = √2, and s ∕ √2 = 1.
+        assert_eq!((ratio.n, ratio.mean), (2, 2.0));
+        assert!((ratio.error_of_mean().unwrap() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_ratio_that_one_run_does_not_have_is_none_of_them_all() {
+        let mut turns = run(100, 100);
+        turns.processes[0].counts[0].running /= 2;
+        let all = AcrossRuns::of(&[run(100, 100), turns]);
+        assert!(all.targets[0].events[1].ratios.is_empty());
     }
 
     #[test]

@@ -6,19 +6,21 @@
 //! {"kind":"summary","runs":5,"elapsed_s":{…},"targets":[…]}                      after -r
 //! process: {"pid":42,"comm":"gzip","counts":[{"event":"cycles","unit":"occurrences","value":7,"scaled":7,
 //!           "enabled_ns":9,"running_ns":9,"group":0}]}                            pid null: the host
+//!          and in a count, where the events ran together: "per_cycle", "per_thousand_instructions", "miss_rate"
 //! summary: {"n":5,"mean":…,"median":…,"stddev":…,"relative_spread":…,"min":…,"max":…}
 //! ```
 //!
 //! `value` is as the kernel counted, `scaled` is over the whole enabled time; `scaled` null means that the event never counted,
 //! which is not 0.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::across_runs::AcrossRuns;
 use super::measure::Measured;
-use crate::model::{Count, EventSpec, ProcessCounts, Unit};
+use crate::model::{Count, EventSpec, ProcessCounts, Ratio, RatioKind, Unit};
 use crate::stats::Summary;
 
 #[derive(Serialize)]
@@ -60,6 +62,8 @@ struct OneCount {
     enabled_ns: u64,
     running_ns: u64,
     group: usize,
+    #[serde(flatten)]
+    ratios: BTreeMap<RatioKind, f64>,
 }
 
 #[derive(Serialize)]
@@ -76,6 +80,9 @@ struct EventSpread {
     /// Of scaled values.
     value: Option<Spread>,
     running_share: f64,
+    /// Of each run's own ratio.
+    #[serde(flatten)]
+    ratios: BTreeMap<RatioKind, Spread>,
 }
 
 #[derive(Serialize)]
@@ -128,6 +135,11 @@ pub(super) fn of_all_runs(all: &AcrossRuns) -> String {
                 unit: unit(&event.event),
                 value: event.value.map(spread),
                 running_share: event.running_share,
+                ratios: event
+                    .ratios
+                    .iter()
+                    .map(|(kind, summary)| (*kind, spread(*summary)))
+                    .collect(),
             })
             .collect(),
     });
@@ -148,12 +160,15 @@ fn processes(counted: &[ProcessCounts]) -> Vec<Process<'_>> {
         .map(|process| Process {
             pid: process.pid.map(|pid| pid.0),
             comm: &process.comm,
-            counts: process.counts.iter().map(one_count).collect(),
+            counts: (0..process.counts.len())
+                .map(|idx| one_count(&process.counts, idx))
+                .collect(),
         })
         .collect()
 }
 
-fn one_count(count: &Count) -> OneCount {
+fn one_count(counts: &[Count], idx: usize) -> OneCount {
+    let count = &counts[idx];
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     OneCount {
         event: count.event.to_string(),
@@ -163,6 +178,10 @@ fn one_count(count: &Count) -> OneCount {
         enabled_ns: nanos(count.enabled),
         running_ns: nanos(count.running),
         group: count.group,
+        ratios: Ratio::of(counts, idx)
+            .into_iter()
+            .map(|ratio| (ratio.kind, ratio.value))
+            .collect(),
     }
 }
 

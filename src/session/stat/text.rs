@@ -1,13 +1,13 @@
 //! What `perfd stat` says to a person.
 //!
 //! One run or interval is the table of every report (`report::write_counters`). Several runs have a table of their own, in which
-//! spread takes the place of rates:
+//! spread takes the place of rates. A ratio is the mean of the runs' own ratios ± the standard error of that mean:
 //!
 //! ```text
 //! counters  gzip -9 -c big.log, 5 runs; mean ± standard deviation
 //!   1,234.560 ms  task-clock    ± 1.2 %
 //!      4,000,000  cycles        ± 0.8 %
-//!      6,000,000  instructions  ± 0.0 %  1.50 per cycle
+//!      6,000,000  instructions  ± 0.0 %  1.50 ± 0.02 per cycle
 //!  <not counted>  cache-misses
 //!        1.247 s  elapsed       ± 1.1 %  median 1.240 s
 //! ```
@@ -18,11 +18,8 @@ use super::across_runs::{AcrossRuns, EventRuns};
 use super::measure::Measured;
 use super::spec::Over;
 use crate::model::{ProcessCounts, Ratio, Unit};
-use crate::session::report::{grouped, safe, write_counters};
+use crate::session::report::{grouped, ratio, safe, write_counters};
 use crate::stats::Summary;
-
-/// Below this share of the time a count is an estimate worth a remark.
-const ALL_THE_TIME: f64 = 0.9995;
 
 /// The result of all runs.
 pub(super) fn summary(over: &Over, runs: &[Measured]) -> String {
@@ -92,15 +89,19 @@ fn event_row(event: &EventRuns) -> [String; 4] {
         Unit::Occurrences if value.mean < 100.0 => decimal(value.mean, 1),
         Unit::Occurrences => decimal(value.mean, 0),
     };
-    let ratio = event.ratio.map(|ratio| match ratio {
-        Ratio::PerCycle(value) => format!("{value:.2} per cycle"),
-        Ratio::PerThousandInstructions(value) => format!("{value:.2} per 1,000 instructions"),
+    let ratios = event.ratios.iter().map(|(kind, summary)| {
+        let of_runs = Ratio {
+            kind: *kind,
+            value: summary.mean,
+            error: summary.error_of_mean(),
+        };
+        ratio(&event.event.source, &of_runs)
     });
-    let share = (event.running_share < ALL_THE_TIME).then(|| {
+    let share = (!event.ran_all_the_time).then(|| {
         let percent = event.running_share * 100.0;
         format!("estimate, counted {percent:.1} % of the time")
     });
-    let note: Vec<String> = ratio.into_iter().chain(share).collect();
+    let note: Vec<String> = ratios.chain(share).collect();
     [count, name, spread(value), note.join("; ")]
 }
 
@@ -187,8 +188,8 @@ mod tests {
             ],
             "counters  evil\\x1b[31m -9, 3 runs; mean ± standard deviation
   2,000,000  cycles        ± 0.0 %
-  3,000,000  instructions  ± 0.0 %   1.50 per cycle
-       10.0  page-faults   ± 10.0 %
+  3,000,000  instructions  ± 0.0 %   1.50 ± 0.00 per cycle
+       10.0  page-faults   ± 10.0 %  0.0033 ± 0.0002 per 1,000 instructions
    1.100 ms  task-clock    ± 9.1 %
     2.000 s  elapsed       ± 86.6 %  median 1.000 s",
         );

@@ -53,6 +53,7 @@ mod tests {
             weights: vec![Weight {
                 total: weight,
                 samples: 1,
+                squares: 0,
             }],
         }
     }

@@ -4,14 +4,15 @@
 //! kernel gave them; what is not known is `null`, never 0. Names of the ledger's parts are those of
 //! [`crate::model::Ledger`].
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::model::{
-    Count, EventLedger, Ledger, ProcessCounts, Profile, Rate, Ratio, RunInfo, StackLedger, Unit,
-    WindowSpan, total,
+    Count, EventLedger, Ledger, ProcessCounts, Profile, Rate, Ratio, RatioKind, RunInfo,
+    StackLedger, Unit, WindowSpan, total,
 };
 
 /// Raised when a field changes its meaning or goes away.
@@ -210,31 +211,25 @@ struct Counter {
     running_ns: u64,
     running_percent: f64,
     group: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    per_cycle: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    per_thousand_instructions: Option<f64>,
+    /// Those that the counts have.
+    #[serde(flatten)]
+    ratios: BTreeMap<RatioKind, f64>,
 }
 
 fn counters(counts: &[Count]) -> Vec<Counter> {
-    let counter = |(idx, count): (usize, &Count)| {
-        let (per_cycle, per_thousand_instructions) = match Ratio::of(counts, idx) {
-            Some(Ratio::PerCycle(value)) => (Some(value), None),
-            Some(Ratio::PerThousandInstructions(value)) => (None, Some(value)),
-            None => (None, None),
-        };
-        Counter {
-            event: count.event.to_string(),
-            unit: unit(count.event.unit()),
-            value: count.value,
-            scaled: count.scaled(),
-            enabled_ns: nanos(count.enabled),
-            running_ns: nanos(count.running),
-            running_percent: count.running_share() * 100.0,
-            group: count.group,
-            per_cycle,
-            per_thousand_instructions,
-        }
+    let counter = |(idx, count): (usize, &Count)| Counter {
+        event: count.event.to_string(),
+        unit: unit(count.event.unit()),
+        value: count.value,
+        scaled: count.scaled(),
+        enabled_ns: nanos(count.enabled),
+        running_ns: nanos(count.running),
+        running_percent: count.running_share() * 100.0,
+        group: count.group,
+        ratios: Ratio::of(counts, idx)
+            .into_iter()
+            .map(|ratio| (ratio.kind, ratio.value))
+            .collect(),
     };
     counts.iter().enumerate().map(counter).collect()
 }

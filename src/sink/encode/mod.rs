@@ -5,9 +5,12 @@
 //! threads, functions, files) passes through [`escape`] and through nothing else.
 
 pub mod escape;
+pub mod figures;
 pub mod folded;
+pub mod functions;
 pub mod json;
 mod stacks;
 pub mod svg;
+mod texts;
 
 pub use stacks::{Measure, Stacks, View};

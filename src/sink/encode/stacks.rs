@@ -5,12 +5,11 @@
 
 use std::cmp::Ordering;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::escape;
-use crate::model::{EventIdx, FrameName, NameKind, Profile, Row};
+use super::texts::{Seen, Texts};
+use crate::model::{EventIdx, Profile, Row, Weight};
 
 /// What the number behind a stack is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +19,15 @@ pub enum Measure {
     Weight,
     /// Number of samples.
     Samples,
+}
+
+impl Measure {
+    pub(super) fn of(self, weight: &Weight) -> u64 {
+        match self {
+            Measure::Weight => weight.total,
+            Measure::Samples => weight.samples,
+        }
+    }
 }
 
 /// Which number of a profile's rows is shown.
@@ -34,10 +42,7 @@ pub struct View {
 impl View {
     fn of(self, row: &Row) -> u64 {
         let weight = row.weights.get(self.event.0).copied().unwrap_or_default();
-        match self.measure {
-            Measure::Weight => weight.total,
-            Measure::Samples => weight.samples,
-        }
+        self.measure.of(&weight)
     }
 }
 
@@ -45,9 +50,7 @@ impl View {
 #[derive(Debug)]
 pub struct Stacks {
     view: View,
-    /// Encoded frames; the index is the frame's number.
-    frames: Vec<Arc<str>>,
-    numbers: FxHashMap<Arc<str>, u32>,
+    frames: Texts,
     weights: FxHashMap<Box<[u32]>, u64>,
 }
 
@@ -56,18 +59,14 @@ impl Stacks {
     pub fn new(view: View) -> Stacks {
         Stacks {
             view,
-            frames: Vec::new(),
-            numbers: FxHashMap::default(),
+            frames: Texts::default(),
             weights: FxHashMap::default(),
         }
     }
 
     /// Adds a profile's rows, except those that weigh nothing in this view.
     pub fn add(&mut self, profile: &Profile) {
-        // Equal names share their text, so that the address of the text is enough to know a frame again;
-        // the profile holds every text as long as this map lives.
-        let mut seen: FxHashMap<(*const u8, NameKind), u32> = FxHashMap::default();
-        let mut text = String::new();
+        let mut seen = Seen::default();
         let mut stack = Vec::new();
         for row in &profile.rows {
             let weight = self.view.of(row);
@@ -75,21 +74,8 @@ impl Stacks {
                 continue;
             }
             stack.clear();
-            text.clear();
-            escape::task(&row.task, &mut text);
-            stack.push(self.number(&text));
-            if row.ended.is_truncated() {
-                text.clear();
-                text.push_str(escape::TRUNCATED);
-                text.push_str(&format!("{}]", row.ended));
-                stack.push(self.number(&text));
-            }
-            for frame in &row.frames {
-                let number = *seen
-                    .entry((frame.text.as_ptr(), frame.kind))
-                    .or_insert_with(|| self.number_of(frame, &mut text));
-                stack.push(number);
-            }
+            stack.push(self.frames.task(row, &mut seen));
+            self.frames.frames(row, &mut seen, &mut stack);
             let sum = match self.weights.get_mut(stack.as_slice()) {
                 Some(sum) => sum,
                 None => self
@@ -114,7 +100,7 @@ impl Stacks {
                 if idx > 0 {
                     out.write_all(b";")?;
                 }
-                out.write_all(self.text(*number).as_bytes())?;
+                out.write_all(self.frames.text(*number).as_bytes())?;
             }
             writeln!(out, " {weight}")?;
         }
@@ -139,30 +125,11 @@ impl Stacks {
         };
         let joined = |number: u32, rest: &[u32]| {
             let joint: &[u8] = if rest.len() > 1 { b";" } else { b"" };
-            self.text(number).bytes().chain(joint.iter().copied())
+            self.frames
+                .text(number)
+                .bytes()
+                .chain(joint.iter().copied())
         };
         joined(*first, one).cmp(joined(*second, other))
-    }
-
-    fn text(&self, number: u32) -> &str {
-        // Widening: usize has at least 32 bits wherever Linux runs.
-        &self.frames[number as usize]
-    }
-
-    fn number_of(&mut self, frame: &FrameName, text: &mut String) -> u32 {
-        text.clear();
-        escape::frame(frame, text);
-        self.number(text)
-    }
-
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let number = u32::try_from(self.frames.len()).expect("under 2³² names: memory ends first");
-        let text: Arc<str> = text.into();
-        self.frames.push(Arc::clone(&text));
-        self.numbers.insert(text, number);
-        number
     }
 }

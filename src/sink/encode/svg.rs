@@ -12,7 +12,7 @@ use inferno::flamegraph::color::{MultiPalette, PaletteMap, parse_hex_color};
 use inferno::flamegraph::{Options, Palette, from_lines};
 
 use super::{Measure, Stacks, View, escape};
-use crate::model::{Ended, EventLedger, LossReason, Profile, Rate, RunInfo, Unit};
+use crate::model::{Ended, EventLedger, LossReason, Profile, RunInfo, Unit};
 
 /// Characters of a title: a command line can be very long.
 const MAX_TITLE: usize = 160;
@@ -48,16 +48,8 @@ impl Chart {
     pub fn add(&mut self, profile: &Profile) {
         self.stacks.add(profile);
         self.elapsed += profile.span.end.since(profile.span.start);
-        let Some(window) = profile.ledger.events.get(self.view.event.0) else {
-            return;
-        };
-        self.account.delivered += window.delivered;
-        self.account.sampled_weight += window.sampled_weight;
-        if let Some(counted) = window.counted_weight {
-            *self.account.counted_weight.get_or_insert(0) += counted;
-        }
-        for (reason, n) in &window.lost {
-            *self.account.lost.entry(*reason).or_default() += n;
+        if let Some(window) = profile.ledger.events.get(self.view.event.0) {
+            self.account.merge(window);
         }
     }
 
@@ -96,11 +88,7 @@ impl Chart {
     fn subtitle(&self, run: &RunInfo) -> String {
         let mut parts = Vec::new();
         if let Some(event) = run.events.get(self.view.event.0) {
-            let rate = match event.rate {
-                Rate::Frequency(hz) => format!("{hz}"),
-                Rate::Period(period) => format!("every {period}"),
-            };
-            parts.push(one_line(&format!("{} {rate}", event.spec)));
+            parts.push(one_line(&format!("{} {}", event.spec, event.rate)));
         }
         parts.push(format!("{} samples", self.account.delivered));
         let lost: i64 = self

@@ -21,6 +21,7 @@ fn context(n_events: usize) -> OpenContext {
                 .map(|event| SampledEvent {
                     spec: EventSpec::new(EventSource::Hardware(*event)),
                     rate: Rate::Period(10),
+                    modes: Modes::ALL,
                 })
                 .collect(),
             notes: Vec::new(),
@@ -32,7 +33,11 @@ fn context(n_events: usize) -> OpenContext {
 }
 
 fn window(context: &OpenContext, sequence: u64, is_last: bool, name: &str) -> Profile {
-    let weight = |total| Weight { total, samples: 1 };
+    let weight = |period| {
+        let mut weight = Weight::default();
+        weight.add(period);
+        weight
+    };
     Profile {
         run: Arc::clone(&context.run),
         span: WindowSpan {
@@ -111,6 +116,37 @@ fn a_flame_graph_shows_all_windows_and_no_markup_of_hostile_names() {
     assert!(!svg.contains("<script>alert"), "{svg}");
     assert!(svg.contains("&lt;script&gt;alert("), "{svg}");
     assert_eq!(svg.matches("</script>").count(), 1);
+}
+
+#[test]
+fn a_table_of_functions_is_one_file_with_all_events_and_windows_even_of_a_run_that_broke_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = context(2);
+    let path = dir.path().join("out.functions");
+    let write = |context: &OpenContext, last: bool| {
+        let mut sink = open(path.to_str().unwrap(), context);
+        sink.write(&window(context, 0, false, "f")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        sink.write(&window(context, 1, last, "g")).unwrap();
+        sink.finish().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        text
+    };
+    let words = |text: &str, function: &str| -> Vec<String> {
+        let line = text.lines().find_map(|line| line.strip_suffix(function));
+        let words = line.unwrap_or_else(|| panic!("{text}")).split_whitespace();
+        words.map(str::to_owned).collect()
+    };
+    for last in [true, false] {
+        let text = write(&context, last);
+        assert_eq!(
+            words(&text, "  f")[..6],
+            ["7", "50.0", "50.0", "9", "50.0", "50.0"]
+        );
+        assert_eq!(words(&text, "  all samples")[..2], ["14", "100.0"]);
+        assert_eq!(words(&text, "  all samples")[3], "18");
+    }
 }
 
 #[test]

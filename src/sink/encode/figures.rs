@@ -1,8 +1,9 @@
-//! Figures for people: grouped digits, durations, rates, shares.
+//! Figures for people: grouped digits, durations, rates, shares, ratios. Reports and tables have them alike.
 
 use std::time::Duration;
 
-use crate::sink::encode::escape;
+use super::escape;
+use crate::model::{EventSource, Ratio, RatioKind};
 
 /// `1,234,567`.
 pub fn grouped(number: impl Into<i128>) -> String {
@@ -71,6 +72,44 @@ pub fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// `1.52 per cycle`, `0.14 ± 0.02 per 1,000 instructions`, `3.10 % of cache-references`: a ratio of `event`.
+pub fn ratio(event: &EventSource, ratio: &Ratio) -> String {
+    let (value, error) = estimate(ratio);
+    let figure = match error {
+        Some(error) => format!("{value} ± {error}"),
+        None => value,
+    };
+    match ratio.kind {
+        RatioKind::PerCycle => format!("{figure} per cycle"),
+        RatioKind::PerThousandInstructions => format!("{figure} per 1,000 instructions"),
+        RatioKind::MissRate => {
+            let by = ratio.kind.divisor(event);
+            let by = by.map_or(String::new(), |by| format!(" of {by}"));
+            format!("{figure} %{by}")
+        }
+    }
+}
+
+/// The digits of a ratio and of its error, a miss rate in percent: two behind the point, or as many more as show one digit
+/// of the error that is not 0, or two of a ratio without error.
+pub fn estimate(ratio: &Ratio) -> (String, Option<String>) {
+    let factor = match ratio.kind {
+        RatioKind::MissRate => 100.0,
+        RatioKind::PerCycle | RatioKind::PerThousandInstructions => 1.0,
+    };
+    let (value, error) = (
+        ratio.value * factor,
+        ratio.error.map(|error| error * factor),
+    );
+    let (smallest, least) = error.map_or((value, 9.5), |error| (error, 0.95));
+    let shows = |digits: &u8| smallest * 10_f64.powi((*digits).into()) >= least;
+    let digits = usize::from((2..=12).find(shows).unwrap_or(2));
+    (
+        format!("{value:.digits$}"),
+        error.map(|error| format!("{error:.digits$}")),
+    )
+}
+
 /// A name that came from the profiled programs, as it may be shown on a terminal.
 pub fn safe(name: &str) -> String {
     const MAX_NAME: usize = 256;
@@ -80,6 +119,7 @@ pub fn safe(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::HardwareEvent;
 
     #[test]
     fn digits_stand_in_groups_of_three() {
@@ -111,6 +151,44 @@ mod tests {
         assert_eq!(percent(1, 100_000), "< 0.1 %");
         assert_eq!(percent(0, 100_000), "0.0 %");
         assert_eq!(percent(998, 1000), "99.8 %");
+    }
+
+    #[test]
+    fn a_ratio_shows_the_digits_that_its_error_leaves() {
+        let misses: EventSource = EventSource::Hardware(HardwareEvent::CacheMisses);
+        let check = |kind, value, error, expected: &str| {
+            assert_eq!(ratio(&misses, &Ratio { kind, value, error }), expected);
+        };
+        use RatioKind::{MissRate, PerCycle, PerThousandInstructions};
+        check(PerCycle, 1.517, None, "1.52 per cycle");
+        check(PerCycle, 1.517, Some(0.0421), "1.52 ± 0.04 per cycle");
+        check(PerCycle, 1.5, Some(0.0), "1.50 ± 0.00 per cycle");
+        check(PerCycle, 1.5, Some(12.0), "1.50 ± 12.00 per cycle");
+        let per_thousand = "per 1,000 instructions";
+        check(
+            PerThousandInstructions,
+            0.0021,
+            Some(0.000_31),
+            &format!("0.0021 ± 0.0003 {per_thousand}"),
+        );
+        check(
+            PerThousandInstructions,
+            0.000_013,
+            None,
+            &format!("0.000013 {per_thousand}"),
+        );
+        check(
+            PerThousandInstructions,
+            0.0,
+            None,
+            &format!("0.00 {per_thousand}"),
+        );
+        check(
+            MissRate,
+            0.031,
+            Some(0.002),
+            "3.10 ± 0.20 % of cache-references",
+        );
     }
 
     #[test]
