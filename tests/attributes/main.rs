@@ -217,9 +217,9 @@ fn asked_by_perf(args: &[&str], event: &str, config: &str) -> Option<Attr> {
         return None;
     };
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let printed = { blocks(&text).into_iter() }
+    let mut printed = { blocks(&text).into_iter() }
         .filter(|attr| attr.get("type") == HARDWARE && attr.get("config") == config);
-    let Some(last) = printed.last() else {
+    let Some(last) = printed.next_back() else {
         panic!("perf -vv prints no attributes of {event}:\n{text}");
     };
     Some(last)
