@@ -16,6 +16,9 @@
 pub mod model;
 pub mod stats;
 
+// Floor 1, continued: what only one processor knows
+pub mod arch;
+
 // Floor 2: edges; first the bytes of a file, then where they come from; the only unsafe code is in sys
 pub mod object;
 

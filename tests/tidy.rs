@@ -67,6 +67,20 @@ fn unsafe_code_stands_in_sys_alone() {
 }
 
 #[test]
+fn processors_are_told_apart_in_arch_alone() {
+    let names = ["target_arch", "X86_64", "Aarch64", "AArch64"];
+    let others = rust_files("src")
+        .into_iter()
+        .filter(|path| !path.starts_with("src/arch"));
+    for path in others {
+        let text = fs::read_to_string(&path).expect("read");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let named = tokens(code).into_iter().find(|word| names.contains(word));
+        assert_eq!(named, None, "{}", path.display());
+    }
+}
+
+#[test]
 fn every_dependency_has_its_reason_beside_it() {
     let manifest = read("Cargo.toml");
     let faults = dependencies_without_reason(&manifest);

@@ -60,6 +60,11 @@ impl AddressSpace {
         (address < mapping.end).then_some(mapping)
     }
 
+    /// Behind the last address of all mappings; 0 if there is none.
+    pub fn end(&self) -> Avma {
+        self.mappings.last().map_or(Avma(0), |last| last.end)
+    }
+
     /// Adds a mapping. Where it overlaps, the later one (by `since`) wins: a record that arrives late
     /// does not bring back what a newer one has replaced.
     pub fn insert(&mut self, new: Mapping) {

@@ -15,6 +15,7 @@ mod ledger;
 mod module;
 mod profile;
 mod ratio;
+mod rule;
 mod sample;
 mod time;
 
@@ -36,5 +37,6 @@ pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
 };
 pub use ratio::{Ratio, total};
+pub use rule::{CfaKind, FpKind, RaKind, Rule};
 pub use sample::{RawSample, Registers, StackCopy};
 pub use time::{Hz, MonoNs, Rate};

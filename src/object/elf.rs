@@ -7,6 +7,7 @@ use object::elf as constants;
 
 use super::headers::{Headers, NoteRange, SectionHeader, read};
 use super::{ReadAt, Symbols, decompress, note};
+use crate::arch::Machine;
 use crate::model::{BuildId, FileOffset};
 
 /// An address that the file was linked for; DWARF, symbols and unwind sections speak it.
@@ -48,27 +49,6 @@ pub enum ElfError {
     /// A compression method that perfd does not know.
     #[error("unknown compression method {0}")]
     UnknownCompression(u32),
-}
-
-/// The instruction set a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Machine {
-    /// x86, 64 bits.
-    X86_64,
-    /// Arm, 64 bits.
-    Aarch64,
-    /// Anything else, by its `e_machine`.
-    Other(u16),
-}
-
-impl From<u16> for Machine {
-    fn from(e_machine: u16) -> Machine {
-        match e_machine {
-            constants::EM_X86_64 => Machine::X86_64,
-            constants::EM_AARCH64 => Machine::Aarch64,
-            other => Machine::Other(other),
-        }
-    }
 }
 
 /// A part of the file that is mapped into memory (`PT_LOAD`).
@@ -162,6 +142,11 @@ impl Elf {
     /// The loadable segments, in the order of the file.
     pub fn segments(&self) -> &[Segment] {
         &self.headers.segments
+    }
+
+    /// The bytes of a segment.
+    pub fn segment_bytes(&self, segment: &Segment) -> Result<Vec<u8>, ElfError> {
+        self.read(segment.file_offset.0, segment.file_size)
     }
 
     /// Where a process that executes the file begins; `None` if the file says nothing, or nothing that it contains.
@@ -265,7 +250,7 @@ mod tests {
     #[test]
     fn our_own_executable_tells_its_machine_segments_and_sections() {
         let elf = own();
-        assert!(matches!(elf.machine(), Machine::X86_64 | Machine::Aarch64));
+        assert!(elf.machine().is_known());
         let text = elf.section(".text").expect("readable").expect("there");
         let offset = elf.file_offset(text.address).expect("text is loaded");
         assert_eq!(elf.linked_address(offset), Some(text.address));

@@ -8,7 +8,8 @@ use object::pod::{Pod, from_bytes};
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 
 use super::read_at::{ReadAt, fill};
-use super::{ElfError, LinkedAddress, Machine, Segment};
+use super::{ElfError, LinkedAddress, Segment};
+use crate::arch::Machine;
 use crate::model::FileOffset;
 
 /// More section headers than any linked program has; `ld` makes tens.

@@ -13,6 +13,6 @@ mod read_at;
 mod symbol_name;
 mod symbols;
 
-pub use elf::{Elf, ElfError, LinkedAddress, Machine, Section, Segment};
+pub use elf::{Elf, ElfError, LinkedAddress, Section, Segment};
 pub use read_at::ReadAt;
 pub use symbols::Symbols;

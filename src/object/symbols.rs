@@ -13,9 +13,9 @@ use object::read::elf::Sym;
 
 use super::elf::{Elf, ElfError, LinkedAddress};
 use super::headers::{Class, SectionHeader};
+use super::plt;
 use super::read_at::{ReadAt, fill};
 use super::symbol_name::{Strings, better_of, is_assembler_label};
-use super::{Machine, plt};
 
 /// Bytes of a symbol table that are in memory at once.
 const WINDOW: usize = 64 << 10;
@@ -329,7 +329,7 @@ impl<'a> AssemblerLabels<'a> {
             return answer;
         }
         let text = self.strings.get(self.elf.bytes().as_ref(), name);
-        let has_marks = !matches!(self.elf.machine(), Machine::X86_64);
+        let has_marks = self.elf.machine().has_mapping_symbols();
         let answer = text.is_none_or(|text| is_assembler_label(&text, has_marks));
         self.last = Some((name, answer));
         answer

@@ -7,8 +7,8 @@ use super::spec::Labels;
 use super::tables::Tables;
 use crate::aggregate::{Counting, Stacks, TaskKey};
 use crate::model::{
-    AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, ModuleId, Modules, MonoNs,
-    RawSample, StackLedger, Weight,
+    AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, ModuleKind,
+    Modules, MonoNs, RawSample, StackLedger, Weight,
 };
 use crate::sampler::{CopySize, Item, SamplePlan, StackSource};
 use crate::sys::record::SideBand;
@@ -196,14 +196,12 @@ impl Pipeline {
             }
             (StackSource::Copy(_), Some(registers)) => {
                 let frames = &mut self.frames;
-                return walk(
-                    &registers,
-                    &sample.stack,
-                    space,
-                    &self.tables,
-                    MOST_FRAMES,
-                    frames,
-                );
+                let rows = &self.tables;
+                let walked = walk(&registers, &sample.stack, space, rows, MOST_FRAMES, frames)?;
+                if walked.module.is_some() || !self.is_in_exec(sample, space) {
+                    return Ok(walked);
+                }
+                Ended::NoUserStack
             }
             (StackSource::FramePointer, _) => {
                 frames_of_chain(sample.user_chain, space, &mut self.frames)
@@ -220,6 +218,14 @@ impl Pipeline {
             module,
             used_stack: 0,
         })
+    }
+
+    /// Whether a sample without user frames is from an exec that has not come to its end: its registers are still those of the old
+    /// program. The last thing that an exec maps is the vDSO.
+    fn is_in_exec(&self, sample: &RawSample<'_>, space: &AddressSpace) -> bool {
+        let modules = &self.processes.modules;
+        let is_vdso = |mapping: &Mapping| modules.get(mapping.module).kind == ModuleKind::Vdso;
+        !sample.kernel_chain.is_empty() && !space.iter().any(is_vdso)
     }
 
     /// Whether a process that no record spoke of is a target all the same: every process if the whole host is, and

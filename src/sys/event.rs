@@ -11,6 +11,7 @@ use perf_event::{Builder, Clock, Counter, ReadFormat, SampleFlag};
 use perf_event_open_sys::bindings::perf_event_attr;
 use perf_event_open_sys::ioctls;
 
+use crate::arch::host;
 use crate::model::{Cpu, Modes, Rate, Registers, ResolvedEvent, Tid};
 
 impl Event for ResolvedEvent {
@@ -80,78 +81,13 @@ pub enum Start {
     OnExec,
 }
 
-#[cfg(target_arch = "x86_64")]
-mod registers {
-    use crate::model::Registers;
-
-    /// rbx, rcx, rdi, rbp, rsp, rip, flags, r10 and r11: bits 1, 2, 5 to 9, 18 and 19 of `enum perf_event_x86_regs`.
-    pub const MASK: u64 = 1 << 1 | 1 << 2 | 0x1f << 5 | 3 << 18;
-    /// The resume flag: of all flags the one that an interrupt may change.
-    const RESUME: u64 = 1 << 16;
-
-    /// The `syscall` instruction leaves the address behind it in rcx and the flags in r11; nothing else that enters the
-    /// kernel does. A `jmp *%rcx` leaves the former alone.
-    pub fn from_words(words: &[u64]) -> Registers {
-        let &[base, rcx, link, fp, sp, pc, flags, drap, r11] = words else {
-            unreachable!("as many words as MASK has bits");
-        };
-        let in_syscall = rcx == pc && (r11 ^ flags) & !RESUME == 0;
-        Registers {
-            pc,
-            sp,
-            fp,
-            drap,
-            base,
-            link,
-            in_syscall,
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn the_first_instruction_behind_a_jump_through_rcx_is_not_in_a_syscall() {
-            let flags = 0x246;
-            let in_syscall =
-                |r11| from_words(&[0, 0x1000, 0, 0, 0, 0x1000, flags, 0, r11]).in_syscall;
-            assert!(in_syscall(flags) && in_syscall(flags | RESUME));
-            assert!(!in_syscall(0x7f00_0000_1000));
-        }
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-mod registers {
-    use crate::model::Registers;
-
-    /// x29, x30, sp and pc: bits 29 to 32 of `enum perf_event_arm_regs`.
-    pub const MASK: u64 = 0xf << 29;
-
-    pub fn from_words(words: &[u64]) -> Registers {
-        let &[fp, link, sp, pc] = words else {
-            unreachable!("as many words as MASK has bits");
-        };
-        Registers {
-            pc,
-            sp,
-            fp,
-            drap: 0,
-            link,
-            base: 0,
-            in_syscall: false,
-        }
-    }
-}
-
 /// The user registers that samples carry (`sample_regs_user`).
-pub const USER_REGISTERS: u64 = registers::MASK;
-pub(super) const N_USER_REGISTERS: usize = registers::MASK.count_ones() as usize;
+pub const USER_REGISTERS: u64 = host::SAMPLED;
+pub(super) const N_USER_REGISTERS: usize = host::SAMPLED.count_ones() as usize;
 
 /// Registers from the words of a sample; as many words as [`N_USER_REGISTERS`].
 pub(super) fn registers_of(words: &[u64]) -> Registers {
-    registers::from_words(words)
+    host::from_words(words)
 }
 
 /// An open perf event. Closed when dropped.

@@ -8,6 +8,7 @@ use std::io;
 use perf_event::{Builder, ReadFormat, SampleFlag};
 
 use super::event_error::{OpenEventError, Place, happens_in_kernel_only};
+use crate::arch::host;
 use crate::model::{Cpu, EventSpec, FaultClass, Modes, Pid, ResolvedEvent};
 
 /// On what an event is opened.
@@ -64,7 +65,7 @@ pub fn open(event: &ResolvedEvent, modes: Modes, scope: Scope, purpose: Use) -> 
     if purpose == Use::SampleStacks {
         builder
             .sample(SampleFlag::REGS_USER | SampleFlag::STACK_USER)
-            .sample_regs_user(PC_REGISTER)
+            .sample_regs_user(host::PC)
             .sample_stack_user(STACK_BYTES);
     }
     builder.build().map(drop)
@@ -109,13 +110,6 @@ const PERIOD: u64 = 1 << 40;
 
 /// The copy that is asked for; the kernel takes multiples of 8 up to 65528.
 const STACK_BYTES: u32 = 65528;
-
-/// The instruction pointer's bit in `sample_regs_user` (<asm/perf_regs.h>).
-const PC_REGISTER: u64 = if cfg!(target_arch = "aarch64") {
-    1 << 32
-} else {
-    1 << 8
-};
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,8 @@
 
 use super::encoder::TableLimit;
 use super::{CfiInput, CfiSection, CodeRange, Table};
-use crate::object::{Elf, ElfError, Machine, Section};
+use crate::arch::{Known, Machine};
+use crate::object::{Elf, ElfError, Section, Segment};
 
 /// Why a module has no table.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum BuildError {
 impl Table {
     /// The table of a module. A file without unwind sections has an empty one: all its code takes frame pointer steps.
     pub fn build(elf: &Elf) -> Result<Table, BuildError> {
-        if elf.machine() != Machine::X86_64 {
+        if !elf.machine().is_known() {
             return Err(BuildError::Machine(elf.machine()));
         }
         let code: Vec<CodeRange> = elf
@@ -53,9 +54,44 @@ impl Table {
             eh_frame: eh_frame.as_ref().map(borrow),
             debug_frame: debug_frame.as_ref().map(borrow),
             code: &code,
-            entry: elf.entry().map(|entry| entry.0),
+            machine: elf.machine(),
+            known: &known(elf),
         })
     }
+}
+
+/// Modules with more code are not searched for what signal handlers return to: the kernel's vDSO and small libcs have it without rows.
+const SMALL_CODE: u64 = 1 << 20;
+
+/// What is known of code without rows, sorted. What cannot be read is not known.
+fn known(elf: &Elf) -> Vec<Known> {
+    let machine = elf.machine();
+    let mut known: Vec<Known> = elf
+        .entry()
+        .map(|entry| Known::entry(entry.0))
+        .into_iter()
+        .collect();
+    for name in [".plt", ".iplt"] {
+        if let Ok(Some(section)) = elf.section(name)
+            && let Some(offset) = elf.file_offset(section.address)
+        {
+            let rules = machine.stub_rules(&section.bytes);
+            known.extend(rules.into_iter().map(|known| known.at(offset.0)));
+        }
+    }
+    let is_small = |segment: &&Segment| segment.is_executable() && segment.file_size <= SMALL_CODE;
+    for segment in elf.segments().iter().filter(is_small) {
+        if let Ok(code) = elf.segment_bytes(segment) {
+            let returns = machine.signal_returns(&code);
+            known.extend(
+                returns
+                    .into_iter()
+                    .map(|known| known.at(segment.file_offset.0)),
+            );
+        }
+    }
+    known.sort_by_key(|known| known.start);
+    known
 }
 
 fn section(elf: &Elf, name: &'static str) -> Result<Option<Section>, BuildError> {

@@ -9,8 +9,8 @@ use gimli::{BaseAddresses, DebugFrame, EhFrame, LittleEndian, UnwindContext};
 
 use super::encoder::Encoder;
 use super::functions::{Bytes, EntryKind, Functions, Span, Storage, Whole, fill_gaps};
-use super::x86_64::Base;
 use super::{BuildError, CfaKind, Table, gap};
+use crate::arch::{Base, Known, Machine};
 
 /// A section and the address that it was linked for.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +35,20 @@ pub struct CodeRange {
 /// What a table is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct CfiInput<'a> {
+    /// Whose code it is.
+    pub machine: Machine,
     /// `.eh_frame`
     pub eh_frame: Option<CfiSection<'a>>,
     /// `.debug_frame`
     pub debug_frame: Option<CfiSection<'a>>,
     /// Where the code is.
     pub code: &'a [CodeRange],
-    /// File offset of the code that a process begins at (`e_entry`); `None` if the file has none.
-    pub entry: Option<u64>,
+    /// What is known of code that no function covers, by file offset; sorted.
+    pub known: &'a [Known],
 }
 
 impl Table {
-    /// The table of an x86-64 module.
+    /// The table of a module.
     ///
     /// Of functions that overlap, each ends where the next one begins: hand-written trampolines start a byte early.
     pub fn from_cfi(input: &CfiInput<'_>) -> Result<Table, BuildError> {
@@ -61,8 +63,7 @@ impl Table {
 
 /// The functions of a module.
 struct Cfi<'a> {
-    /// File offset of the entry point.
-    entry: Option<u64>,
+    known: &'a [Known],
     eh_frame: Option<Functions<'a, EhFrame<Bytes<'a>>>>,
     debug_frame: Option<Functions<'a, DebugFrame<Bytes<'a>>>>,
     /// Sorted, disjoint.
@@ -83,14 +84,28 @@ impl<'a> Cfi<'a> {
         let mut eh_frame = input.eh_frame.map(|section| {
             let mut eh_frame = EhFrame::new(section.bytes, LittleEndian);
             eh_frame.set_address_size(8);
+            eh_frame.set_vendor(input.machine.vendor());
             let bases = BaseAddresses::default().set_eh_frame(section.address);
-            Functions::new(eh_frame, bases, section.bytes, EntryKind::EhFrame)
+            Functions::new(
+                input.machine,
+                eh_frame,
+                bases,
+                section.bytes,
+                EntryKind::EhFrame,
+            )
         });
         let mut debug_frame = input.debug_frame.map(|section| {
             let mut debug_frame = DebugFrame::new(section.bytes, LittleEndian);
             debug_frame.set_address_size(8);
+            debug_frame.set_vendor(input.machine.vendor());
             let bases = BaseAddresses::default();
-            Functions::new(debug_frame, bases, section.bytes, EntryKind::DebugFrame)
+            Functions::new(
+                input.machine,
+                debug_frame,
+                bases,
+                section.bytes,
+                EntryKind::DebugFrame,
+            )
         });
         let mut skipped = 0;
         let mut spans = Vec::new();
@@ -102,7 +117,7 @@ impl<'a> Cfi<'a> {
             spans = fill_gaps(spans, &more);
         }
         Ok(Cfi {
-            entry: input.entry,
+            known: input.known,
             eh_frame,
             debug_frame,
             spans,
@@ -115,13 +130,8 @@ impl<'a> Cfi<'a> {
         let mut encoder = Encoder::new();
         let mut skipped = self.skipped;
         let mut spans = self.spans.iter().peekable();
-        if let (Some(entry), first) = (
-            self.entry,
-            spans.peek().map_or(u64::MAX, |first| first.start),
-        ) && entry < first
-        {
-            gap::encode(&mut encoder, entry, first, self.entry)?;
-        }
+        let first = spans.peek().map_or(u64::MAX, |first| first.start);
+        gap::encode(&mut encoder, 0, first, self.known)?;
         while let Some(span) = spans.next() {
             let (context, encoder) = (&mut self.context, &mut encoder);
             let whole = match (span.kind, &mut self.eh_frame, &mut self.debug_frame) {
@@ -136,7 +146,7 @@ impl<'a> Cfi<'a> {
             skipped += u32::from(whole == Whole::No);
             let next = spans.peek().map_or(u64::MAX, |next| next.start);
             if next > span.end {
-                gap::encode(encoder, span.end, next, self.entry)?;
+                gap::encode(encoder, span.end, next, self.known)?;
             }
         }
         Ok(encoder.finish(skipped)?)
@@ -224,8 +234,9 @@ mod tests {
         Table::from_cfi(&CfiInput {
             eh_frame: eh_frame.map(section),
             debug_frame: debug_frame.map(section),
+            machine: Machine::X86_64,
             code: &CODE,
-            entry: None,
+            known: &[],
         })
         .expect("within the limits")
     }
@@ -240,12 +251,13 @@ mod tests {
                 address: 0,
                 bytes: &section.bytes,
             };
-            let entry = Some(FILE_OFFSET + entry);
+            let known = [Known::entry(FILE_OFFSET + entry)];
             let input = CfiInput {
+                machine: Machine::X86_64,
                 eh_frame: Some(section),
                 debug_frame: None,
                 code: &CODE,
-                entry,
+                known: &known,
             };
             Table::from_cfi(&input).expect("within the limits")
         };
@@ -258,7 +270,7 @@ mod tests {
         assert_eq!(at(&table(0x12), 0x12), sp(8));
         let behind = table(0x80);
         assert_eq!(at(&behind, 0x80), Some(Rule::END));
-        assert_eq!(at(&behind, 0x80 + gap::LONGEST_ENTRY), None);
+        assert_eq!(at(&behind, 0x80 + 96), None);
     }
 
     fn at(table: &Table, offset: u64) -> Option<Rule> {
@@ -471,8 +483,9 @@ mod tests {
                 let table = Table::from_cfi(&CfiInput {
                     eh_frame,
                     debug_frame,
+                    machine: Machine::X86_64,
                     code: &code,
-                    entry: None,
+                    known: &[],
                 });
                 if let Ok(table) = table {
                     assert!(table.rows().len() <= 4 * bytes.len() + 4 * table.index().len());

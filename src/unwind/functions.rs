@@ -11,12 +11,10 @@ use gimli::{
 };
 
 use super::encoder::{Encoder, TableLimit};
-use super::x86_64::{Base, translate};
 use super::{CodeRange, Rule};
+use crate::arch::{Base, Machine};
 
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
-/// A row as gimli evaluates it.
-pub(super) type CfiRow = UnwindTableRow<usize, Storage>;
 
 /// Room for the evaluation of one function. No compiler names more registers; a hostile file that does is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +54,7 @@ pub(super) enum Whole {
 
 /// The function entries of one section.
 pub(super) struct Functions<'a, S> {
+    machine: Machine,
     section: S,
     bases: BaseAddresses,
     bytes: &'a [u8],
@@ -68,12 +67,14 @@ where
     S: UnwindSection<Bytes<'a>>,
 {
     pub(super) fn new(
+        machine: Machine,
         section: S,
         bases: BaseAddresses,
         bytes: &'a [u8],
         kind: EntryKind,
     ) -> Functions<'a, S> {
         Functions {
+            machine,
             section,
             bases,
             bytes,
@@ -174,7 +175,7 @@ where
             if end <= done || start >= end {
                 continue;
             }
-            let mut rule = translate(&self.section, row, base);
+            let mut rule = self.machine.rule(&self.section, row, base);
             rule.flags |= flags;
             encoder.push(start.max(done), rule)?;
             done = end.min(span.end);

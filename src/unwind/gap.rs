@@ -1,32 +1,32 @@
-//! Code between functions: no rows, but for the code that a process begins at, which has no caller.
-//!
-//! The loader's `_start`, and those of many libcs, are written by hand, without call frame information; nothing below
-//! them is ever returned to, so that what is known of the entry point (`e_entry`) is as good as a row.
+//! Code between functions: no rows, but for what is known without them.
 
 use super::Rule;
 use super::encoder::{Encoder, TableLimit};
+use crate::arch::Known;
 
-/// Bytes that the code at the entry point is taken to have at most, where no function begins earlier. A loader's has some 70, a
-/// program's 40; in a file whose rows are damaged, what lies behind it must not pass for a root.
-pub(super) const LONGEST_ENTRY: u64 = 96;
-
-/// Encodes the gap from `start` to the next function; `entry` is the file offset of the entry point, if there is one.
+/// Encodes the gap from `start` to the next function. `known` is sorted by start.
 pub(super) fn encode(
     encoder: &mut Encoder,
     start: u64,
     next: u64,
-    entry: Option<u64>,
+    known: &[Known],
 ) -> Result<(), TableLimit> {
-    let Some(entry) = entry.filter(|entry| (start..next).contains(entry)) else {
-        return encoder.push(start, Rule::NONE);
-    };
-    if start < entry {
-        encoder.push(start, Rule::NONE)?;
+    let mut done = start;
+    let first = known.partition_point(|known| known.end <= start);
+    for known in known[first..].iter().take_while(|known| known.start < next) {
+        let from = known.start.max(done);
+        let to = known.end.min(next);
+        if from >= to {
+            continue;
+        }
+        if done < from {
+            encoder.push(done, Rule::NONE)?;
+        }
+        encoder.push(from, known.rule)?;
+        done = to;
     }
-    encoder.push(entry, Rule::END)?;
-    let end = entry.saturating_add(LONGEST_ENTRY);
-    if end < next {
-        encoder.push(end, Rule::NONE)?;
+    if done < next {
+        encoder.push(done, Rule::NONE)?;
     }
     Ok(())
 }

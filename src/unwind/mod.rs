@@ -4,30 +4,29 @@
 //! from the bytes of its sections. A walk sees sampled registers, the copied stack and tables, and allocates nothing
 //! but room for its frames. Nothing here opens a file or names a function.
 //!
-//! `table.rs` and `rule.rs` state the format, which an in-kernel unwinder can read as it is; `cfi.rs` and `functions.rs`
-//! make rows, `encoder.rs` writes them; `walk.rs` and `step.rs` use them. What only one processor knows is in the folder
-//! of its name.
+//! `table.rs` and [`Rule`] state the format, which an in-kernel unwinder can read as it is; `cfi.rs` and `functions.rs`
+//! make rows, `gap.rs` says what holds where there are none, `encoder.rs` writes them; `walk.rs` and `step.rs` use them.
+//! What a row means on which processor is in [`arch`](crate::arch).
 
 mod build;
 mod cfi;
 mod encoder;
 mod functions;
 mod gap;
-mod rule;
 mod stack;
 mod step;
 mod table;
 mod walk;
-mod x86_64;
 
 pub use build::BuildError;
 pub use cfi::{CfiInput, CfiSection, CodeRange};
 pub use encoder::TableLimit;
-pub use rule::{CfaKind, FpKind, RaKind, Rule};
 pub use stack::Stack;
 pub use step::{Cursor, by_frame_pointer, by_rule};
 pub use table::Table;
 pub use walk::{Walked, frames_of_chain, walk};
+
+pub use crate::model::{CfaKind, FpKind, RaKind, Rule};
 
 use crate::model::ModuleId;
 

@@ -1,4 +1,4 @@
-//! The rows of one module, in the form in which they are looked up: version 1 of the format.
+//! The rows of one module, in the form in which they are looked up: version 2 of the format.
 //!
 //! Everything is keyed by **file offset**, so that one table serves every process and every mapping of a file.
 //! The bytes are meant to be read by an in-kernel unwinder as they are; all numbers are little endian:
@@ -38,7 +38,7 @@ pub struct Table {
 
 impl Table {
     /// Version of the format, in all its parts.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
     /// Rows in a block that no page's rows cross the end of.
     pub const BLOCK_ROWS: usize = 1024;
 

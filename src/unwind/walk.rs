@@ -7,6 +7,7 @@
 use super::stack::Stack;
 use super::step::{Cursor, by_call_alone, by_frame_pointer, by_rule};
 use super::{CfaKind, Pending, RowSource, Rows};
+use crate::arch::host;
 use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, Frame, Mapping, ModuleId, Registers, StackCopy,
 };
@@ -75,17 +76,24 @@ impl<'a, R: RowSource> Walk<'a, R> {
                 AddressKind::Interrupted
             },
             sp: registers.sp,
+            sp_is_exact: true,
             fp: registers.fp,
             drap: Some(registers.drap),
             link: Some(registers.link),
             base: Some(registers.base),
         };
+        let code_mask = host::code_mask(self.space.end());
         let before = frames.len();
         loop {
             let Some((mapping, rows)) = self.find(lookup(&cursor)) else {
                 if cursor.kind == AddressKind::Interrupted && cursor.pc < LOWEST_CODE {
                     match by_call_alone(&cursor, stack) {
-                        Ok(caller) => cursor = caller,
+                        Ok(caller) => {
+                            cursor = Cursor {
+                                pc: caller.pc & code_mask,
+                                ..caller
+                            }
+                        }
                         Err(ended) => return Ok(ended),
                     }
                     continue;
@@ -108,16 +116,19 @@ impl<'a, R: RowSource> Walk<'a, R> {
             };
             let caller = match rule {
                 Some(rule) if rule.cfa != CfaKind::None => by_rule(rule, &cursor, stack),
-                _ => by_frame_pointer(&cursor, stack).and_then(|caller| {
-                    match self.find(lookup(&caller)) {
-                        Some(_) => Ok(caller),
-                        None => Err(Ended::NoRow),
-                    }
-                }),
+                _ => by_frame_pointer(&cursor, stack),
             };
-            match caller {
-                Ok(caller) => cursor = caller,
+            cursor = match caller {
+                Ok(caller) => Cursor {
+                    pc: caller.pc & code_mask,
+                    ..caller
+                },
                 Err(ended) => return Ok(ended),
+            };
+            // A chain of frame pointers is taken for one only as long as it leads to code.
+            let is_by_rule = rule.is_some_and(|rule| rule.cfa != CfaKind::None);
+            if !is_by_rule && self.find(lookup(&cursor)).is_none() {
+                return Ok(Ended::NoRow);
             }
         }
     }

@@ -2,6 +2,7 @@
 //! stacks of a real program whose call chain is known.
 
 mod module;
+mod oracle;
 mod stacks;
 mod steps;
 #[path = "../support/mod.rs"]

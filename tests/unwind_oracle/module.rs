@@ -4,6 +4,7 @@ use std::path::Path;
 
 use framehop::{ExplicitModuleSectionInfo, Module};
 use object::{Object, ObjectSection, ObjectSegment, SegmentFlags, elf};
+use perfd::arch::{Known, Machine};
 use perfd::unwind::{CfiInput, CfiSection, CodeRange, Table};
 
 /// One file.
@@ -12,8 +13,9 @@ pub struct Loaded {
     pub eh_frame_hdr: (u64, Vec<u8>),
     pub debug_frame: Option<Vec<u8>>,
     pub code: Vec<CodeRange>,
-    /// File offset of the entry point.
-    pub entry: Option<u64>,
+    pub machine: Machine,
+    /// What is known of code without rows, by file offset.
+    pub known: Vec<Known>,
 }
 
 impl Loaded {
@@ -41,11 +43,16 @@ impl Loaded {
                 }
             })
             .collect();
+        let machine = match file.architecture() {
+            object::Architecture::Aarch64 => Machine::Aarch64,
+            _ => Machine::X86_64,
+        };
         Some(Loaded {
             eh_frame: section(".eh_frame")?,
             eh_frame_hdr: section(".eh_frame_hdr")?,
             debug_frame: section(".debug_frame").map(|(_, bytes)| bytes),
-            entry: entry(file.entry(), &code),
+            known: known(&file, machine, &code, &bytes),
+            machine,
             code,
         })
     }
@@ -61,7 +68,8 @@ impl Loaded {
                 .as_deref()
                 .map(|bytes| CfiSection { address: 0, bytes }),
             code: &self.code,
-            entry: self.entry,
+            machine: self.machine,
+            known: &self.known,
         };
         Table::from_cfi(&input).expect("a real file is within the limits")
     }
@@ -88,6 +96,37 @@ impl Loaded {
             },
         )
     }
+}
+
+/// The entry point, linkage tables, and in small files what signal handlers return to.
+fn known(
+    file: &object::File<'_>,
+    machine: Machine,
+    code: &[CodeRange],
+    bytes: &[u8],
+) -> Vec<Known> {
+    let mut known: Vec<Known> = entry(file.entry(), code)
+        .map(Known::entry)
+        .into_iter()
+        .collect();
+    for section in [".plt", ".iplt"] {
+        if let Some(section) = file.section_by_name(section) {
+            let (offset, size) = section.file_range().expect("code is in the file");
+            let rules = machine.stub_rules(part(bytes, offset, size));
+            known.extend(rules.into_iter().map(|known| known.at(offset)));
+        }
+    }
+    for range in code.iter().filter(|range| range.size <= 1 << 20) {
+        let returns = machine.signal_returns(part(bytes, range.file_offset, range.size));
+        known.extend(returns.into_iter().map(|known| known.at(range.file_offset)));
+    }
+    known.sort_by_key(|known| known.start);
+    known
+}
+
+fn part(bytes: &[u8], offset: u64, size: u64) -> &[u8] {
+    let start = usize::try_from(offset).expect("small");
+    &bytes[start..start + usize::try_from(size).expect("small")]
 }
 
 fn entry(address: u64, code: &[CodeRange]) -> Option<u64> {

@@ -1,16 +1,9 @@
-//! The DWARF expressions that occur in x86-64 unwind information, recognized by their bytes.
+//! The DWARF expressions that occur in unwind information, recognized by their bytes.
 //!
-//! There are few: procedure linkage tables, signal frames, realigned stacks, and hand-written assembly that
-//! keeps the old stack pointer on the stack. Others are not evaluated.
+//! There are few: signal frames, realigned stacks, and hand-written assembly that keeps the old stack pointer on the
+//! stack. Others are not evaluated.
 
-use gimli::{EndianSlice, LittleEndian, Reader};
-
-/// A register that expressions are based on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Register {
-    Sp,
-    Fp,
-}
+use gimli::{EndianSlice, LittleEndian, Reader, Register};
 
 /// The value of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,25 +16,19 @@ pub(super) enum Expression {
         offset: i64,
         addend: u64,
     },
-    /// `sp + 8 + (pc & 15 ≥ threshold ? 8 : 0)`
-    Plt { threshold: u8 },
 }
 
 const DEREF: u8 = 0x06;
 const PLUS_UCONST: u8 = 0x23;
-const LIT0: u8 = 0x30;
-const BREG6_RBP: u8 = 0x76;
-const BREG7_RSP: u8 = 0x77;
+/// `DW_OP_breg0`; the next 31 are those of the other registers.
+const BREG0: u8 = 0x70;
+const BREG31: u8 = BREG0 + 31;
 
 /// What an expression means; `None` if it is not one of those.
 pub(super) fn recognize(bytes: &[u8]) -> Option<Expression> {
-    if let Some(threshold) = plt_threshold(bytes) {
-        return Some(Expression::Plt { threshold });
-    }
     let mut rest = EndianSlice::new(bytes, LittleEndian);
     let base = match rest.read_u8().ok()? {
-        BREG6_RBP => Register::Fp,
-        BREG7_RSP => Register::Sp,
+        operation @ BREG0..=BREG31 => Register(u16::from(operation - BREG0)),
         _ => return None,
     };
     let offset = rest.read_sleb128().ok()?;
@@ -65,19 +52,10 @@ pub(super) fn recognize(bytes: &[u8]) -> Option<Expression> {
     })
 }
 
-/// `breg7 8, breg16 0, lit15, and, lit{threshold}, ge, lit3, shl, plus`, which linkers write for `.plt`.
-fn plt_threshold(bytes: &[u8]) -> Option<u8> {
-    const BEFORE: [u8; 6] = [BREG7_RSP, 8, 0x80, 0, LIT0 + 15, 0x1a];
-    const BEHIND: [u8; 4] = [0x2a, LIT0 + 3, 0x24, 0x22];
-    let literal = bytes.strip_prefix(&BEFORE)?.strip_suffix(&BEHIND)?;
-    let [literal] = literal else { return None };
-    literal
-        .checked_sub(LIT0)
-        .filter(|threshold| *threshold < 32)
-}
-
 #[cfg(test)]
 mod tests {
+    use gimli::X86_64;
+
     use super::*;
 
     fn check(bytes: &[u8], expected: Option<Expression>) {
@@ -85,15 +63,11 @@ mod tests {
     }
 
     #[test]
-    fn the_expressions_of_x86_64_code_are_recognized() {
-        check(
-            &[0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22],
-            Some(Expression::Plt { threshold: 11 }),
-        );
+    fn registers_sums_and_words_of_the_stack_are_recognized() {
         check(
             &[0x77, 0xa0, 0x01, 0x06],
             Some(Expression::Deref {
-                base: Register::Sp,
+                base: X86_64::RSP,
                 offset: 160,
                 addend: 0,
             }),
@@ -101,7 +75,7 @@ mod tests {
         check(
             &[0x76, 0x78, 0x06],
             Some(Expression::Deref {
-                base: Register::Fp,
+                base: X86_64::RBP,
                 offset: -8,
                 addend: 0,
             }),
@@ -109,7 +83,7 @@ mod tests {
         check(
             &[0x77, 0x28, 0x06, 0x23, 0x08],
             Some(Expression::Deref {
-                base: Register::Sp,
+                base: X86_64::RSP,
                 offset: 40,
                 addend: 8,
             }),
@@ -117,7 +91,7 @@ mod tests {
         check(
             &[0x76, 0x00],
             Some(Expression::Sum {
-                base: Register::Fp,
+                base: X86_64::RBP,
                 offset: 0,
             }),
         );
@@ -128,13 +102,9 @@ mod tests {
         check(&[], None);
         check(&[0x77], None);
         check(&[0x77, 0x80], None);
-        check(&[0x75, 0x08], None);
+        check(&[0x90, 0x08], None);
         check(&[0x77, 0x08, 0x06, 0x06], None);
         check(&[0x77, 0x08, 0x06, 0x23], None);
         check(&[0x77, 0x08, 0x06, 0x23, 0x08, 0x06], None);
-        check(
-            &[0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x50, 0x2a, 0x33, 0x24, 0x22],
-            None,
-        );
     }
 }

@@ -4,14 +4,14 @@
 //! where the caller's frame pointer and the return address are. The caller's stack pointer is the CFA.
 //! It does not say for which code it holds: that is the table's business.
 //!
-//! Layout, little endian, 12 bytes, version [`Table::VERSION`](super::Table::VERSION) of the format:
+//! Layout, little endian, 12 bytes, which is part of the format of unwind tables (`unwind::Table::VERSION`):
 //!
 //! ```text
 //! byte 0  i32 cfa_offset   o of the CFA kind
 //!      4  i16 fp_offset    o of the FP kind
 //!      6  i16 ra_offset    o of the RA kind
 //!      8  u8  cfa          0 none · 1 unsupported · 2 end · 3 sp+o · 4 fp+o · 5 [sp+o]+p · 6 [fp+o]+p · 7 drap+o · 8 plt · 9 base+o
-//!      9  u8  fp           0 same · 1 [cfa+o] · 2 [fp+o] · 3 [sp+o] · 4 undefined
+//!      9  u8  fp           0 same · 1 [cfa+o] · 2 [fp+o] · 3 [sp+o] · 4 undefined · 5 [sp+o], link at [sp+o+8]
 //!     10  u8  ra           0 undefined · 1 [cfa+o] · 2 [sp+o] · 3 link register
 //!     11  u8  flags        bit 7 signal frame · bits 0–6 p: the parameter of CFA kinds 5, 6 and 8; of 3, 4, 7 and 9 where the
 //!                          caller's base is: 0 not known · 127 same · else at [cfa − 8p]
@@ -61,6 +61,8 @@ pub enum FpKind {
     AtSp = 3,
     /// Lost.
     Undefined = 4,
+    /// At `[sp + o]`, and the link register at `[sp + o + 8]`: signal frames of aarch64, which may have interrupted a leaf.
+    AtSpWithLink = 5,
 }
 
 /// Where the return address is.
@@ -73,7 +75,7 @@ pub enum RaKind {
     AtCfa = 1,
     /// At `[sp + o]`: signal frames.
     AtSp = 2,
-    /// In a register, which is `link`: aarch64's leaf functions, glibc's `vfork`. Known in the sampled leaf alone.
+    /// In a register, which is `link`: aarch64's leaf functions, glibc's `vfork`. Known in the sampled leaf, and in what a signal interrupted.
     Link = 3,
 }
 

@@ -1,24 +1,37 @@
-//! From a row of DWARF call frame information to a [`Rule`], on x86-64.
+//! What rows of DWARF call frame information mean on x86-64.
 
-use gimli::{CfaRule, EndianSlice, LittleEndian, RegisterRule, UnwindSection, X86_64};
+use gimli::{
+    CfaRule, EndianSlice, LittleEndian, RegisterRule, UnwindContextStorage, UnwindSection,
+    UnwindTableRow, X86_64,
+};
 
-use super::expression::{Expression, Register, recognize};
-use crate::unwind::functions::CfiRow;
-use crate::unwind::{CfaKind, FpKind, RaKind, Rule};
+use crate::arch::Base;
+use crate::arch::expression::{Expression, recognize};
+use crate::model::{CfaKind, FpKind, RaKind, Rule};
 
-/// Whether rules say where the base register (rbx) is saved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::unwind) enum Base {
-    /// No: fewer rules, fewer rows.
-    Ignored,
-    /// Yes: some CFA of the module is based on it.
-    Followed,
-}
+/// `mov $15, %rax; syscall`, which musl writes without rows.
+pub(in crate::arch) const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+
+/// Where `struct rt_sigframe` of arch/x86/include/asm/sigframe.h keeps rsp, rbp and rip, seen from the code above.
+pub(in crate::arch) const SIGNAL_FRAME: Rule = Rule {
+    cfa_offset: 160,
+    fp_offset: 120,
+    ra_offset: 168,
+    cfa: CfaKind::DerefSp,
+    fp: FpKind::AtSp,
+    ra: RaKind::AtSp,
+    flags: Rule::SIGNAL,
+};
 
 /// The rule that `row` of `section` means.
-pub(in crate::unwind) fn translate<'a, S>(section: &S, row: &CfiRow, base: Base) -> Rule
+pub(in crate::arch) fn rule<'a, S, R>(
+    section: &S,
+    row: &UnwindTableRow<usize, R>,
+    base: Base,
+) -> Rule
 where
     S: UnwindSection<EndianSlice<'a, LittleEndian>>,
+    R: UnwindContextStorage<usize>,
 {
     let (mut ra_rule, mut fp_rule, mut base_rule) = (None, None, None);
     for (register, rule) in row.registers() {
@@ -66,7 +79,7 @@ where
         Some(RegisterRule::Expression(expression)) => {
             match recognize(expression.get(section).ok()?.0.slice())? {
                 Expression::Sum {
-                    base: Register::Sp,
+                    base: X86_64::RSP,
                     offset,
                 } => (RaKind::AtSp, offset),
                 _ => return None,
@@ -95,20 +108,27 @@ where
             (kind, *offset, 0)
         }
         CfaRule::Expression(expression) => {
-            match recognize(expression.get(section).ok()?.0.slice())? {
-                Expression::Sum { base, offset } => match base {
-                    Register::Sp => (CfaKind::Sp, offset, 0),
-                    Register::Fp => (CfaKind::Fp, offset, 0),
+            let bytes = expression.get(section).ok()?.0.slice();
+            match (plt_threshold(bytes), recognize(bytes)) {
+                (Some(threshold), _) => (CfaKind::Plt, 0, u64::from(threshold)),
+                (_, Some(Expression::Sum { base, offset })) => match base {
+                    X86_64::RSP => (CfaKind::Sp, offset, 0),
+                    X86_64::RBP => (CfaKind::Fp, offset, 0),
+                    _ => return None,
                 },
-                Expression::Deref {
-                    base,
-                    offset,
-                    addend,
-                } => match base {
-                    Register::Sp => (CfaKind::DerefSp, offset, addend),
-                    Register::Fp => (CfaKind::DerefFp, offset, addend),
+                (
+                    _,
+                    Some(Expression::Deref {
+                        base,
+                        offset,
+                        addend,
+                    }),
+                ) => match base {
+                    X86_64::RSP => (CfaKind::DerefSp, offset, addend),
+                    X86_64::RBP => (CfaKind::DerefFp, offset, addend),
+                    _ => return None,
                 },
-                Expression::Plt { threshold } => (CfaKind::Plt, 0, u64::from(threshold)),
+                _ => return None,
             }
         }
     };
@@ -128,8 +148,9 @@ where
             let bytes = expression.get(section).ok();
             match bytes.and_then(|bytes| recognize(bytes.0.slice())) {
                 Some(Expression::Sum { base, offset }) => match base {
-                    Register::Sp => Some((FpKind::AtSp, offset)),
-                    Register::Fp => Some((FpKind::AtFp, offset)),
+                    X86_64::RSP => Some((FpKind::AtSp, offset)),
+                    X86_64::RBP => Some((FpKind::AtFp, offset)),
+                    _ => None,
                 },
                 _ => None,
             }
@@ -150,5 +171,35 @@ fn saved_base(rule: Option<&RegisterRule<usize>>) -> u8 {
             .filter(|words| *words < Rule::BASE_SAME)
             .unwrap_or(0),
         Some(_) => 0,
+    }
+}
+
+/// `breg7 8, breg16 0, lit15, and, lit{threshold}, ge, lit3, shl, plus`, which linkers write for `.plt`.
+fn plt_threshold(bytes: &[u8]) -> Option<u8> {
+    const LIT0: u8 = 0x30;
+    const BREG7: u8 = 0x77;
+    const BEFORE: [u8; 6] = [BREG7, 8, 0x80, 0, LIT0 + 15, 0x1a];
+    const BEHIND: [u8; 4] = [0x2a, LIT0 + 3, 0x24, 0x22];
+    let literal = bytes.strip_prefix(&BEFORE)?.strip_suffix(&BEHIND)?;
+    let [literal] = literal else { return None };
+    literal
+        .checked_sub(LIT0)
+        .filter(|threshold| *threshold < 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expression_of_a_procedure_linkage_table_tells_where_its_stubs_push() {
+        let expression = |literal| {
+            [
+                0x77, 8, 0x80, 0, 0x3f, 0x1a, literal, 0x2a, 0x33, 0x24, 0x22,
+            ]
+        };
+        assert_eq!(plt_threshold(&expression(0x3b)), Some(11));
+        assert_eq!(plt_threshold(&expression(0x50)), None);
+        assert_eq!(plt_threshold(&expression(0x3b)[1..]), None);
     }
 }

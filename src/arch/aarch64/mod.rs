@@ -1,0 +1,5 @@
+//! aarch64.
+
+pub(super) mod plt;
+pub mod registers;
+pub(super) mod rows;
