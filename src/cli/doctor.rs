@@ -1,6 +1,7 @@
 //! Says what works on this host and what does not, why, and the command that fixes it.
 //!
-//! Nothing is guessed that can be tried: every kind of event is opened once, as perfd would open it. The exit code is 0 if processes
+//! Nothing is guessed that can be tried: every kind of event is opened once, as perfd would open it, and the counters of the PMU are
+//! found by filling it, which also says how many of them the NMI watchdog or another profiler holds. The exit code is 0 if processes
 //! of one's own can be sampled, else 69. At the end stands what perfd does not do yet, on any host.
 //!
 //! ```text
@@ -8,15 +9,19 @@
 //! ok       own processes           user mode can be sampled
 //! limited  kernel part of stacks   left out: … paranoid is 2 …
 //!            try: sudo sysctl kernel.perf_event_paranoid=1
-//! no       hardware counters       this machine shows no PMU …
+//! ok       hardware counters       cycles is counted and sampled
+//! limited  PMU                     cpu: 6 counters on each CPU, each for any event; 5 are free; …
+//! limited  taken counters          the NMI watchdog holds 1 on each CPU (kernel.nmi_watchdog is 1)
+//!            try: sudo sysctl kernel.nmi_watchdog=0
 //! …
-//! $ perfd doctor --json | jq '.checks[] | select(.status != "ok")'
+//! $ perfd doctor --json | jq '.pmus, (.checks[] | select(.status != "ok"))'
 //! ```
 
 mod checks;
 mod facts;
 mod limit_checks;
 mod not_yet;
+mod pmu;
 
 use std::fmt::Write;
 use std::iter::repeat;
@@ -27,6 +32,7 @@ use serde::Serialize;
 
 use self::checks::{Check, Status};
 use self::facts::Facts;
+use self::pmu::Pmu;
 use super::hints::SETCAP;
 use super::{Exit, manual, stdout};
 use crate::procfs::SysRoots;
@@ -42,10 +48,12 @@ pub(super) struct DoctorArgs {
 
 /// What the doctor says, as `--json` prints it.
 #[derive(Serialize)]
-struct Findings {
+struct Findings<'a> {
     perfd: &'static str,
     /// Whether processes of one's own can be sampled.
     can_sample: bool,
+    /// The PMUs of the CPUs; none in many virtual machines.
+    pmus: &'a [Pmu],
     checks: Vec<Check>,
     not_yet: &'static [&'static str],
 }
@@ -55,6 +63,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     let findings = Findings {
         perfd: env!("CARGO_PKG_VERSION"),
         can_sample: facts.own_user.is_ok(),
+        pmus: &facts.pmus,
         checks: checks::all(&facts),
         not_yet: not_yet::NOT_YET,
     };
@@ -69,7 +78,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     })
 }
 
-fn table(findings: &Findings) -> anyhow::Result<String> {
+fn table(findings: &Findings<'_>) -> anyhow::Result<String> {
     let mut text = String::new();
     for check in &findings.checks {
         let status = match check.status {

@@ -189,6 +189,9 @@ pub struct ResolvedEvent {
     pub config2: u64,
     /// `bp_type`: `HW_BREAKPOINT_*`, 0 unless the event is a breakpoint.
     pub bp_type: u32,
+    /// `exclude_guest`: what a guest does, while the process that runs a virtual machine is on the CPU, is left out. An address
+    /// in the guest says nothing of the process. Set for events of the CPU's own PMUs; many others refuse it.
+    pub host_only: bool,
 }
 
 impl EventSpec {

@@ -39,13 +39,17 @@ pub fn resolve(roots: &SysRoots, source: &EventSource) -> Result<ResolvedEvent, 
         config,
         ..ResolvedEvent::default()
     };
+    let of_cpu = |type_, config| ResolvedEvent {
+        host_only: true,
+        ..of_type(type_, config)
+    };
     Ok(match source {
-        EventSource::Hardware(event) => of_type(TYPE_HARDWARE, *event as u64),
+        EventSource::Hardware(event) => of_cpu(TYPE_HARDWARE, *event as u64),
         EventSource::Software(event) => of_type(TYPE_SOFTWARE, *event as u64),
         EventSource::Cache(cache, op, result) => {
-            of_type(TYPE_HW_CACHE, cache_config(*cache, *op, *result))
+            of_cpu(TYPE_HW_CACHE, cache_config(*cache, *op, *result))
         }
-        EventSource::Raw(config) => of_type(TYPE_RAW, *config),
+        EventSource::Raw(config) => of_cpu(TYPE_RAW, *config),
         EventSource::Pmu { pmu, terms } => pmu_event(roots, pmu, terms)?,
         EventSource::Tracepoint { subsystem, name } => {
             of_type(TYPE_TRACEPOINT, tracepoint_id(roots, subsystem, name)?)
@@ -60,6 +64,7 @@ pub fn resolve(roots: &SysRoots, source: &EventSource) -> Result<ResolvedEvent, 
             config1: *address,
             config2: *length,
             bp_type: *access as u32,
+            host_only: false,
         },
     })
 }
@@ -88,6 +93,7 @@ fn pmu_event(
         .map_err(|_| not_understood(&type_file, &text))?;
     let mut event = ResolvedEvent {
         type_,
+        host_only: cpu_pmus(roots).iter().any(|name| name == pmu),
         ..ResolvedEvent::default()
     };
     for (name, value) in terms {
@@ -193,7 +199,7 @@ pub fn cpu_pmus(roots: &SysRoots) -> Vec<String> {
     pmus
 }
 
-fn devices(roots: &SysRoots) -> PathBuf {
+pub(super) fn devices(roots: &SysRoots) -> PathBuf {
     roots.sys.join("bus/event_source/devices")
 }
 
@@ -317,6 +323,7 @@ mod tests {
                 (4, config, config1),
                 "{text}"
             );
+            assert!(event.host_only, "{text}");
         }
     }
 
@@ -382,7 +389,8 @@ mod tests {
                 config: 0,
                 config1: 0x40_1000,
                 config2: 8,
-                bp_type: 4
+                bp_type: 4,
+                host_only: false
             }
         );
     }

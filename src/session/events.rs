@@ -8,7 +8,7 @@ use crate::model::{
     AskedEvent, EventSource, EventSpec, Fault, FaultClass, HardwareEvent, Hz, Rate, ResolvedEvent,
     SoftwareEvent,
 };
-use crate::procfs::event_source::resolve;
+use crate::procfs::event_source::{cpu_pmus, resolve};
 use crate::procfs::sysctl::Sysctls;
 use crate::procfs::{SysRoots, cpus};
 use crate::sampler::PlannedEvent;
@@ -135,6 +135,7 @@ fn defaults(
                 modes,
             }),
             Err(error) if error.class() == FaultClass::Unavailable => {
+                let error = error.on(cpu_pmus(roots));
                 missing.push((spec.to_string(), error.cause()));
             }
             Err(error) => return Err(refused(roots, &error).into()),
@@ -163,7 +164,7 @@ fn plan(
 ) -> anyhow::Result<PlannedEvent> {
     let resolved = resolved(roots, spec)?;
     let modes = permitted_modes(spec, &resolved, scope, Use::Sample)
-        .map_err(|error| refused(roots, &error))?;
+        .map_err(|error| refused(roots, &error.on(cpu_pmus(roots))))?;
     Ok(PlannedEvent {
         spec: spec.clone(),
         resolved,

@@ -21,6 +21,7 @@ impl Event for ResolvedEvent {
         attr.config1 = self.config1;
         attr.config2 = self.config2;
         attr.bp_type = self.bp_type;
+        attr.set_exclude_guest(u64::from(self.host_only));
     }
 }
 
@@ -241,6 +242,7 @@ const DUMMY: ResolvedEvent = ResolvedEvent {
     config1: 0,
     config2: 0,
     bp_type: 0,
+    host_only: false,
 };
 
 /// Opens the event that brings mmap, comm, fork and exit records: one that never samples, so that the loss of

@@ -40,6 +40,8 @@ pub struct OpenEventError {
     pub place: Place,
     /// What the kernel said; 0 if it said nothing that has a number.
     pub errno: i32,
+    /// The PMUs of the machine's CPUs, where [`OpenEventError::on`] has told them.
+    pmus: Vec<String>,
 }
 
 impl OpenEventError {
@@ -53,7 +55,14 @@ impl OpenEventError {
             errno: error
                 .raw_os_error()
                 .unwrap_or(if unsupported { libc::E2BIG } else { 0 }),
+            pmus: Vec::new(),
         }
+    }
+
+    /// The same on a machine with these PMUs: an event that they do not have is another thing than having none.
+    #[must_use]
+    pub fn on(self, pmus: Vec<String>) -> OpenEventError {
+        OpenEventError { pmus, ..self }
     }
 
     /// What kind of trouble it is.
@@ -80,8 +89,16 @@ impl OpenEventError {
             libc::EACCES | libc::EPERM => "permission denied".to_owned(),
             libc::ESRCH => "no such process".to_owned(),
             libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV | libc::ENXIO if hardware => {
-                "this machine has no PMU that counts it (virtual machines often have none)"
-                    .to_owned()
+                match (&self.event.source, self.pmus.as_slice()) {
+                    (EventSource::Pmu { pmu, .. }, _) => {
+                        format!("the PMU ({pmu}) does not have it")
+                    }
+                    (_, []) => {
+                        "this machine has no PMU that counts it (virtual machines often have none)"
+                            .to_owned()
+                    }
+                    (_, pmus) => format!("the PMU ({}) does not have it", pmus.join(", ")),
+                }
             }
             libc::EINVAL if hardware => "the PMU refuses this event".to_owned(),
             libc::ENOSPC if matches!(self.event.source, EventSource::Breakpoint { .. }) => {
@@ -106,7 +123,7 @@ impl OpenEventError {
                 "try: fewer events, or as root: ulimit -n 1048576".to_owned(),
             ],
             FaultClass::System => Vec::new(),
-            FaultClass::Unavailable if self.counts_in_hardware() => {
+            FaultClass::Unavailable if self.counts_in_hardware() && self.pmus.is_empty() => {
                 vec![
                     "try: -e task-clock, or: perfd list   for what this machine can count"
                         .to_owned(),
@@ -115,7 +132,7 @@ impl OpenEventError {
             _ if self.errno == libc::ENOSPC => {
                 vec!["a thread has a few of them (4 on x86-64), shared with debuggers".to_owned()]
             }
-            _ => vec!["try: perfd list".to_owned()],
+            _ => vec!["try: perfd list   for what this machine can count".to_owned()],
         }
     }
 
@@ -189,6 +206,10 @@ mod tests {
             (
                 error("cycles", Place::Probe, libc::ENOENT),
                 "open cycles on this machine: this machine has no PMU that counts it (virtual machines often have none)",
+            ),
+            (
+                error("cache-misses", Place::Probe, libc::ENOENT).on(vec!["armv8_pmuv3".into()]),
+                "open cache-misses on this machine: the PMU (armv8_pmuv3) does not have it",
             ),
             (
                 error("cpu-clock", Place::Cpu(Cpu(3)), libc::EMFILE),

@@ -3,6 +3,7 @@
 //! Everything here is mechanism: what to open, when to read and what it means is decided above.
 
 mod clock;
+pub mod counter_room;
 mod event;
 pub mod event_error;
 pub mod limits;

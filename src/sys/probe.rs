@@ -5,9 +5,7 @@
 
 use std::io;
 
-use perf_event::events::Event;
 use perf_event::{Builder, ReadFormat, SampleFlag};
-use perf_event_open_sys::bindings::perf_event_attr;
 
 use super::event_error::{OpenEventError, Place, happens_in_kernel_only};
 use crate::arch::host;
@@ -39,7 +37,7 @@ pub enum Use {
 
 /// Whether the kernel opens such an event.
 pub fn open(event: &ResolvedEvent, modes: Modes, scope: Scope, purpose: Use) -> io::Result<()> {
-    let mut builder = Builder::new(Attributes(*event));
+    let mut builder = Builder::new(*event);
     builder
         .exclude_user(!modes.user)
         .exclude_kernel(!modes.kernel)
@@ -112,18 +110,6 @@ const PERIOD: u64 = 1 << 40;
 
 /// The copy that is asked for; the kernel takes multiples of 8 up to 65528.
 const STACK_BYTES: u32 = 65528;
-
-struct Attributes(ResolvedEvent);
-
-impl Event for Attributes {
-    fn update_attrs(self, attr: &mut perf_event_attr) {
-        attr.type_ = self.0.type_;
-        attr.config = self.0.config;
-        attr.config1 = self.0.config1;
-        attr.config2 = self.0.config2;
-        attr.bp_type = self.0.bp_type;
-    }
-}
 
 #[cfg(test)]
 mod tests {

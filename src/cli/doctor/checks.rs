@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::facts::Facts;
 use super::limit_checks::{frame_pointers, open_files, ptrace_scope, ring_memory, sample_rate};
+use super::pmu;
 use crate::cli::hints::{MOUNT_TRACEFS, SETCAP};
 use crate::procfs::event_source::ResolveEventError;
 use crate::sys::privilege::Capability;
@@ -31,7 +32,7 @@ pub(super) struct Check {
 
 /// All checks, in the order in which they are shown.
 pub(super) fn all(facts: &Facts) -> Vec<Check> {
-    let checks = [
+    let before_pmus = [
         kernel(facts),
         user(facts),
         own_processes(facts),
@@ -40,7 +41,9 @@ pub(super) fn all(facts: &Facts) -> Vec<Check> {
         other_users(facts),
         whole_host(facts),
         hardware(facts),
-        nmi_watchdog(facts),
+    ];
+    let behind_pmus = [
+        pmu::held(facts),
         tracepoints(facts),
         breakpoints(facts),
         kernel_symbols(facts),
@@ -52,7 +55,12 @@ pub(super) fn all(facts: &Facts) -> Vec<Check> {
         frame_pointers(facts),
         ptrace_scope(facts),
     ];
-    checks.into_iter().flatten().collect()
+    let before_pmus = before_pmus.into_iter().flatten();
+    let behind_pmus = behind_pmus.into_iter().flatten();
+    before_pmus
+        .chain(pmu::pmus(facts))
+        .chain(behind_pmus)
+        .collect()
 }
 
 pub(super) fn row(name: &'static str, status: Status, finding: impl Into<String>) -> Check {
@@ -191,13 +199,10 @@ fn refused(mut check: Check, facts: &Facts, errno: Errno, needed: i32) -> Check 
 fn hardware(facts: &Facts) -> Option<Check> {
     const NAME: &str = "hardware counters";
     const INSTEAD: &str = "cpu-clock is sampled in the place of cycles";
-    let pmus = facts.cpu_pmus.join(", ");
+    let pmus: Vec<_> = facts.pmus.iter().map(|pmu| pmu.name.as_str()).collect();
+    let pmus = pmus.join(", ");
     Some(match (facts.cycles_counted, facts.cycles_sampled) {
-        (Ok(()), Ok(())) => row(
-            NAME,
-            Status::Ok,
-            format!("cycles is counted and sampled ({pmus})"),
-        ),
+        (Ok(()), Ok(())) => row(NAME, Status::Ok, "cycles is counted and sampled"),
         (Ok(()), Err(errno)) => row(
             NAME,
             Status::Limited,
@@ -208,7 +213,7 @@ fn hardware(facts: &Facts) -> Option<Check> {
         ),
         // Said under "own processes".
         (Err(_), _) if facts.own_user.is_err() => return None,
-        (Err(_), _) if facts.cpu_pmus.is_empty() => row(
+        (Err(_), _) if facts.pmus.is_empty() => row(
             NAME,
             Status::No,
             format!("this machine shows no PMU, as virtual machines often do not: {INSTEAD}"),
@@ -221,17 +226,6 @@ fn hardware(facts: &Facts) -> Option<Check> {
                 errno.desc()
             ),
         ),
-    })
-}
-
-fn nmi_watchdog(facts: &Facts) -> Option<Check> {
-    (facts.cycles_counted.is_ok() && facts.sysctls.nmi_watchdog == Some(1)).then(|| {
-        row(
-            "NMI watchdog",
-            Status::Limited,
-            "kernel.nmi_watchdog is 1: it holds a counter of each CPU, and events take turns sooner",
-        )
-        .remedy("sudo sysctl kernel.nmi_watchdog=0")
     })
 }
 
@@ -326,51 +320,6 @@ fn loss_counts(facts: &Facts) -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::facts::Tried;
-    use crate::procfs::sysctl::Sysctls;
-    use crate::sys::privilege::Privilege;
-
-    const REFUSED: Tried = Err(Errno::EACCES);
-
-    /// A user on a usual distribution's virtual machine.
-    fn usual() -> Facts {
-        Facts {
-            kernel: "6.12.0".to_owned(),
-            privilege: Privilege {
-                euid: 1000,
-                effective: 0,
-            },
-            is_initial_user_namespace: true,
-            sysctls: Sysctls {
-                perf_event_paranoid: Some(2),
-                perf_event_mlock_kb: Some(516),
-                perf_event_max_sample_rate: Some(100_000),
-                perf_cpu_time_max_percent: Some(25),
-                kptr_restrict: Some(1),
-                nmi_watchdog: Some(1),
-                ..Sysctls::default()
-            },
-            n_cpus: 4,
-            own_user: Ok(()),
-            own_stacks: Ok(()),
-            own_kernel: REFUSED,
-            own_lost: Ok(()),
-            process_1: REFUSED,
-            whole_cpu: REFUSED,
-            cycles_counted: Err(Errno::ENOENT),
-            cycles_sampled: Err(Errno::ENOENT),
-            cpu_pmus: Vec::new(),
-            tracepoint: Err(ResolveEventError::TracefsDenied {
-                tracepoint: "sched:sched_switch".to_owned(),
-                path: "/sys/kernel/tracing".into(),
-            }),
-            breakpoint: Ok(()),
-            kernel_addresses: Ok(false),
-            map_files: Err(Errno::EPERM),
-            open_files: Some((1024, 1_048_576)),
-            locked_memory: Some(Some(8 << 20)),
-        }
-    }
 
     fn find(facts: &Facts, name: &str) -> Check {
         let found = all(facts).into_iter().find(|check| check.name == name);
@@ -379,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_usual_user_is_told_what_is_missing_and_what_to_do() {
-        let facts = usual();
+        let facts = Facts::of_a_usual_user();
         assert_eq!(find(&facts, "own processes").status, Status::Ok);
         let kernel = find(&facts, "kernel part of stacks");
         assert_eq!(kernel.status, Status::Limited);
@@ -390,12 +339,12 @@ mod tests {
         );
         assert!(find(&facts, "hardware counters").finding.contains("no PMU"));
         assert_eq!(find(&facts, "ring memory").status, Status::Ok);
-        assert!(all(&facts).iter().all(|check| check.name != "NMI watchdog"));
+        assert!(all(&facts).iter().all(|check| check.name != "PMU"));
     }
 
     #[test]
     fn everything_that_is_not_ok_says_why_and_what_is_refused_has_a_remedy() {
-        for check in all(&usual()) {
+        for check in all(&Facts::of_a_usual_user()) {
             assert!(!check.finding.is_empty());
             if check.status == Status::Limited {
                 assert!(!check.remedies.is_empty(), "{}", check.name);
@@ -405,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_refusal_that_the_settings_do_not_explain_is_not_blamed_on_them() {
-        let mut facts = usual();
+        let mut facts = Facts::of_a_usual_user();
         facts.own_user = Err(Errno::EPERM);
         facts.sysctls.perf_event_paranoid = Some(1);
         let check = find(&facts, "own processes");
@@ -419,15 +368,5 @@ mod tests {
                 .finding
                 .contains("no perf_event_open")
         );
-    }
-
-    #[test]
-    fn the_watchdog_matters_where_there_is_a_pmu() {
-        let mut facts = usual();
-        facts.cycles_counted = Ok(());
-        facts.cycles_sampled = Ok(());
-        facts.cpu_pmus = vec!["cpu".to_owned()];
-        assert_eq!(find(&facts, "NMI watchdog").status, Status::Limited);
-        assert_eq!(find(&facts, "hardware counters").status, Status::Ok);
     }
 }

@@ -5,9 +5,11 @@ use std::io::{self, Read};
 
 use nix::errno::Errno;
 
+use super::pmu::{self, Pmu};
 use crate::model::{
     Access, Cpu, EventSource, HardwareEvent, Modes, Pid, ResolvedEvent, SoftwareEvent,
 };
+use crate::procfs::cpu_pmu::CpuPmu;
 use crate::procfs::event_source::{self, ResolveEventError};
 use crate::procfs::sysctl::{self, Sysctls};
 use crate::procfs::{SysRoots, cpus};
@@ -42,7 +44,8 @@ pub(super) struct Facts {
     pub(super) cycles_counted: Tried,
     /// `cycles` sampled on perfd itself.
     pub(super) cycles_sampled: Tried,
-    pub(super) cpu_pmus: Vec<String>,
+    /// The PMUs of the CPUs.
+    pub(super) pmus: Vec<Pmu>,
     pub(super) tracepoint: Result<Tried, ResolveEventError>,
     pub(super) breakpoint: Tried,
     /// Whether `/proc/kallsyms` shows addresses; the error if it cannot be read.
@@ -81,7 +84,7 @@ impl Facts {
             whole_cpu: try_clock(Modes::ALL, Scope::WholeCpu(first_cpu), Use::Sample),
             cycles_counted: try_cycles(Use::Count),
             cycles_sampled: try_cycles(Use::Sample),
-            cpu_pmus: event_source::cpu_pmus(roots),
+            pmus: pmu::measure(CpuPmu::all(roots)),
             tracepoint: try_tracepoint(roots),
             breakpoint: try_breakpoint(roots),
             kernel_addresses: kernel_addresses(roots),
@@ -153,4 +156,48 @@ fn try_map_files(roots: &SysRoots) -> Tried {
 fn errno(error: &io::Error) -> Errno {
     // The one error of the probe that has no number stands for a kernel that does not know a field.
     error.raw_os_error().map_or(Errno::E2BIG, Errno::from_raw)
+}
+
+#[cfg(test)]
+impl Facts {
+    /// A user on a usual distribution's virtual machine.
+    pub(super) fn of_a_usual_user() -> Facts {
+        const REFUSED: Tried = Err(Errno::EACCES);
+        Facts {
+            kernel: "6.12.0".to_owned(),
+            privilege: Privilege {
+                euid: 1000,
+                effective: 0,
+            },
+            is_initial_user_namespace: true,
+            sysctls: Sysctls {
+                perf_event_paranoid: Some(2),
+                perf_event_mlock_kb: Some(516),
+                perf_event_max_sample_rate: Some(100_000),
+                perf_cpu_time_max_percent: Some(25),
+                kptr_restrict: Some(1),
+                nmi_watchdog: Some(1),
+                ..Sysctls::default()
+            },
+            n_cpus: 4,
+            own_user: Ok(()),
+            own_stacks: Ok(()),
+            own_kernel: REFUSED,
+            own_lost: Ok(()),
+            process_1: REFUSED,
+            whole_cpu: REFUSED,
+            cycles_counted: Err(Errno::ENOENT),
+            cycles_sampled: Err(Errno::ENOENT),
+            pmus: Vec::new(),
+            tracepoint: Err(ResolveEventError::TracefsDenied {
+                tracepoint: "sched:sched_switch".to_owned(),
+                path: "/sys/kernel/tracing".into(),
+            }),
+            breakpoint: Ok(()),
+            kernel_addresses: Ok(false),
+            map_files: Err(Errno::EPERM),
+            open_files: Some((1024, 1_048_576)),
+            locked_memory: Some(Some(8 << 20)),
+        }
+    }
 }

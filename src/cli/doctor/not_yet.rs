@@ -8,6 +8,5 @@ pub(super) const NOT_YET: &[&str] = &[
     "names of code made at run time: neither /tmp/perf-PID.map nor jitdump is read",
     "interpreters: a Python or JavaScript program shows the interpreter's own functions",
     "containers: a target's files are opened through its own root, but neither images nor cgroups are known by name",
-    "hardware counters on aarch64 beyond the kernel's named events",
     "precise samples (:p, PEBS, IBS), branch records (LBR), and event groups {a,b}",
 ];

@@ -91,6 +91,7 @@ impl Plan {
             Request::Explicit(events) => (events.clone(), true),
             Request::Beside(events) => (beside(events, scope), false),
         };
+        let pmus = cpu_pmus(roots);
         let mut events = Vec::new();
         let mut left_out: Vec<OpenEventError> = Vec::new();
         let mut narrowed = Vec::new();
@@ -99,7 +100,8 @@ impl Plan {
                 event: spec.clone(),
                 cause: Box::new(cause),
             })?;
-            match permitted_modes(&spec, &resolved, scope.probed(), Use::Count) {
+            let permitted = permitted_modes(&spec, &resolved, scope.probed(), Use::Count);
+            match permitted.map_err(|error| error.on(pmus.clone())) {
                 Ok(modes) => {
                     if modes != spec.modes {
                         narrowed.push(spec.to_string());
@@ -122,7 +124,7 @@ impl Plan {
             let level = Sysctls::read(roots).perf_event_paranoid;
             notes.push(narrowed_note(&narrowed, level));
         }
-        let (events, hardware_group) = group(events, &cpu_pmus(roots), scope, &mut notes);
+        let (events, hardware_group) = group(events, &pmus, scope, &mut notes);
         Ok(Plan {
             events,
             hardware_group,
@@ -240,7 +242,7 @@ fn group(
             let fits = fits_on_the_pmu(&members, scope);
             if !fits {
                 notes.push(format!(
-                "the PMU cannot count all {} hardware events at once: they take turns, and their counts are scaled",
+                "the PMU cannot count all {} hardware events at once: they take turns, and their counts are scaled (perfd doctor: how many it can)",
                 members.len()
             ));
             }
