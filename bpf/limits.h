@@ -1,0 +1,40 @@
+/* What the BPF programs are bounded by. Each number has its reason beside it. */
+#pragma once
+
+/* Frames of a user stack. A loop of the verifier's own (bpf_loop) makes depth free; this bounds the time in one interrupt: at half a
+ * microsecond a cold frame, a quarter of a millisecond. */
+#define MAX_USER_FRAMES 512
+
+/* Frames of the kernel's part: what kernel.perf_event_max_stack allows by default. */
+#define MAX_KERNEL_FRAMES 127
+
+/* Frames that the chunk of a stack holds. Most stacks of real programs have 10 to 60, and take one. */
+#define CHUNK_FRAMES 64
+
+/* Chunks of the longest stack. */
+#define MAX_CHUNKS ((MAX_USER_FRAMES + MAX_KERNEL_FRAMES + 1 + CHUNK_FRAMES - 1) / CHUNK_FRAMES)
+
+/* Bytes of the user's stack that are read at once. A read of 8 bytes takes 80 ns and one of 1 KiB 110 ns, so that frames should
+ * share them; larger windows gain little and cost shallow stacks more. */
+#define WINDOW 1024
+
+/* Modules whose tables can be loaded at a time. A host that runs everything it has installed maps some 2000. */
+#define MAX_MODULES 4096
+
+/* Bytes of a block of a table: the unit in which the memory of a module's table is allocated and looked at. */
+#define BLOCK 4096
+
+/* Mappings of a process: blocks of 64, in two steps of a search. */
+#define BLOCK_MAPPINGS 64
+#define MAX_MAPPING_BLOCKS 64
+
+/* Processes whose mappings are loaded at a time. */
+#define MAX_PROCESSES 4096
+
+/* Distinct stacks (by chunk) and counts between two drains. At 20 kHz and 25 ms, each of two CPUs takes 500 samples; a burst of a
+ * hundred times as many still has room. */
+#define MAX_STACK_CHUNKS 16384
+#define MAX_COUNTS 16384
+
+/* Events of a run that can be walked in the kernel: one program for each, since an inherited event has no other identity. */
+#define MAX_EVENTS 8

@@ -1,0 +1,260 @@
+/* Entry points: a program for each event of a run, which walks the stack of a sample where it is taken, and one that forgets what a
+ * process had mapped before it became another program.
+ *
+ * A program returns 0 when it has counted the sample, and 1 to let the kernel write it to the ring, registers and stack copied, as it
+ * would without the program: so a sample whose module is not loaded yet is not lost, but finished by perfd. */
+
+#include "maps.h"
+
+/* Drawn anew for each run, so that no target can know which stacks look alike. */
+volatile const u64 seeds[2] = {1, 2};
+
+INLINE s64 opaque(s64 value)
+{
+	asm volatile("" : "+r"(value));
+	return value;
+}
+
+INLINE long read_user(void *to, u32 size, u64 address)
+{
+	return bpf_probe_read_user(to, size, (const void *)address);
+}
+
+INLINE const struct block *table_block(const struct walk *w, u32 block)
+{
+	u32 module = w->module;
+	void *blocks = bpf_map_lookup_elem(&tables, &module);
+	return blocks ? bpf_map_lookup_elem(blocks, &block) : (void *)0;
+}
+
+/* The last of 64 sorted starts that is not behind the address; 0 if all are. */
+INLINE u32 last_before(const u64 *starts, u64 address)
+{
+	u32 at = 0;
+#pragma unroll
+	for (u32 step = 32; step; step >>= 1) {
+		/* Addresses of user space and the filler, all ones, as signed numbers: the filler would be the smallest. */
+		s64 start = starts[(at + step) & 63] >> 1;
+		s64 is_before = (start - (s64)(address >> 1) - 1) >> 63;
+		at += step & (u32)opaque(is_before);
+	}
+	return at;
+}
+
+APART int find_mapping(struct walk *w, u64 address)
+{
+	if (!w)
+		return 0;
+	u32 pid = w->pid;
+	struct space *space = bpf_map_lookup_elem(&spaces, &pid);
+	if (!space)
+		return 0;
+	struct mapping_block_key key = {.pid = pid, .generation = space->generation};
+	key.block = last_before(space->first, address);
+	struct mapping_block *block = bpf_map_lookup_elem(&mappings, &key);
+	if (!block)
+		return 0;
+	u32 at = last_before(block->start, address) & (BLOCK_MAPPINGS - 1);
+	if (address < block->start[at] || address >= block->end[at])
+		return 0;
+	u32 number = block->module[at];
+	struct module *module = bpf_map_lookup_elem(&modules, &number);
+	if (!module)
+		return 0;
+	w->start = block->start[at];
+	w->end = block->end[at];
+	w->bias = block->bias[at];
+	w->module = number;
+	__builtin_memcpy(&w->table, module, sizeof(*module));
+	return 1;
+}
+
+struct walk_context {
+	struct walk *walk;
+};
+
+static long on_frame(u32 i, struct walk_context *context)
+{
+	struct walk *w = context->walk;
+	int ended = walk_frame(w);
+	if (ended == GO_ON)
+		return 0;
+	w->ended = ended;
+	return 1;
+}
+
+static long on_kernel_frame(u32 i, struct walk_context *context)
+{
+	struct walk *w = context->walk;
+	hash_frame(&w->hash, w->frames[i & (FRAME_SLOTS - 1)]);
+	return 0;
+}
+
+/* The user's registers: those of the sample, or those that were saved when the kernel was entered. 0 if there are none. */
+INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
+{
+	u64 flags, r11, cx;
+	volatile struct sampled_regs *sampled = &context->regs;
+	w->fp = UNKNOWN;
+	if ((sampled->cs & 3) == 3) {
+		w->pc = sampled->ip;
+		w->sp = sampled->sp;
+		w->fp = sampled->bp;
+		w->drap = sampled->r10;
+		w->link = sampled->di;
+		w->base = sampled->bx;
+		w->is_return = 0;
+		cx = sampled->cx;
+		r11 = sampled->r11;
+		flags = sampled->flags;
+	} else {
+		struct task_struct *task = bpf_get_current_task_btf();
+		if (task->flags & PF_KTHREAD)
+			return 0;
+		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+		w->pc = regs->ip;
+		w->sp = regs->sp;
+		w->fp = regs->bp;
+		w->drap = regs->r10;
+		w->link = regs->di;
+		w->base = regs->bx;
+		cx = regs->cx;
+		r11 = regs->r11;
+		flags = regs->flags;
+	}
+	/* As in src/arch/x86_64/registers.rs: the `syscall` instruction leaves its return address in rcx and the flags in r11. */
+	w->is_return = cx == w->pc && ((r11 ^ flags) & ~(1ULL << 16)) == 0;
+	w->knows = KNOWS_DRAP | KNOWS_LINK | KNOWS_BASE;
+	w->lowest = w->sp;
+	return 1;
+}
+
+/* Keeps the frames of a stack that is new. Chunk 0 comes last: where it is, the others are. */
+INLINE long keep_stack(void *stacks, const struct walk *w, const struct stack_key *stack, u32 n)
+{
+	struct chunk_key key = {.stack = *stack, .chunk = 0};
+	if (bpf_map_lookup_elem(stacks, &key))
+		return 0;
+	for (int i = MAX_CHUNKS - 1; i >= 0; i--) {
+		if (i && i * CHUNK_FRAMES >= n)
+			continue;
+		key.chunk = i;
+		long error = bpf_map_update_elem(stacks, &key, &w->frames[i * CHUNK_FRAMES], BPF_NOEXIST);
+		/* Another CPU may have the same stack at the same time. */
+		if (error && error != -17)
+			return error;
+	}
+	return 0;
+}
+
+INLINE long add_count(void *counts, const struct count_key *key, u64 weight)
+{
+	struct count *count = bpf_map_lookup_elem(counts, key);
+	if (!count) {
+		struct count first = {.weight = weight, .samples = 1};
+		long error = bpf_map_update_elem(counts, key, &first, BPF_NOEXIST);
+		if (!error)
+			return 0;
+		count = bpf_map_lookup_elem(counts, key);
+		if (!count)
+			return error;
+	}
+	__sync_fetch_and_add(&count->weight, weight);
+	__sync_fetch_and_add(&count->samples, 1);
+	return 0;
+}
+
+INLINE u32 finish(u32 event, u32 outcome)
+{
+	u32 slot = event * N_OUTCOMES + outcome;
+	u64 *n = bpf_map_lookup_elem(&outcomes, &slot);
+	if (n)
+		*n += 1;
+	return outcome != OUTCOME_COUNTED && outcome != OUTCOME_FOREIGN;
+}
+
+INLINE u32 on_sample(struct bpf_perf_event_data *context, u32 event)
+{
+	u32 zero = 0;
+	u64 ids = bpf_get_current_pid_tgid();
+	u32 pid = ids >> 32;
+	struct control *set = bpf_map_lookup_elem(&control, &zero);
+	struct walk *w = bpf_map_lookup_elem(&walks, &zero);
+	if (!set || !w)
+		return finish(event, OUTCOME_TO_RING);
+	if (set->only_targets && !bpf_map_lookup_elem(&spaces, &pid)) {
+		/* A child of a target is one, though perfd has not heard of it yet. */
+		struct task_struct *task = bpf_get_current_task_btf();
+		u32 parent = task->real_parent->tgid;
+		u32 is_child = bpf_map_lookup_elem(&spaces, &parent) != 0;
+		return finish(event, is_child ? OUTCOME_TO_RING : OUTCOME_FOREIGN);
+	}
+
+	w->pid = pid;
+	w->start = w->end = 0;
+	w->window_size = 0;
+	w->n_user = 0;
+	long kernel = bpf_get_stack(context, w->frames, MAX_KERNEL_FRAMES * 8, 0);
+	w->n_kernel = kernel > 0 ? (u32)kernel / 8 : 0;
+	w->ended = ENDED_NO_USER_STACK;
+	w->hash.hash[0] = seeds[0];
+	w->hash.hash[1] = seeds[1];
+	struct walk_context on = {.walk = w};
+	bpf_loop(w->n_kernel, on_kernel_frame, &on, 0);
+	if (begin(w, context)) {
+		w->ended = ENDED_DEPTH_LIMIT;
+		bpf_loop(MAX_USER_FRAMES + 2, on_frame, &on, 0);
+		if (w->ended == ENDED_ASK_PERFD)
+			return finish(event, OUTCOME_TO_RING);
+	}
+
+	u32 n = w->n_kernel + w->n_user;
+	struct count_key key = {
+		.pid = pid,
+		.tid = (u32)ids,
+		.event = event,
+		.n_kernel = w->n_kernel,
+		.n_user = w->n_user,
+		.ended = w->ended,
+		.stack = w->hash,
+	};
+	bpf_get_current_comm(key.comm, sizeof(key.comm));
+	if (set->active) {
+		if (keep_stack(&stacks_1, w, &key.stack, n))
+			return finish(event, OUTCOME_STACKS_FULL);
+		if (add_count(&counts_1, &key, context->sample_period))
+			return finish(event, OUTCOME_COUNTS_FULL);
+	} else {
+		if (keep_stack(&stacks_0, w, &key.stack, n))
+			return finish(event, OUTCOME_STACKS_FULL);
+		if (add_count(&counts_0, &key, context->sample_period))
+			return finish(event, OUTCOME_COUNTS_FULL);
+	}
+	return finish(event, OUTCOME_COUNTED);
+}
+
+/* An event that threads inherit has no identity but its program's. */
+#define PROGRAM(n)                                                                                 \
+	SEC("perf_event") int sample_##n(struct bpf_perf_event_data *context)                      \
+	{                                                                                          \
+		return on_sample(context, n);                                                      \
+	}
+PROGRAM(0)
+PROGRAM(1)
+PROGRAM(2)
+PROGRAM(3)
+PROGRAM(4)
+PROGRAM(5)
+PROGRAM(6)
+PROGRAM(7)
+
+/* What was mapped is gone; until perfd has told what is there now, samples go to the ring. */
+SEC("raw_tracepoint/sched_process_exec") int on_exec(void *context)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_map_delete_elem(&spaces, &pid);
+	return 0;
+}
+
+/* Helpers that read the kernel's state are for programs under the GPL, or under it too. */
+char dual_license[] SEC("license") = "Dual MIT/GPL";
