@@ -74,10 +74,10 @@ COUNTS(counts_1);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, MAX_EVENTS *N_OUTCOMES);
+	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, u64);
-} outcomes SEC(".maps");
+	__type(value, struct account);
+} accounts SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -151,7 +151,7 @@ INLINE long add_count(void *counts, const struct count_key *key, u64 weight)
 {
 	struct count *count = bpf_map_lookup_elem(counts, key);
 	if (!count) {
-		struct count first = {.weight = weight, .samples = 1};
+		struct count first = {.weight = weight, .samples = 1, .squares = (weight >> 8) * (weight >> 8)};
 		long error = bpf_map_update_elem(counts, key, &first, BPF_NOEXIST);
 		if (!error)
 			return 0;
@@ -161,33 +161,20 @@ INLINE long add_count(void *counts, const struct count_key *key, u64 weight)
 	}
 	__sync_fetch_and_add(&count->weight, weight);
 	__sync_fetch_and_add(&count->samples, 1);
+	__sync_fetch_and_add(&count->squares, (weight >> 8) * (weight >> 8));
 	return 0;
 }
 
-INLINE u32 finish(u32 event, u32 outcome)
+/* Walks and counts a sample. */
+INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, const struct control *set, u32 event)
 {
-	u32 slot = event * N_OUTCOMES + outcome;
-	u64 *n = bpf_map_lookup_elem(&outcomes, &slot);
-	if (n)
-		*n += 1;
-	return outcome != OUTCOME_COUNTED && outcome != OUTCOME_FOREIGN;
-}
-
-INLINE u32 on_sample(struct bpf_perf_event_data *context, u32 event)
-{
-	u32 zero = 0;
 	u64 ids = bpf_get_current_pid_tgid();
 	u32 pid = ids >> 32;
-	struct control *set = bpf_map_lookup_elem(&control, &zero);
-	struct walk *w = bpf_map_lookup_elem(&walks, &zero);
-	if (!set || !w)
-		return finish(event, OUTCOME_TO_RING);
 	if (set->only_targets && !bpf_map_lookup_elem(&spaces, &pid)) {
 		/* A child of a target is one, though perfd has not heard of it yet. */
 		struct task_struct *task = bpf_get_current_task_btf();
 		u32 parent = task->real_parent->tgid;
-		u32 is_child = bpf_map_lookup_elem(&spaces, &parent) != 0;
-		return finish(event, is_child ? OUTCOME_TO_RING : OUTCOME_FOREIGN);
+		return bpf_map_lookup_elem(&spaces, &parent) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
 	}
 
 	w->pid = pid;
@@ -205,7 +192,7 @@ INLINE u32 on_sample(struct bpf_perf_event_data *context, u32 event)
 		w->ended = ENDED_DEPTH_LIMIT;
 		bpf_loop(MAX_USER_FRAMES + 2, on_frame, &on, 0);
 		if (w->ended == ENDED_ASK_PERFD)
-			return finish(event, OUTCOME_TO_RING);
+			return OUTCOME_TO_RING;
 	}
 
 	u32 n = w->n_kernel + w->n_user;
@@ -221,16 +208,32 @@ INLINE u32 on_sample(struct bpf_perf_event_data *context, u32 event)
 	bpf_get_current_comm(key.comm, sizeof(key.comm));
 	if (set->active) {
 		if (keep_stack(&stacks_1, w, &key.stack, n))
-			return finish(event, OUTCOME_STACKS_FULL);
+			return OUTCOME_STACKS_FULL;
 		if (add_count(&counts_1, &key, context->sample_period))
-			return finish(event, OUTCOME_COUNTS_FULL);
+			return OUTCOME_COUNTS_FULL;
 	} else {
 		if (keep_stack(&stacks_0, w, &key.stack, n))
-			return finish(event, OUTCOME_STACKS_FULL);
+			return OUTCOME_STACKS_FULL;
 		if (add_count(&counts_0, &key, context->sample_period))
-			return finish(event, OUTCOME_COUNTS_FULL);
+			return OUTCOME_COUNTS_FULL;
 	}
-	return finish(event, OUTCOME_COUNTED);
+	return OUTCOME_COUNTED;
+}
+
+INLINE int on_sample(struct bpf_perf_event_data *context, u32 event)
+{
+	u32 zero = 0;
+	struct control *set = bpf_map_lookup_elem(&control, &zero);
+	struct walk *w = bpf_map_lookup_elem(&walks, &zero);
+	struct account *account = bpf_map_lookup_elem(&accounts, &zero);
+	if (!set || !w || !account)
+		return 1;
+	/* A barrier too: which set is active is looked at behind it. */
+	__sync_fetch_and_add(&account->at_work, 1);
+	u32 outcome = take_sample(context, w, set, event);
+	account->outcomes[event][outcome < N_OUTCOMES ? outcome : OUTCOME_TO_RING] += 1;
+	__sync_fetch_and_add(&account->at_work, -1);
+	return outcome != OUTCOME_COUNTED && outcome != OUTCOME_FOREIGN;
 }
 
 /* An event that threads inherit has no identity but its program's. */

@@ -45,6 +45,14 @@ enum outcome {
 	N_OUTCOMES,
 };
 
+/* A CPU's share of the account. */
+struct account {
+	/* Programs that are at work on it: 0 or 1. While it is 1, the set of maps that was active when it became so may be written. */
+	u64 at_work;
+	u64 outcomes[MAX_EVENTS][N_OUTCOMES];
+};
+WIRE_SIZE(account, 8 + 8 * MAX_EVENTS * N_OUTCOMES);
+
 /* One unwind rule: `model::Rule`, padded to a power of two so that none crosses a block. */
 struct rule {
 	s32 cfa_offset;
@@ -148,8 +156,10 @@ WIRE_SIZE(count_key, 48);
 struct count {
 	u64 weight;
 	u64 samples;
+	/* Sum of (period / 256)^2, for events whose period the kernel adjusts: only its order matters, and this does not overflow. */
+	u64 squares;
 };
-WIRE_SIZE(count, 16);
+WIRE_SIZE(count, 24);
 
 /* What perfd sets before the programs are loaded, and while they run. */
 struct control {

@@ -30,6 +30,13 @@ pub mod procfs;
 )]
 pub mod sys;
 
+// Floor 2, continued: bpf attaches its programs to events that sys opens
+#[expect(
+    unsafe_code,
+    reason = "structs that are read as bytes, and a system call that aya does not have"
+)]
+pub mod bpf;
+
 // Floor 3: stages
 pub mod aggregate;
 pub mod sampler;

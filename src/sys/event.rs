@@ -137,6 +137,22 @@ impl EventFd {
         }
     }
 
+    /// Lets a BPF program see its samples first, and those of all that inherits it.
+    pub fn set_program(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: an open perf event and an open BPF program, which the kernel checks further (`perf_event_set_bpf_prog`).
+        let result = unsafe {
+            ioctls::SET_BPF(
+                self.counter.as_raw_fd(),
+                program.as_raw_fd().cast_unsigned(),
+            )
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
     /// Reads count, times and losses.
     pub fn read(&mut self) -> io::Result<ReadOut> {
         let data = self.counter.read_full()?;

@@ -1,0 +1,80 @@
+//! Whole maps at a time: the map commands that read and delete many entries in one system call (Linux 5.6), which aya does not have.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `BPF_MAP_LOOKUP_AND_DELETE_BATCH` of `enum bpf_cmd`.
+const LOOKUP_AND_DELETE_BATCH: libc::c_int = 25;
+/// Entries asked for at once. More than a bucket of a hash map ever holds, and few enough to stay in the cache.
+const ENTRIES: u32 = 512;
+
+/// The `batch` part of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct Attributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Takes every entry out of a hash map that nobody writes to meanwhile.
+pub(super) fn take_all<K: aya::Pod, V: aya::Pod>(
+    map: BorrowedFd<'_>,
+    empty: (K, V),
+    mut visit: impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let mut keys = vec![empty.0; ENTRIES as usize];
+    let mut values = vec![empty.1; ENTRIES as usize];
+    let mut position = 0u64;
+    let mut is_first = true;
+    loop {
+        let mut next = 0u64;
+        let mut attributes = Attributes {
+            in_batch: if is_first {
+                0
+            } else {
+                (&raw const position).addr() as u64
+            },
+            out_batch: (&raw mut next).addr() as u64,
+            keys: keys.as_mut_ptr().addr() as u64,
+            values: values.as_mut_ptr().addr() as u64,
+            count: ENTRIES,
+            map_fd: map.as_raw_fd().cast_unsigned(),
+            ..Attributes::default()
+        };
+        // SAFETY: the attributes hold addresses of as many keys and values as they say, of the types that the map was declared with
+        // (K and V are its own), and of two words for positions; all outlive the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                LOOKUP_AND_DELETE_BATCH,
+                &raw mut attributes,
+                size_of::<Attributes>(),
+            )
+        };
+        let error = (result < 0).then(io::Error::last_os_error);
+        let is_end = error
+            .as_ref()
+            .is_some_and(|error| error.raw_os_error() == Some(libc::ENOENT));
+        if let Some(error) = error
+            && !is_end
+        {
+            return Err(error);
+        }
+        let n = attributes.count.min(ENTRIES) as usize;
+        keys[..n]
+            .iter()
+            .zip(&values[..n])
+            .for_each(|(key, value)| visit(key, value));
+        if is_end {
+            return Ok(());
+        }
+        position = next;
+        is_first = false;
+    }
+}

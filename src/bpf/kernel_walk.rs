@@ -1,0 +1,309 @@
+//! The loaded programs, and the maps that feed them.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use rustc_hash::FxHashMap;
+
+use super::blocks::{self, TableWords};
+use super::drain::{self, Set, WalkedSamples};
+use super::spaces;
+use super::wire::{
+    Account, Block, Control, MAX_EVENTS, MAX_MODULES, MODULE_NO_TABLE, MappingBlock,
+    MappingBlockKey, Module, Space,
+};
+use crate::model::{AddressSpace, EventIdx, ModuleId, Pid};
+use crate::sys::EventFd;
+
+/// The programs; `bpf/build` makes them from the sources beside them.
+const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/perfd.bpf.o");
+
+/// `BPF_F_INNER_MAP`: arrays in an array of maps may differ in size.
+const INNER_MAP: u32 = 1 << 12;
+/// Bytes that loaded tables may take; what is beyond goes through the ring.
+const TABLE_BUDGET: usize = 256 << 20;
+
+/// Why stacks are not walked in the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The object or the kernel's answer to it.
+    #[error("load the BPF programs")]
+    Load(#[from] EbpfError),
+    /// The kernel did not take a program.
+    #[error("load a BPF program")]
+    Program(#[from] ProgramError),
+    /// A map could not be used.
+    #[error("use a BPF map")]
+    Map(#[from] MapError),
+    /// More events than there are programs.
+    #[error("{0} events are more than the {MAX_EVENTS} that can be walked in the kernel")]
+    TooManyEvents(usize),
+}
+
+/// What became of an event's samples in the kernel, over all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Walked and counted.
+    pub counted: u64,
+    /// Left to the ring: a mapping or a table was not loaded.
+    pub to_ring: u64,
+    /// Of processes that are no targets.
+    pub foreign: u64,
+    /// Left to the ring: no room for the count.
+    pub counts_full: u64,
+    /// Left to the ring: no room for the stack.
+    pub stacks_full: u64,
+}
+
+/// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
+#[derive(Clone)]
+pub struct TableLoader {
+    maps: Arc<Mutex<TableMaps>>,
+}
+
+struct TableMaps {
+    tables: ArrayOfMaps<MapData, Array<MapData, Block>>,
+    modules: Array<MapData, Module>,
+    bytes: usize,
+}
+
+impl TableLoader {
+    /// Makes a module's table known to the programs; `None`: it has none and never will. What does not fit is left to the ring.
+    pub fn load(&self, id: ModuleId, table: Option<&TableWords<'_>>) -> Result<(), LoadError> {
+        if id.0 as usize >= MAX_MODULES {
+            return Ok(());
+        }
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(table) = table else {
+            let module = Module {
+                state: MODULE_NO_TABLE,
+                first_page: 0,
+                n_pages: 0,
+                rows: 0,
+                rules: 0,
+                n_rules: 0,
+            };
+            return Ok(maps.modules.set(id.0, module, 0)?);
+        };
+        let (module, blocks) = blocks::encode(table);
+        let bytes = size_of_val(&*blocks);
+        if maps.bytes + bytes > TABLE_BUDGET {
+            return Ok(());
+        }
+        let n_blocks = u32::try_from(blocks.len()).expect("within the budget");
+        let mut inner = Array::<MapData, Block>::create(n_blocks.max(1), INNER_MAP)?;
+        for (index, block) in (0..).zip(&blocks) {
+            inner.set(index, block, 0)?;
+        }
+        maps.tables.set(id.0, &inner, 0)?;
+        maps.modules.set(id.0, module, 0)?;
+        maps.bytes += bytes;
+        Ok(())
+    }
+
+    /// Bytes that the loaded tables take.
+    pub fn bytes(&self) -> usize {
+        self.maps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .bytes
+    }
+}
+
+/// Programs on events, their maps, and what they have counted.
+pub struct KernelWalk {
+    ebpf: Ebpf,
+    n_events: usize,
+    loader: TableLoader,
+    spaces: HashMap<MapData, u32, Space>,
+    mappings: HashMap<MapData, MappingBlockKey, MappingBlock>,
+    /// Blocks of each process's present generation.
+    published: FxHashMap<Pid, (u32, u32)>,
+    generation: u32,
+    control: Array<MapData, Control>,
+    state: Control,
+    accounts: PerCpuArray<MapData, Account>,
+    /// Counts and stacks, twice.
+    sets: [[MapData; 2]; 2],
+}
+
+impl KernelWalk {
+    /// Loads a program for each of `n_events`. `seeds`: random numbers that no target can know.
+    ///
+    /// With `only_targets` samples of processes without published mappings are left out, unless their parent has some.
+    pub fn load(
+        n_events: usize,
+        only_targets: bool,
+        seeds: [u64; 2],
+    ) -> Result<KernelWalk, LoadError> {
+        if n_events > MAX_EVENTS {
+            return Err(LoadError::TooManyEvents(n_events));
+        }
+        let mut ebpf = EbpfLoader::new()
+            .override_global("seeds", &seeds[..], true)
+            .load(OBJECT)?;
+        for event in 0..n_events {
+            let program: &mut PerfEvent = program(&mut ebpf, &sample_program(event)).try_into()?;
+            program.load()?;
+        }
+        let on_exec: &mut RawTracePoint = program(&mut ebpf, "on_exec").try_into()?;
+        on_exec.load()?;
+        on_exec.attach("sched_process_exec")?;
+        let tables = TableMaps {
+            tables: ArrayOfMaps::try_from(map(&mut ebpf, "tables"))?,
+            modules: Array::try_from(map(&mut ebpf, "modules"))?,
+            bytes: 0,
+        };
+        let mut walk = KernelWalk {
+            loader: TableLoader {
+                maps: Arc::new(Mutex::new(tables)),
+            },
+            spaces: HashMap::try_from(map(&mut ebpf, "spaces"))?,
+            mappings: HashMap::try_from(map(&mut ebpf, "mappings"))?,
+            published: FxHashMap::default(),
+            generation: 0,
+            control: Array::try_from(map(&mut ebpf, "control"))?,
+            state: Control {
+                active: 0,
+                only_targets: u32::from(only_targets),
+            },
+            accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,
+            sets: [
+                [hash(&mut ebpf, "counts_0"), hash(&mut ebpf, "stacks_0")],
+                [hash(&mut ebpf, "counts_1"), hash(&mut ebpf, "stacks_1")],
+            ],
+            ebpf,
+            n_events,
+        };
+        walk.control.set(0, walk.state, 0)?;
+        Ok(walk)
+    }
+
+    /// Lets the event's program walk its samples; those of threads that inherit the event, too.
+    pub fn attach(&mut self, event: EventIdx, fd: &EventFd) -> io::Result<()> {
+        let program: &mut PerfEvent = program(&mut self.ebpf, &sample_program(event.0))
+            .try_into()
+            .map_err(io::Error::other)?;
+        let program = program.fd().map_err(io::Error::other)?;
+        fd.set_program(program.as_fd())
+    }
+
+    /// Loads tables.
+    pub fn table_loader(&self) -> TableLoader {
+        self.loader.clone()
+    }
+
+    /// Tells what a process has mapped now.
+    pub fn publish(&mut self, pid: Pid, space: &AddressSpace) -> Result<(), LoadError> {
+        self.generation = self.generation.wrapping_add(1);
+        let (head, blocks) = spaces::encode(space, self.generation);
+        let key = |generation, block| MappingBlockKey {
+            pid: pid.0,
+            generation,
+            block,
+        };
+        for (block, mappings) in (0..).zip(&blocks) {
+            self.mappings
+                .insert(key(self.generation, block), mappings, 0)?;
+        }
+        self.spaces.insert(pid.0, head, 0)?;
+        let old = self.published.insert(pid, (self.generation, head.n_blocks));
+        self.remove_blocks(pid, old);
+        Ok(())
+    }
+
+    /// Forgets a process that has ended.
+    pub fn forget(&mut self, pid: Pid) {
+        let old = self.published.remove(&pid);
+        if old.is_some() {
+            // An exec has removed it already.
+            let _ = self.spaces.remove(&pid.0);
+        }
+        self.remove_blocks(pid, old);
+    }
+
+    fn remove_blocks(&mut self, pid: Pid, old: Option<(u32, u32)>) {
+        let Some((generation, n_blocks)) = old else {
+            return;
+        };
+        for block in 0..n_blocks {
+            let key = MappingBlockKey {
+                pid: pid.0,
+                generation,
+                block,
+            };
+            // Nothing but this removes them.
+            let _ = self.mappings.remove(&key);
+        }
+    }
+
+    /// Hands out all that was counted until now, and returns the number of samples whose stack was missing.
+    pub fn drain(&mut self, visit: impl FnMut(WalkedSamples<'_>)) -> io::Result<u64> {
+        let full = self.state.active as usize;
+        self.state.active ^= 1;
+        self.control
+            .set(0, self.state, 0)
+            .map_err(io::Error::other)?;
+        // A program that was at work before may still write to the set; it takes a fraction of a millisecond.
+        while self.is_at_work()? {
+            std::thread::yield_now();
+        }
+        let [counts, stacks] = &self.sets[full];
+        let set = Set {
+            counts: counts.fd().as_fd(),
+            stacks: stacks.fd().as_fd(),
+        };
+        drain::drain(&set, visit)
+    }
+
+    fn is_at_work(&self) -> io::Result<bool> {
+        Ok(self.accounts()?.iter().any(|account| account.at_work != 0))
+    }
+
+    /// What became of every event's samples until now.
+    pub fn outcomes(&self) -> io::Result<Vec<Outcomes>> {
+        let accounts = self.accounts()?;
+        let sum = |event: usize, outcome: usize| {
+            let counts = accounts.iter().map(|cpu| cpu.outcomes[event][outcome]);
+            counts.sum()
+        };
+        Ok((0..self.n_events)
+            .map(|event| Outcomes {
+                counted: sum(event, 0),
+                to_ring: sum(event, 1),
+                foreign: sum(event, 2),
+                counts_full: sum(event, 3),
+                stacks_full: sum(event, 4),
+            })
+            .collect())
+    }
+
+    fn accounts(&self) -> io::Result<PerCpuValues<Account>> {
+        self.accounts.get(&0, 0).map_err(io::Error::other)
+    }
+}
+
+fn sample_program(event: usize) -> String {
+    format!("sample_{event}")
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
+    let program = ebpf.program_mut(name);
+    program.expect("the object is built with it")
+}
+
+fn map(ebpf: &mut Ebpf, name: &str) -> Map {
+    let map = ebpf.take_map(name);
+    map.expect("the object is built with it")
+}
+
+fn hash(ebpf: &mut Ebpf, name: &str) -> MapData {
+    match map(ebpf, name) {
+        Map::HashMap(data) => data,
+        other => unreachable!("{name} is declared as a hash map, not {other:?}"),
+    }
+}

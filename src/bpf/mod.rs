@@ -1,0 +1,20 @@
+//! Stacks walked in the kernel: the Rust side of the programs in `bpf/`, which are loaded, fed and drained here.
+//!
+//! ```text
+//! tables, mappings ─▶ KernelWalk ─▶ maps ─▶ program on a sample: walks, counts ─▶ maps ─▶ drain ─▶ WalkedSamples
+//!                                                     └─ what it does not know: the event's ring, with registers and stack
+//! ```
+//!
+//! Decides nothing about what to sample. Which modules are loaded, and what becomes of the counts, is the session's business.
+
+mod batch;
+mod blocks;
+mod drain;
+mod kernel_walk;
+mod spaces;
+mod wire;
+
+pub use blocks::TableWords;
+pub use drain::WalkedSamples;
+pub use kernel_walk::{KernelWalk, LoadError, Outcomes, TableLoader};
+pub use wire::MAX_EVENTS;

@@ -1,0 +1,65 @@
+//! What perfd and the BPF programs both read: `bpf/wire.h` and `bpf/limits.h`, struct by struct.
+
+use crate::model::Ended;
+
+/// Events of a run that can be walked in the kernel.
+pub const MAX_EVENTS: usize = 8;
+pub(super) const MAX_MODULES: usize = 4096;
+pub(super) const BLOCK_WORDS: usize = 1024;
+pub(super) const BLOCK_MAPPINGS: usize = 64;
+pub(super) const MAX_MAPPING_BLOCKS: usize = 64;
+pub(super) const CHUNK_FRAMES: usize = 64;
+pub(super) const N_OUTCOMES: usize = 5;
+
+pub(super) const MODULE_TABLE: u32 = 1;
+pub(super) const MODULE_NO_TABLE: u32 = 2;
+
+pub(super) const FRAME_RETURN: u64 = 1 << 63;
+pub(super) const FRAME_MODULE_SHIFT: u32 = 47;
+pub(super) const FRAME_OFFSET_MASK: u64 = (1 << FRAME_MODULE_SHIFT) - 1;
+
+/// How a walk ended, by the numbers of `enum ended`.
+pub(super) const ENDED: [Ended; 10] = Ended::ALL;
+
+macro_rules! wire {
+    ($($(#[$doc:meta])* $name:ident, $size:expr, { $($field:ident: $type:ty),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(C)]
+        pub(super) struct $name {
+            $(pub(super) $field: $type),*
+        }
+        const _: () = assert!(size_of::<$name>() == $size);
+        // SAFETY: integers alone, and, as the size says, no byte between them.
+        unsafe impl aya::Pod for $name {}
+    )*};
+}
+
+wire! {
+    /// `struct module`
+    Module, 24, { state: u32, first_page: u32, n_pages: u32, rows: u32, rules: u32, n_rules: u32 }
+    /// `struct block`
+    Block, 4096, { words: [u32; BLOCK_WORDS] }
+    /// `struct space`
+    Space, 8 + 8 * MAX_MAPPING_BLOCKS, { generation: u32, n_blocks: u32, first: [u64; MAX_MAPPING_BLOCKS] }
+    /// `struct mapping_block_key`
+    MappingBlockKey, 12, { pid: u32, generation: u32, block: u32 }
+    /// `struct mapping_block`
+    MappingBlock, 28 * BLOCK_MAPPINGS, {
+        start: [u64; BLOCK_MAPPINGS], end: [u64; BLOCK_MAPPINGS], bias: [u64; BLOCK_MAPPINGS], module: [u32; BLOCK_MAPPINGS],
+    }
+    /// `struct chunk_key`, its `struct stack_key` included
+    ChunkKey, 24, { stack: [u64; 2], chunk: u64 }
+    /// `struct chunk`
+    Chunk, 8 * CHUNK_FRAMES, { frames: [u64; CHUNK_FRAMES] }
+    /// `struct count_key`
+    CountKey, 48, {
+        stack: [u64; 2], pid: u32, tid: u32, comm: [u8; 16], event: u16, n_kernel: u16, n_user: u16, ended: u16,
+    }
+    /// `struct count`
+    Count, 24, { weight: u64, samples: u64, squares: u64 }
+    /// `struct control`
+    Control, 8, { active: u32, only_targets: u32 }
+    /// `struct account`
+    Account, 8 + 8 * MAX_EVENTS * N_OUTCOMES, { at_work: u64, outcomes: [[u64; N_OUTCOMES]; MAX_EVENTS] }
+}
