@@ -31,6 +31,9 @@
 /* Processes whose mappings are loaded at a time. */
 #define MAX_PROCESSES 4096
 
+/* Forks in a row that perfd has not heard of yet, 25 ms at most: a shell's child of a compiler driver's child. */
+#define MAX_UNHEARD_FORKS 4
+
 /* Distinct stacks (by chunk) and counts between two drains. At 20 kHz and 25 ms, each of two CPUs takes 500 samples; a burst of a
  * hundred times as many still has room. */
 #define MAX_STACK_CHUNKS 16384

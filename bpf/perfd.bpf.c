@@ -171,10 +171,15 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	u64 ids = bpf_get_current_pid_tgid();
 	u32 pid = ids >> 32;
 	if (set->only_targets && !bpf_map_lookup_elem(&spaces, &pid)) {
-		/* A child of a target is one, though perfd has not heard of it yet. */
+		/* What a target has forked is one, though perfd has not heard of it yet. */
 		struct task_struct *task = bpf_get_current_task_btf();
-		u32 parent = task->real_parent->tgid;
-		return bpf_map_lookup_elem(&spaces, &parent) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
+		for (int i = 0; i < MAX_UNHEARD_FORKS; i++) {
+			task = task->real_parent;
+			u32 parent = task->tgid;
+			if (bpf_map_lookup_elem(&spaces, &parent))
+				return OUTCOME_TO_RING;
+		}
+		return OUTCOME_FOREIGN;
 	}
 
 	w->pid = pid;
@@ -255,7 +260,9 @@ PROGRAM(7)
 SEC("raw_tracepoint/sched_process_exec") int on_exec(void *context)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	bpf_map_delete_elem(&spaces, &pid);
+	struct space *space = bpf_map_lookup_elem(&spaces, &pid);
+	if (space)
+		space->generation = NO_GENERATION;
 	return 0;
 }
 

@@ -94,6 +94,8 @@ WIRE_SIZE(block, BLOCK);
 
 /* The mappings of a process: the first address of each block. Blocks belong to one `generation`, so that a reader never sees one list's
  * blocks by another's head. */
+#define NO_GENERATION 0
+
 struct space {
 	u32 generation;
 	u32 n_blocks;

@@ -61,14 +61,14 @@ impl<C: Copy + Eq + std::hash::Hash> Counting<C> {
         }
     }
 
-    /// Counts one sample; `frames` leaf first. Returns its stack's number.
+    /// Counts samples of one stack; `frames` leaf first. Returns its number.
     pub fn add(
         &mut self,
         task: TaskKey<C>,
         frames: &[Frame],
         ended: Ended,
         event: EventIdx,
-        weight: u64,
+        weight: &Weight,
     ) -> StackId {
         let stack = self.stacks.intern(frames);
         let key = RowKey { task, stack, ended };
@@ -78,7 +78,7 @@ impl<C: Copy + Eq + std::hash::Hash> Counting<C> {
                 .resize(self.rows.len() * self.n_events, Weight::default());
             self.rows.len() - 1
         });
-        self.weights[row * self.n_events + event.0].add(weight);
+        self.weights[row * self.n_events + event.0].merge(weight);
         stack
     }
 
@@ -123,7 +123,7 @@ mod tests {
                 &frames,
                 Ended::Root,
                 EventIdx((round % 2) as usize),
-                round,
+                &Weight::of(round),
             );
             (weight_in, n_in) = (weight_in + round, n_in + 1);
             if round % 100 == 99 {

@@ -117,7 +117,7 @@ mod tests {
                 &[frame(offset), frame(100)],
                 Ended::Root,
                 EventIdx(0),
-                5,
+                &Weight::of(5),
             );
         }
         let mut asked = 0;

@@ -199,7 +199,8 @@ impl KernelWalk {
 
     /// Tells what a process has mapped now.
     pub fn publish(&mut self, pid: Pid, space: &AddressSpace) -> Result<(), LoadError> {
-        self.generation = self.generation.wrapping_add(1);
+        // 0 is the one that an exec leaves behind.
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
         let (head, blocks) = spaces::encode(space, self.generation);
         let key = |generation, block| MappingBlockKey {
             pid: pid.0,
@@ -220,7 +221,7 @@ impl KernelWalk {
     pub fn forget(&mut self, pid: Pid) {
         let old = self.published.remove(&pid);
         if old.is_some() {
-            // An exec has removed it already.
+            // Nothing but this removes it.
             let _ = self.spaces.remove(&pid.0);
         }
         self.remove_blocks(pid, old);

@@ -20,6 +20,18 @@ pub enum WeightUnit {
     Samples,
 }
 
+/// Who walks the stacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// The kernel where it can, else perfd
+    #[default]
+    Auto,
+    /// The kernel, by BPF programs
+    Bpf,
+    /// perfd, on copies of the stacks
+    Perf,
+}
+
 /// Flags of every command that samples.
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArgs {
@@ -38,6 +50,10 @@ pub struct SamplingArgs {
     /// How stacks are found: auto, dwarf or dwarf,BYTES (copies of the stack), fp (frame pointers) or none
     #[arg(long, value_name = "METHOD", default_value = "auto", help_heading = WHAT)]
     pub call_graph: CallGraph,
+
+    /// Who walks the stacks: the kernel (bpf), perfd on copies of them (perf), or whichever this host allows (auto)
+    #[arg(long, value_name = "WHO", value_enum, default_value_t, help_heading = WHAT)]
+    pub backend: BackendChoice,
 
     /// Sample everything that runs on this host
     #[arg(short = 'a', long = "all-cpus", help_heading = WHAT)]

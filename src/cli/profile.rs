@@ -5,11 +5,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::Exit;
-use super::args::{SamplingArgs, WeightUnit};
+use super::args::{BackendChoice, SamplingArgs, WeightUnit};
 use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
-use crate::session::{self, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
+use crate::session::{self, Backend, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
 use crate::sink::{Measure, Place, SinkSpec, same_place_twice};
 
 /// Does the run that the flags ask for; `default_output` is where the profile goes without `-o`.
@@ -27,6 +27,11 @@ pub(super) fn run(
             .map_or(EventChoice::Default, EventChoice::Asked),
         rate: args.rate(),
         call_graph: args.call_graph,
+        backend: match args.backend {
+            BackendChoice::Auto => Backend::Auto,
+            BackendChoice::Bpf => Backend::Bpf,
+            BackendChoice::Perf => Backend::Perf,
+        },
         inherit: !args.no_inherit,
         inline: !args.no_inline,
         delay: args.delay.unwrap_or_default(),

@@ -177,11 +177,11 @@ pub struct Ledger {
 }
 
 impl StackLedger {
-    /// Counts one walked stack.
-    pub fn count(&mut self, ended: Ended, module: impl FnOnce() -> String) {
-        *self.ended.entry(ended).or_default() += 1;
+    /// Counts a stack that was walked in so many samples.
+    pub fn count(&mut self, ended: Ended, samples: u64, module: impl FnOnce() -> String) {
+        *self.ended.entry(ended).or_default() += samples;
         if ended.is_truncated() {
-            *self.truncated_in.entry((ended, module())).or_default() += 1;
+            *self.truncated_in.entry((ended, module())).or_default() += samples;
         }
     }
 

@@ -31,13 +31,18 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Adds one sample.
-    pub fn add(&mut self, period: u64) {
-        self.merge(&Weight {
+    /// One sample.
+    pub fn of(period: u64) -> Weight {
+        Weight {
             total: period,
             samples: 1,
             squares: u128::from(period).pow(2),
-        });
+        }
+    }
+
+    /// Adds one sample.
+    pub fn add(&mut self, period: u64) {
+        self.merge(&Weight::of(period));
     }
 
     /// Adds other samples.

@@ -11,6 +11,6 @@ mod rings;
 mod sampling;
 
 pub use copy_size::{CopySize, LARGEST_COPY};
-pub use plan::{PlannedEvent, SamplePlan, StackSource};
+pub use plan::{PlannedEvent, Reach, SamplePlan, StackSource};
 pub use rings::RingsError;
 pub use sampling::{Item, Retiring, Sampling, Totals};

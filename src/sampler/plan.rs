@@ -27,6 +27,15 @@ pub enum StackSource {
     None,
 }
 
+/// What events are opened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// On each thread, on each CPU; threads may inherit them.
+    Threads,
+    /// On each CPU, for everything that runs there.
+    Cpus,
+}
+
 /// All that is needed to open the events of a run on a thread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplePlan {
@@ -34,6 +43,8 @@ pub struct SamplePlan {
     pub events: Vec<PlannedEvent>,
     /// User stacks.
     pub stack_source: StackSource,
+    /// Threads or whole CPUs.
+    pub reach: Reach,
     /// Whether threads and children that a thread creates are included.
     pub inherit: bool,
 }

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::owners::{Generation, Owners};
 use super::plan::{SamplePlan, StackSource};
 use super::rings::{Rings, RingsError, default_pages};
+use crate::bpf::{KernelWalk, WalkedSamples};
 use crate::model::{
     Cpu, EventIdx, EventSource, EventSpec, MonoNs, Pid, RawSample, Registers, SoftwareEvent,
     StackCopy, Tid,
@@ -77,6 +78,8 @@ pub struct Sampling {
     /// Records of any kind that found no room, as the ring itself counted them.
     lost_records: u64,
     asked_pages: usize,
+    /// Walks stacks in the kernel, as far as it can.
+    kernel_walk: Option<KernelWalk>,
 }
 
 impl Sampling {
@@ -100,7 +103,34 @@ impl Sampling {
             generation: 0,
             lost_records: 0,
             asked_pages,
+            kernel_walk: None,
         })
+    }
+
+    /// Lets the kernel walk the stacks of all events that are opened from now on; what it cannot do comes through the rings as before.
+    pub fn walk_in_kernel(&mut self, kernel_walk: KernelWalk) {
+        self.kernel_walk = Some(kernel_walk);
+    }
+
+    /// The programs that walk in the kernel, if there are any.
+    pub fn kernel_walk(&mut self) -> Option<&mut KernelWalk> {
+        self.kernel_walk.as_mut()
+    }
+
+    /// Visits all that was walked in the kernel until now.
+    pub fn drain_walked(&mut self, mut visit: impl FnMut(WalkedSamples<'_>)) -> io::Result<()> {
+        let Some(kernel_walk) = &mut self.kernel_walk else {
+            return Ok(());
+        };
+        let events = &self.plan.events;
+        kernel_walk.drain(|mut samples| {
+            if let Some(period) = events[samples.event.0].fixed_period() {
+                let square = u128::from(period).pow(2);
+                samples.weight.squares = square * u128::from(samples.weight.samples);
+            }
+            visit(samples);
+        })?;
+        Ok(())
     }
 
     /// What is sampled.
@@ -157,6 +187,9 @@ impl Sampling {
                 );
                 let fd = fd.map_err(failed)?;
                 self.route(&fd, cpu).map_err(failed)?;
+                if let Some(kernel_walk) = &mut self.kernel_walk {
+                    kernel_walk.attach(EventIdx(idx), &fd).map_err(failed)?;
+                }
                 let identity = Identity {
                     event: EventIdx(idx),
                     owner: thread.map(|(_, tid)| tid),

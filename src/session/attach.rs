@@ -17,7 +17,7 @@ use super::stages::Stages;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
 use crate::procfs::tasks;
 use crate::sampler::counters::{self, Counters};
-use crate::sampler::{CopySize, Sampling};
+use crate::sampler::{CopySize, Reach, Sampling};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
@@ -54,7 +54,9 @@ impl Opened<'_> {
         let proc_root = &self.spec.roots.proc;
         let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).into_owned();
-        attached.open_threads(self.spec, &mut self.stages.sampling)?;
+        if self.stages.sampling.plan().reach == Reach::Threads {
+            attached.open_threads(self.spec, &mut self.stages.sampling)?;
+        }
         attached.count(self.spec, &mut self.stages.counters, &comm)?;
         let modules = self
             .stages
@@ -94,13 +96,20 @@ impl Opened<'_> {
         Ok(())
     }
 
-    /// Opens everything on every CPU.
+    /// Opens the events of all CPUs.
+    pub(super) fn cpus(&mut self) -> anyhow::Result<()> {
+        let sampling = &mut self.stages.sampling;
+        sampling
+            .open_side_band(None, Start::Enabled)
+            .and_then(|()| sampling.open(None, Start::Disabled))
+            .map_err(|error| refused(&self.spec.roots, &error).into())
+    }
+
+    /// Takes in everything that runs.
     pub(super) fn host(&mut self, cpus: &[Cpu]) -> anyhow::Result<()> {
         self.stages
-            .sampling
-            .open_side_band(None, Start::Enabled)
-            .and_then(|()| self.stages.sampling.open(None, Start::Disabled))
-            .and_then(|()| self.stages.counters.add_host(cpus))
+            .counters
+            .add_host(cpus)
             .map_err(|error| refused(&self.spec.roots, &error))?;
         let since: MonoNs = sys::now();
         for pid in tasks::processes(&self.spec.roots.proc).unwrap_or_default() {

@@ -7,6 +7,7 @@ mod account;
 mod attach;
 mod backlog;
 mod events;
+mod kernel_walk;
 mod names;
 mod opening;
 mod outcome;
@@ -25,4 +26,4 @@ mod window;
 
 pub use outcome::{Observer, Outcome};
 pub use run::run;
-pub use spec::{EventChoice, Labels, Spec, Target};
+pub use spec::{Backend, EventChoice, Labels, Spec, Target};

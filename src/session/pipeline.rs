@@ -6,6 +6,7 @@ use super::backlog::Backlog;
 use super::spec::Labels;
 use super::tables::Tables;
 use crate::aggregate::{Counting, Stacks, TaskKey};
+use crate::bpf::WalkedSamples;
 use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, ModuleKind,
     Modules, MonoNs, RawSample, StackLedger, Weight,
@@ -119,6 +120,10 @@ impl Pipeline {
     }
 
     fn follow(&mut self, time: MonoNs, record: &SideBand<'_>) {
+        // Events on whole CPUs bring records of everybody.
+        if !self.whole_host && !self.processes.concerns_known(record) {
+            return;
+        }
         if let Some(module) = self.processes.apply(time, record)
             && !self.whole_host
         {
@@ -150,7 +155,7 @@ impl Pipeline {
             Ok(walked) => walked,
         };
         let modules = &self.processes.modules;
-        self.stacks.count(walked.ended, || match walked.module {
+        self.stacks.count(walked.ended, 1, || match walked.module {
             Some(module) => modules.get(module).short_name(),
             None => "[none]".to_owned(),
         });
@@ -163,12 +168,38 @@ impl Pipeline {
             &self.frames,
             walked.ended,
             sample.event,
-            sample.weight,
+            &Weight::of(sample.weight),
         );
         self.stacks.stack_table_full += u64::from(stack == Stacks::FULL);
-        let delivered = &mut self.taken[sample.event.0].delivered;
-        delivered.add(sample.weight);
+        self.taken[sample.event.0].delivered.add(sample.weight);
         Ok(())
+    }
+
+    /// Takes samples that were walked in the kernel.
+    pub(super) fn take_walked(&mut self, samples: &WalkedSamples<'_>) {
+        let modules = &self.processes.modules;
+        let n_samples = samples.weight.samples;
+        self.stacks
+            .count(samples.ended, n_samples, || match samples.module {
+                Some(module) => modules.get(module).short_name(),
+                None => "[none]".to_owned(),
+            });
+        let task = TaskKey {
+            comm: self.processes.comms.intern(samples.comm),
+            pid: (self.labels.pid || self.labels.tid).then_some(samples.pid),
+            tid: self.labels.tid.then_some(samples.tid),
+        };
+        let stack = self.counting.add(
+            task,
+            samples.frames,
+            samples.ended,
+            samples.event,
+            &samples.weight,
+        );
+        if stack == Stacks::FULL {
+            self.stacks.stack_table_full += n_samples;
+        }
+        self.taken[samples.event.0].delivered.merge(&samples.weight);
     }
 
     /// Fills `frames`, leaf first: the kernel's, then the user's.

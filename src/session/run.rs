@@ -12,9 +12,11 @@ use super::running::{Ended, Running};
 use super::spec::Spec;
 use super::stages::Stages;
 use super::tables::Tables;
-use super::{attach, events, opening};
+use super::{attach, events, kernel_walk, opening};
+use crate::bpf::KernelWalk;
+use crate::model::CallGraph;
 use crate::procfs::cpus;
-use crate::sampler::{SamplePlan, Sampling};
+use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
 use crate::sys::{self, Waker, limits};
@@ -32,20 +34,36 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let (events, mut notes) = events::choose(spec)?;
     let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
 
-    let copy_size = opening::copy_size(spec);
+    let kernel_walk::Choice {
+        kernel_walk,
+        reach,
+        note,
+    } = kernel_walk::choose(spec, &events)?;
+    notes.extend(note);
+    let copy_size = match &kernel_walk {
+        // Only what the kernel cannot walk is copied.
+        Some(_) => CopySize::fixed(CallGraph::MAX_COPY),
+        None => opening::copy_size(spec),
+    };
     let plan = SamplePlan {
         events,
         stack_source: opening::stack_source(spec.call_graph, &copy_size),
+        reach,
         inherit: spec.inherit,
     };
-    let sampling = Sampling::new(plan, &cpus, spec.ring_pages).map_err(opening::ring_fault)?;
+    let mut sampling = Sampling::new(plan, &cpus, spec.ring_pages).map_err(opening::ring_fault)?;
+    let table_loader = kernel_walk.as_ref().map(KernelWalk::table_loader);
+    if let Some(kernel_walk) = kernel_walk {
+        sampling.walk_in_kernel(kernel_walk);
+    }
     notes.extend(opening::ring_note(spec, &sampling));
     let counters = opening::counters(spec, &sampling, &selection, &cpus)?;
     let run_info = Arc::new(opening::describe(spec, &sampling, notes));
     let sinks = opening::sinks(spec, &run_info)?;
 
     let waker = Waker::new().context("create an eventfd")?;
-    let tables = Tables::start(&spec.roots.proc, &waker).context("start the table workers")?;
+    let tables = Tables::start(&spec.roots.proc, &waker, table_loader.as_ref())
+        .context("start the table workers")?;
     let pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
@@ -64,6 +82,10 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec,
         stages: &mut stages,
     };
+    let is_host = selection == Selection::Host;
+    if reach == Reach::Cpus {
+        open.cpus()?;
+    }
     let mut targets = Vec::with_capacity(found.len());
     for process in found {
         let is_named = opening::is_named(&selection, process.pid);
@@ -74,7 +96,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         }
     }
     match &prepared {
-        _ if selection == Selection::Host => open.host(&cpus)?,
+        _ if is_host => open.host(&cpus)?,
         Some(prepared) => open.command(prepared, &opening::command_name(spec))?,
         None => (),
     }
@@ -89,7 +111,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     )
     .context("start the names thread")?;
     let started = sys::now();
-    if selection == Selection::Host && spec.delay.is_zero() {
+    if is_host && spec.delay.is_zero() {
         // Before the command starts, which is to be in it from its first instruction.
         stages.enable()?;
     }

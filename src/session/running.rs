@@ -153,6 +153,7 @@ impl<'a> Running<'a> {
         }
         let settled = now.minus(SETTLE);
         self.stages.take(settled);
+        self.stages.take_walked()?;
         if self.windows.is_due(settled)
             && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled))
         {
@@ -225,6 +226,7 @@ impl<'a> Running<'a> {
             ask_to_end(child, &ended)?;
         }
         self.stages.take(MonoNs(u64::MAX));
+        self.stages.take_walked()?;
         while !self.stages.pipeline.resume() && self.stages.pipeline.tables.wait() {}
         self.stages.pipeline.give_up();
         self.windows

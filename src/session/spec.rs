@@ -42,6 +42,18 @@ pub struct Labels {
     pub tid: bool,
 }
 
+/// Who walks the stacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel where it can, else perfd.
+    #[default]
+    Auto,
+    /// The kernel, by BPF programs.
+    Bpf,
+    /// perfd, from copies out of the kernel's rings.
+    Perf,
+}
+
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -53,6 +65,8 @@ pub struct Spec {
     pub rate: Rate,
     /// User stacks.
     pub call_graph: CallGraph,
+    /// Who walks them.
+    pub backend: Backend,
     /// Whether what the target forks is included.
     pub inherit: bool,
     /// Whether inlined functions are shown.

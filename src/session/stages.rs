@@ -24,12 +24,38 @@ pub(super) struct Whole {
 }
 
 impl Stages {
-    /// Takes in everything that was recorded up to `horizon`.
+    /// Takes in everything that was recorded up to `horizon`, and tells the kernel's walk of what was mapped meanwhile.
     pub(super) fn take(&mut self, horizon: MonoNs) {
         let Stages {
             sampling, pipeline, ..
         } = self;
         sampling.drain(horizon, |item| pipeline.take(&item));
+        self.publish_changed();
+    }
+
+    /// Takes in what was walked in the kernel until now.
+    pub(super) fn take_walked(&mut self) -> anyhow::Result<()> {
+        let Stages {
+            sampling, pipeline, ..
+        } = self;
+        sampling
+            .drain_walked(|samples| pipeline.take_walked(&samples))
+            .context("read what was walked in the kernel")
+    }
+
+    fn publish_changed(&mut self) {
+        let processes = &mut self.pipeline.processes;
+        let changed = processes.take_changed();
+        let Some(kernel_walk) = self.sampling.kernel_walk() else {
+            return;
+        };
+        for pid in changed {
+            match processes.space(pid) {
+                // Where there is no room for it, its samples go through the ring.
+                Some(space) => drop(kernel_walk.publish(pid, space)),
+                None => kernel_walk.forget(pid),
+            }
+        }
     }
 
     /// Starts the events and the counters.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::bpf::{TableLoader, TableWords};
 use crate::model::{Module, ModuleId, ModuleKind};
 use crate::object::Elf;
 use crate::procfs::module_file;
@@ -42,19 +43,25 @@ pub(super) struct Tables {
     waiting: VecDeque<Request>,
     requests: Sender<Request>,
     built: Receiver<Built>,
+    loader: Option<TableLoader>,
 }
 
 impl Tables {
     /// Starts the workers; `waker` is woken for every table that is built.
-    pub(super) fn start(proc_root: &Path, waker: &Waker) -> std::io::Result<Tables> {
+    /// With a `loader` the kernel gets each table too.
+    pub(super) fn start(
+        proc_root: &Path,
+        waker: &Waker,
+        loader: Option<&TableLoader>,
+    ) -> std::io::Result<Tables> {
         let (requests, todo) = bounded::<Request>(QUEUE);
         let (done, built) = bounded::<Built>(QUEUE);
         for n in 0..WORKERS {
             let (todo, done, waker) = (todo.clone(), done.clone(), waker.clone());
-            let proc_root = proc_root.to_owned();
+            let (proc_root, loader) = (proc_root.to_owned(), loader.cloned());
             thread::Builder::new()
                 .name(format!("perfd-tables-{n}"))
-                .spawn(move || work(&proc_root, &todo, &done, &waker))?;
+                .spawn(move || work(&proc_root, &todo, &done, &waker, loader.as_ref()))?;
         }
         Ok(Tables {
             states: Vec::new(),
@@ -62,6 +69,7 @@ impl Tables {
             waiting: VecDeque::new(),
             requests,
             built,
+            loader: loader.cloned(),
         })
     }
 
@@ -76,6 +84,7 @@ impl Tables {
         }
         if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel = module.kind {
             self.states[idx] = State::None;
+            load(self.loader.as_ref(), id, None);
             return;
         }
         self.states[idx] = State::Pending;
@@ -151,12 +160,19 @@ impl RowSource for Tables {
     }
 }
 
-fn work(proc_root: &Path, todo: &Receiver<Request>, done: &Sender<Built>, waker: &Waker) {
+fn work(
+    proc_root: &Path,
+    todo: &Receiver<Request>,
+    done: &Sender<Built>,
+    waker: &Waker,
+    loader: Option<&TableLoader>,
+) {
     for (id, module) in todo {
         // The bytes are foreign; whatever a parser makes of them must not end the run.
         let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module)))
             .ok()
             .flatten();
+        load(loader, id, table.as_ref());
         if done.send((id, table)).is_err() {
             return;
         }
@@ -167,4 +183,17 @@ fn work(proc_root: &Path, todo: &Receiver<Request>, done: &Sender<Built>, waker:
 fn build(proc_root: &Path, module: &Module) -> Option<Table> {
     let elf = Elf::parse(module_file::open(proc_root, module).ok()?).ok()?;
     Table::build(&elf).ok()
+}
+
+/// Tells the kernel of a table. If that fails, samples in the module go on coming through the ring.
+fn load(loader: Option<&TableLoader>, id: ModuleId, table: Option<&Table>) {
+    let words = table.map(|table| TableWords {
+        first_page: table.first_page(),
+        index: table.index(),
+        rows: table.rows(),
+        rules: table.rules(),
+    });
+    if let Some(loader) = loader {
+        let _ = loader.load(id, words.as_ref());
+    }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{CommId, Comms};
 use crate::model::{
@@ -40,6 +40,8 @@ pub struct Processes {
     proc_root: PathBuf,
     processes: FxHashMap<Pid, Process>,
     tasks: FxHashMap<Tid, Task>,
+    /// Processes whose mappings have changed, or that are gone, since that was last asked.
+    changed: FxHashSet<Pid>,
     /// Modules of all processes.
     pub modules: Modules,
     /// Names of all threads.
@@ -53,6 +55,7 @@ impl Processes {
             proc_root,
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
+            changed: FxHashSet::default(),
             modules: Modules::new(),
             comms: Comms::default(),
         }
@@ -84,6 +87,7 @@ impl Processes {
     pub fn add_empty(&mut self, pid: Pid, comm: &[u8]) {
         let comm = self.comms.intern(comm);
         self.processes.entry(pid).or_default();
+        self.changed.insert(pid);
         let task = Task {
             pid,
             comm,
@@ -125,6 +129,11 @@ impl Processes {
         Some(&self.processes.get(&pid)?.space)
     }
 
+    /// The processes whose mappings are others than when this was last asked; those that are gone have none.
+    pub fn take_changed(&mut self) -> Vec<Pid> {
+        self.changed.drain().collect()
+    }
+
     /// What is known of a thread.
     pub fn task(&self, tid: Tid) -> Option<&Task> {
         self.tasks.get(&tid)
@@ -134,6 +143,19 @@ impl Processes {
     pub fn new_threads(&self) -> impl Iterator<Item = (Pid, Tid)> {
         let new = self.tasks.iter().filter(|(_, task)| task.is_new);
         new.map(|(tid, task)| (task.pid, *tid))
+    }
+
+    /// Whether a record is about a process of the table, or about what such a one has forked.
+    pub fn concerns_known(&self, record: &SideBand<'_>) -> bool {
+        let pid = match record {
+            SideBand::Mmap { pid, .. } | SideBand::Comm { pid, .. } => pid,
+            SideBand::Fork { parent_pid, .. } => parent_pid,
+            SideBand::Exit { .. }
+            | SideBand::Lost { .. }
+            | SideBand::Throttled { .. }
+            | SideBand::Other => return true,
+        };
+        self.processes.contains_key(pid)
     }
 
     /// Applies one record. Returns the module that it has mapped, whose unwind rows will be wanted.
@@ -178,6 +200,7 @@ impl Processes {
                 self.add_task(tid, Task { pid, comm, is_new });
                 if by_exec {
                     self.processes.entry(pid).or_default().space.clear();
+                    self.changed.insert(pid);
                 }
                 None
             }
@@ -192,6 +215,7 @@ impl Processes {
                 {
                     let space = parent.space.clone();
                     self.processes.insert(pid, Process { space, n_tasks: 0 });
+                    self.changed.insert(pid);
                 }
                 if let Some(parent) = self.tasks.get(&parent_tid) {
                     let child = Task {
@@ -236,6 +260,7 @@ impl Processes {
         process.n_tasks = process.n_tasks.saturating_sub(1);
         if process.n_tasks == 0 {
             self.processes.remove(&task.pid);
+            self.changed.insert(task.pid);
         }
     }
 
@@ -269,6 +294,7 @@ impl Processes {
             seen_in,
         });
         let (start, end) = (line.start, line.end);
+        self.changed.insert(pid);
         self.processes
             .entry(pid)
             .or_default()

@@ -12,6 +12,9 @@ pub const CALL_PUSHES: bool = false;
 /// Frame records (x29, x30) lie anywhere in a frame, usually at its lower end.
 pub const RECORD_ENDS_FRAME: bool = false;
 
+/// Whether `bpf/` has a walk for it.
+pub const WALKED_IN_KERNEL: bool = false;
+
 /// Registers from the words of a sample; as many as [`SAMPLED`] has bits.
 pub fn from_words(words: &[u64]) -> Registers {
     let &[fp, link, sp, pc] = words else {

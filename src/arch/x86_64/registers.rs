@@ -13,6 +13,9 @@ pub const CALL_PUSHES: bool = true;
 /// A function pushes the frame pointer first of all, so that its frame record tells where its frame ends.
 pub const RECORD_ENDS_FRAME: bool = true;
 
+/// Whether `bpf/` has a walk for it.
+pub const WALKED_IN_KERNEL: bool = true;
+
 /// The resume flag: of all flags the one that an interrupt may change.
 const RESUME: u64 = 1 << 16;
 

@@ -1,0 +1,150 @@
+//! Whether stacks are walked in the kernel, and if not, why.
+//!
+//! ```text
+//! BPF, events on whole CPUs   running processes, the host: nothing to open on each thread, and no race with new threads
+//! BPF, events on threads      a command: inherited from its exec on; exact periods and breakpoints
+//! ring with stack copies      where BPF is not permitted or cannot be had; single threads
+//! frame pointers, none        as asked for
+//! ```
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+
+use super::spec::{Backend, Spec, Target};
+use crate::arch::host;
+use crate::bpf::{KernelWalk, MAX_EVENTS};
+use crate::model::{CallGraph, EventSource, Fault, FaultClass};
+use crate::sampler::{PlannedEvent, Reach};
+use crate::sys::privilege::{Capability, Privilege};
+use crate::target::Selection;
+
+/// The loaded programs, and what to say where there are none.
+pub(super) struct Choice {
+    pub(super) kernel_walk: Option<KernelWalk>,
+    pub(super) reach: Reach,
+    pub(super) note: Option<String>,
+}
+
+/// Loads the programs, if they can be used.
+///
+/// # Errors
+/// The reason why not, if they were asked for.
+pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fault> {
+    let on_host = matches!(
+        spec.target,
+        Target::Running(Selection::Host)
+            | Target::Command {
+                whole_host: true,
+                ..
+            }
+    );
+    let without = |note| Choice {
+        kernel_walk: None,
+        reach: if on_host { Reach::Cpus } else { Reach::Threads },
+        note,
+    };
+    if spec.backend == Backend::Perf || asks_for_copies(spec) {
+        return Ok(without(None));
+    }
+    let reach = match spec.target {
+        Target::Running(_) => Reach::Cpus,
+        Target::Command { whole_host, .. } => match whole_host {
+            true => Reach::Cpus,
+            false => Reach::Threads,
+        },
+    };
+    let only_targets = reach == Reach::Cpus && !on_host;
+    let loaded = match unfit(spec, events) {
+        Some(reason) => Err((FaultClass::Unavailable, reason)),
+        None => KernelWalk::load(events.len(), only_targets, seeds()).map_err(|error| {
+            (
+                FaultClass::Unavailable,
+                format!("{:#}", anyhow::Error::new(error)),
+            )
+        }),
+    };
+    match (loaded, spec.backend) {
+        (Ok(kernel_walk), _) => Ok(Choice {
+            kernel_walk: Some(kernel_walk),
+            reach,
+            note: None,
+        }),
+        (Err((class, reason)), Backend::Bpf) => {
+            let what = format!("walk stacks in the kernel: {reason}");
+            Err(Fault::new(class, what)
+                .hint("try: --backend perf, or leave it out: stacks are then copied and walked by perfd")
+                .hint("perfd doctor says what this host can do"))
+        }
+        (Err((_, reason)), _) => Ok(without(Some(format!(
+            "stacks are copied and walked by perfd: {reason}"
+        )))),
+    }
+}
+
+/// A size of the copy, frame pointers or nothing were asked for: there is nothing to choose.
+fn asks_for_copies(spec: &Spec) -> bool {
+    let is_open = matches!(
+        spec.call_graph,
+        CallGraph::Auto | CallGraph::Dwarf { bytes: None }
+    );
+    spec.backend == Backend::Auto && !is_open
+}
+
+/// Why BPF is not to be tried.
+fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
+    let is_breakpoint =
+        |event: &PlannedEvent| matches!(event.spec.source, EventSource::Breakpoint { .. });
+    let privilege = Privilege::current().ok()?;
+    let missing: Vec<String> = [Capability::Bpf, Capability::Perfmon]
+        .into_iter()
+        .filter(|capability| !privilege.has(*capability) && !privilege.has(Capability::SysAdmin))
+        .map(|capability| capability.to_string())
+        .collect();
+    if !host::WALKED_IN_KERNEL {
+        return Some("the kernel's walk is for x86-64".to_owned());
+    }
+    if !missing.is_empty() {
+        return Some(format!("BPF needs {}", missing.join(" and ")));
+    }
+    if !matches!(
+        spec.call_graph,
+        CallGraph::Auto | CallGraph::Dwarf { bytes: None }
+    ) {
+        return Some("--call-graph asks for another kind of stacks".to_owned());
+    }
+    if let Target::Running(Selection::Threads(_)) = spec.target {
+        return Some("single threads are sampled by events of their own".to_owned());
+    }
+    if matches!(spec.target, Target::Running(_)) && events.iter().any(is_breakpoint) {
+        return Some("breakpoints of running processes are set on each thread".to_owned());
+    }
+    if !spec.inherit {
+        return Some("--no-inherit takes single threads".to_owned());
+    }
+    if events.len() > MAX_EVENTS {
+        return Some(format!(
+            "{} events are more than {MAX_EVENTS}",
+            events.len()
+        ));
+    }
+    if !is_initial_pid_namespace(spec) {
+        return Some(
+            "perfd runs in a pid namespace, in which BPF programs see other numbers".to_owned(),
+        );
+    }
+    None
+}
+
+/// The inode of the first pid namespace: `PROC_PID_INIT_INO` of <linux/proc_ns.h>.
+fn is_initial_pid_namespace(spec: &Spec) -> bool {
+    let link = fs::read_link(spec.roots.proc.join("self/ns/pid"));
+    link.is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}
+
+/// Two numbers that no target can know.
+fn seeds() -> [u64; 2] {
+    [
+        RandomState::new().hash_one(0),
+        RandomState::new().hash_one(1),
+    ]
+}
