@@ -47,7 +47,13 @@ pub fn has(event: &str) -> bool {
 
 /// Whether counts are exact, and the same in each run.
 pub fn is_exact() -> bool {
-    std::env::var_os("PERFD_EXACT").is_some()
+    cycles_per_instruction().is_some()
+}
+
+/// Cycles that every instruction takes, each a nanosecond, where counts are exact.
+pub fn cycles_per_instruction() -> Option<u64> {
+    let exact = std::env::var("PERFD_EXACT").ok()?;
+    exact.parse().ok()
 }
 
 /// CPUs that a thread may run on.

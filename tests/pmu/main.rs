@@ -1,8 +1,8 @@
 //! Hardware counters, on programs whose instructions are known to the last one.
 //!
-//! Natively these tests run where there is a PMU. In the emulated machine of `tests/vm`, where skipping is a failure, an instruction
-//! is a cycle and a nanosecond, and every count and every number of samples is exact: `PERFD_EXACT` says so, and what is asserted
-//! is then equality. Elsewhere each assertion has a bound, with its derivation in `machine` or beside it.
+//! Natively these tests run where there is a PMU. In the emulated machine of `tests/vm`, where skipping is a failure, every
+//! count and every number of samples is exact: `PERFD_EXACT` is the number of cycles that an instruction takes there, and what is
+//! asserted is equality. Elsewhere each assertion has a bound, with its derivation in `machine` or beside it.
 
 mod attaching;
 mod counting;

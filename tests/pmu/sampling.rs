@@ -1,6 +1,6 @@
 //! `perfd record` with hardware events: how many samples, and where their weight is.
 
-use crate::machine::{counts_the_kernel, has, has_pmu, is_exact, n_cpus};
+use crate::machine::{counts_the_kernel, cycles_per_instruction, has, has_pmu, is_exact, n_cpus};
 use crate::programs::{self, PER_TURN};
 use crate::runs::{Profile, record, stat};
 
@@ -60,7 +60,8 @@ fn cycles_are_sampled_every_so_many() {
     if !has_pmu() {
         return;
     }
-    check_one_event("cycles:u", 3 * N * PER_TURN);
+    let cycles_each = cycles_per_instruction().unwrap_or(1);
+    check_one_event("cycles:u", 3 * N * PER_TURN * cycles_each);
 }
 
 fn check_one_event(event: &str, least: u64) {
@@ -111,9 +112,10 @@ fn two_events_in_one_run_have_each_their_own_stacks() {
     }
     check_weight(&profile, 1, "first", N * PER_TURN, one_thread());
     check_weight(&profile, 1, "second", 2 * N * PER_TURN, one_thread());
-    if is_exact() {
-        // A cycle is an instruction: the two see the same.
-        check_weight(&profile, 0, "first", N * PER_TURN, one_thread());
+    if let Some(cycles_each) = cycles_per_instruction() {
+        let cycles = N * PER_TURN * cycles_each;
+        check_weight(&profile, 0, "first", cycles, one_thread());
+        check_weight(&profile, 0, "second", 2 * cycles, one_thread());
         let counts = stat(events, &program, &[&n]);
         for (idx, count) in counts.iter().enumerate() {
             assert_eq!(profile.number(idx, "counted_weight"), count.value);
@@ -214,10 +216,12 @@ fn user_and_kernel_mode_are_sampled_apart() {
         (user + kernel).abs_diff(all) <= slack,
         "{user} + {kernel}, {all}"
     );
+    // The rest of a period on each CPU; and where the kernel ends the thread, or gives the CPU to another one, an overflow may
+    // be on its way that is not raised any more, since interrupts are off.
     for (idx, counted) in [user, kernel, all].into_iter().enumerate() {
         let sampled = profile.number(idx, "sampled_weight");
         assert!(
-            counted >= sampled && counted - sampled < PERIOD * n_cpus(),
+            counted >= sampled && counted - sampled < 2 * PERIOD * n_cpus(),
             "{counted} {sampled}"
         );
     }

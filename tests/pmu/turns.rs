@@ -1,7 +1,7 @@
 //! More events than the PMU has counters: they take turns, counts are scaled, and ratios are refused.
 
 use crate::folded::said;
-use crate::machine::{counts_the_kernel, has, is_exact, slack};
+use crate::machine::{counts_the_kernel, cycles_per_instruction, has, slack};
 use crate::programs::{self, PER_TURN};
 use crate::runs::{counts, good, record};
 use crate::support::perfd;
@@ -87,11 +87,11 @@ fn events_that_take_turns_are_scaled_and_have_no_ratio() {
         }
         // No turn sees more than there is.
         assert!(count.value <= IN_LOOPS + 1000 + slack(count), "{count:?}");
-        if is_exact() {
-            // An instruction takes a nanosecond: of the time enabled, so much is not in the loops but in the kernel or
-            // start-up. All of it may be in this event's turns (the estimate is too low), or none (too high).
-            let other_ns = count.enabled_ns - IN_LOOPS;
-            let high = u128::from(count.enabled_ns);
+        if let Some(ns_each) = cycles_per_instruction() {
+            // Of the time enabled, so much is not in the loops but in the kernel or start-up. All of it may be in this event's
+            // turns (the estimate is too low), or none (too high).
+            let other_ns = count.enabled_ns - ns_each * IN_LOOPS;
+            let high = u128::from(count.enabled_ns / ns_each);
             let low = u128::from(count.running_ns - other_ns) * high / u128::from(count.running_ns);
             assert!(
                 (low..=high).contains(&u128::from(scaled)),
