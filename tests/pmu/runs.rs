@@ -112,6 +112,14 @@ impl Profile {
             .unwrap_or_else(|| panic!("no {name} in {account}"))
     }
 
+    /// How often the target gave up the CPU.
+    pub fn context_switches(&self) -> u64 {
+        let counts = self.document["total"].as_array().expect("counts");
+        let mut counts = counts.iter().map(Count::of);
+        let switches = counts.find(|count| count.event == "context-switches");
+        switches.expect("counted beside any profile").value
+    }
+
     /// Weight of an event's stacks for which this holds.
     pub fn weight(&self, idx: usize, holds: impl Fn(&Stack) -> bool) -> u64 {
         let stacks = self.stacks[idx].iter().filter(|stack| holds(stack));
