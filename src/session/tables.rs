@@ -166,5 +166,8 @@ fn work(proc_root: &Path, todo: &Receiver<Request>, done: &Sender<Built>, waker:
 
 fn build(proc_root: &Path, module: &Module) -> Option<Table> {
     let elf = Elf::parse(module_file::open(proc_root, module).ok()?).ok()?;
-    Table::build(&elf).ok()
+    match module.kind {
+        ModuleKind::Vdso => Table::build_vdso(&elf).ok(),
+        _ => Table::build(&elf).ok(),
+    }
 }
