@@ -315,7 +315,7 @@ fn judge(text: &str, known: &Known) -> Result<(), String> {
         .collect();
     let mut faults = Vec::new();
     let mut seen = vec![0; chains.len()];
-    let (mut whole, mut marked, mut too_short) = (0, 0, 0);
+    let (mut whole, mut marked, mut too_short, mut thrown_to) = (0, 0, 0, 0);
     for stack in parse(text)? {
         let frames: Vec<String> = stack.frames.iter().map(|frame| bare(frame)).collect();
         if !frames.iter().any(|frame| markers.contains(frame)) {
@@ -329,6 +329,7 @@ fn judge(text: &str, known: &Known) -> Result<(), String> {
             {
                 too_short += stack.samples
             }
+            Some(_) if is_being_thrown_to(&frames) => thrown_to += stack.samples,
             Some(reason) => {
                 marked += stack.samples;
                 faults.push(format!("marked {reason}: {}", shown(&stack)));
@@ -343,6 +344,10 @@ fn judge(text: &str, known: &Known) -> Result<(), String> {
         }
     }
     let wrong = faults.iter().any(|fault| fault.starts_with("not a known"));
+    // A short part of each throw.
+    if thrown_to * 50 > whole {
+        faults.push(format!("{thrown_to} in a frame that is thrown to"));
+    }
     if whole + marked + too_short < 200 {
         faults.push(format!("only {} samples", whole + marked + too_short));
     } else if !wrong && marked * 1000 <= whole + marked {
@@ -364,6 +369,15 @@ fn judge(text: &str, known: &Known) -> Result<(), String> {
         "{whole} whole, {marked} marked, {too_short} too large\n  {}",
         faults.join("\n  ")
     ))
+}
+
+/// Whether libgcc is putting the registers of the frame that catches into the frame of `_Unwind_RaiseException`: those of its caller are
+/// gone then, on processors (aarch64) that save the return address among them.
+fn is_being_thrown_to(frames: &[String]) -> bool {
+    let raises = frames
+        .iter()
+        .position(|frame| frame == "_Unwind_RaiseException");
+    cfg!(target_arch = "aarch64") && raises.is_some_and(|at| at + 2 == frames.len())
 }
 
 /// A stack with its repetitions counted, so that a recursion fits a line.

@@ -154,6 +154,11 @@ impl Machine {
             .collect()
     }
 
+    /// What holds in the vDSO where it has no rows: on aarch64 its functions call nothing and keep nothing on the stack.
+    pub fn vdso_rule(self) -> Option<Rule> {
+        (self == Machine::Aarch64).then_some(aarch64::rows::LEAF)
+    }
+
     /// The rules of a procedure linkage table, where linkers write no rows for it.
     pub fn stub_rules(self, code: &[u8]) -> Vec<Known> {
         match self {

@@ -182,7 +182,10 @@ fn work(
 
 fn build(proc_root: &Path, module: &Module) -> Option<Table> {
     let elf = Elf::parse(module_file::open(proc_root, module).ok()?).ok()?;
-    Table::build(&elf).ok()
+    match module.kind {
+        ModuleKind::Vdso => Table::build_vdso(&elf).ok(),
+        _ => Table::build(&elf).ok(),
+    }
 }
 
 /// Tells the kernel of a table. If that fails, samples in the module go on coming through the ring.

@@ -1,7 +1,7 @@
 //! From an ELF file to a [`Table`]: which sections and segments a table is made from.
 
 use super::encoder::TableLimit;
-use super::{CfiInput, CfiSection, CodeRange, Table};
+use super::{CfiInput, CfiSection, CodeRange, Rule, Table};
 use crate::arch::{Known, Machine};
 use crate::object::{Elf, ElfError, Section, Segment};
 
@@ -31,6 +31,33 @@ pub enum BuildError {
 impl Table {
     /// The table of a module. A file without unwind sections has an empty one: all its code takes frame pointer steps.
     pub fn build(elf: &Elf) -> Result<Table, BuildError> {
+        Table::with_known(elf, &known(elf))
+    }
+
+    /// The table of the code page that the kernel maps into every process.
+    pub fn build_vdso(elf: &Elf) -> Result<Table, BuildError> {
+        let mut known = known(elf);
+        if let Some(rule) = elf.machine().vdso_rule() {
+            let code = elf
+                .segments()
+                .iter()
+                .filter(|segment| segment.is_executable());
+            let end = code
+                .map(|segment| segment.file_offset.0 + segment.file_size)
+                .max();
+            let mut done = 0;
+            let mut all = Vec::new();
+            for found in known {
+                all.extend([between(done, found.start, rule), found]);
+                done = found.end;
+            }
+            all.push(between(done, end.unwrap_or(done), rule));
+            known = all;
+        }
+        Table::with_known(elf, &known)
+    }
+
+    fn with_known(elf: &Elf, known: &[Known]) -> Result<Table, BuildError> {
         if !elf.machine().is_known() {
             return Err(BuildError::Machine(elf.machine()));
         }
@@ -55,9 +82,13 @@ impl Table {
             debug_frame: debug_frame.as_ref().map(borrow),
             code: &code,
             machine: elf.machine(),
-            known: &known(elf),
+            known,
         })
     }
+}
+
+fn between(start: u64, end: u64, rule: Rule) -> Known {
+    Known { start, end, rule }
 }
 
 /// Modules with more code are not searched for what signal handlers return to: the kernel's vDSO and small libcs have it without rows.

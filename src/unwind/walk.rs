@@ -365,13 +365,13 @@ mod tests {
 
     #[test]
     fn a_call_through_a_null_pointer_is_walked_from_its_caller() {
-        check(
-            0,
-            0,
-            &[SP_16 + 1, 9, END + 1],
-            &[SP_16 + 1, END + 1],
-            Ended::Root,
-        );
+        // Where calls push, the return address is on the stack; else in the link register, which is 0 here.
+        if host::CALL_PUSHES {
+            let words = [SP_16 + 1, 9, END + 1];
+            check(0, 0, &words, &[SP_16 + 1, END + 1], Ended::Root);
+        } else {
+            check(0, 0, &[SP_16 + 1], &[], Ended::Unmapped);
+        }
         check(0, 0, &[0x1234], &[], Ended::Unmapped);
         check(
             0x1234_5678,
@@ -396,7 +396,10 @@ mod tests {
             &[SIGNAL, UNSUPPORTED],
             Ended::UnsupportedRow,
         );
-        check(SIGNAL, 0, &[9, 0, END + 1], &[SIGNAL, END + 1], Ended::Root);
+        // What it interrupted was a call through a null pointer.
+        if host::CALL_PUSHES {
+            check(SIGNAL, 0, &[9, 0, END + 1], &[SIGNAL, END + 1], Ended::Root);
+        }
     }
 
     #[test]

@@ -1,82 +1,58 @@
 //! Builds the programs of this folder: `-O2 -fomit-frame-pointer`, the Rust one with `-O`, all with debug information.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use crate::support::recipe::Recipe;
 
 /// The program in `folder`, with its libraries beside it; `None` if its compiler is not installed.
 pub fn build(source: &str, folder: &Path) -> Option<PathBuf> {
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
-    let program = folder.join("program");
-    let at = |name: &str| programs.join(name).display().to_string();
-    let here = |name: &str| folder.join(name).display().to_string();
-    let library = |source: &str, name: &str, flags: &[&str]| {
-        compile(
-            "cc",
-            &[
-                &["-shared", "-fPIC"],
-                flags,
-                &["-o", &here(name), &at(source)],
-            ]
-            .concat(),
-        )
-    };
-    let output = here("program");
+    recipe(source).make(folder)?;
+    Some(folder.join("program"))
+}
+
+fn recipe(source: &str) -> Recipe {
+    let files = [source, "known.h"].map(|name| (name, text_of(name)));
+    let recipe = files
+        .into_iter()
+        .fold(Recipe::default(), |recipe, (name, text)| {
+            recipe.file(name, text)
+        });
     match source {
-        "known.rs" => run(
+        "known.rs" => recipe.run(
             "rustc",
-            &["--edition", "2024", "-O", "-g", "-o", &output, &at(source)],
+            &["--edition", "2024", "-O", "-g", "-o", "program", source],
         ),
         "plt.c" => {
-            library("library.c", "libknown.so", &[])?;
-            let path = format!("-Wl,-rpath,{}", folder.display());
-            compile(
-                "cc",
-                &[
-                    "-fplt",
-                    "-o",
-                    &output,
-                    &at(source),
-                    &here("libknown.so"),
-                    &path,
-                ],
-            )
+            let recipe = library(recipe, "library.c", "libknown.so", &[]);
+            let flags = ["-fplt", source, "libknown.so", "-Wl,-rpath,$ORIGIN"];
+            compile(recipe, "cc", "program", &flags)
         }
         "loads_library.c" => {
-            library(
-                "loaded.c",
-                "first.so",
-                &["-DENTRY=first_entry", "-DPADDING=\"16\""],
-            )?;
-            library(
-                "loaded.c",
-                "second.so",
-                &["-DENTRY=second_entry", "-DPADDING=\"400\""],
-            )?;
-            compile("cc", &["-o", &output, &at(source), "-ldl"])
+            let first = ["-DENTRY=first_entry", "-DPADDING=\"16\""];
+            let second = ["-DENTRY=second_entry", "-DPADDING=\"400\""];
+            let recipe = library(recipe, "loaded.c", "first.so", &first);
+            let recipe = library(recipe, "loaded.c", "second.so", &second);
+            compile(recipe, "cc", "program", &[source, "-ldl"])
         }
-        _ => {
-            let compiler = if source.ends_with(".cpp") {
-                "c++"
-            } else {
-                "cc"
-            };
-            compile(compiler, &["-pthread", "-o", &output, &at(source)])
-        }
-    }?;
-    Some(program)
+        _ if source.ends_with(".cpp") => compile(recipe, "c++", "program", &["-pthread", source]),
+        _ => compile(recipe, "cc", "program", &["-pthread", source]),
+    }
 }
 
-fn compile(compiler: &str, arguments: &[&str]) -> Option<()> {
-    let flags = ["-O2", "-g", "-fomit-frame-pointer"];
-    run(compiler, &[&flags, arguments].concat())
+fn library(recipe: Recipe, source: &str, name: &str, flags: &[&str]) -> Recipe {
+    let recipe = recipe.file(source, text_of(source));
+    let flags = [&["-shared", "-fPIC", source], flags].concat();
+    compile(recipe, "cc", name, &flags)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Option<()> {
-    let output = Command::new(program).args(arguments).output().ok()?;
-    assert!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Some(())
+fn compile(recipe: Recipe, compiler: &str, output: &str, arguments: &[&str]) -> Recipe {
+    let flags = ["-O2", "-g", "-fomit-frame-pointer", "-o", output];
+    recipe.run(compiler, &[&flags, arguments].concat())
+}
+
+fn text_of(source: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(source);
+    std::fs::read_to_string(path).expect("a program of this folder")
 }

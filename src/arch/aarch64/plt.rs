@@ -1,33 +1,24 @@
 //! Stubs of aarch64, counted: they have no room for more than the address of their slot, in the order of relocations.
 //! Linkers write no rows for them.
 
+use super::rows::LEAF;
 use crate::arch::{Known, Stub, StubTarget};
-use crate::model::{CfaKind, FpKind, RaKind, Rule};
+use crate::model::{RaKind, Rule};
 
 /// `stp x16, x30, [sp, #-16]!`, which the head of `.plt` begins with, behind a `bti c` where there is one.
 const PUSH: [u8; 4] = 0xa9bf_7bf0u32.to_le_bytes();
 const HEADER: usize = 32;
 const STUB: usize = 16;
 
-/// A stub only jumps.
-const JUMPS: Rule = Rule {
-    cfa_offset: 0,
-    fp_offset: 0,
-    ra_offset: 0,
-    cfa: CfaKind::Sp,
-    fp: FpKind::Same,
-    ra: RaKind::Link,
-    flags: 0,
-};
 /// The head behind its push.
 const PUSHED: Rule = Rule {
     cfa_offset: 16,
     ra_offset: -8,
     ra: RaKind::AtCfa,
-    ..JUMPS
+    ..LEAF
 };
 
-/// The rules of a section of stubs.
+/// The rules of a section of stubs, which only jump.
 pub(in crate::arch) fn rules(code: &[u8]) -> Vec<Known> {
     let known = |start: usize, end: usize, rule| Known {
         start: start as u64,
@@ -36,11 +27,11 @@ pub(in crate::arch) fn rules(code: &[u8]) -> Vec<Known> {
     };
     match head_push(code) {
         Some(push) => vec![
-            known(0, push + PUSH.len(), JUMPS),
+            known(0, push + PUSH.len(), LEAF),
             known(push + PUSH.len(), HEADER, PUSHED),
-            known(HEADER, code.len(), JUMPS),
+            known(HEADER, code.len(), LEAF),
         ],
-        None => vec![known(0, code.len(), JUMPS)],
+        None => vec![known(0, code.len(), LEAF)],
     }
 }
 

@@ -24,6 +24,17 @@ pub(in crate::arch) const SIGNAL_FRAME: Rule = Rule {
     flags: Rule::SIGNAL,
 };
 
+/// Code that leaves the stack and the link register as it finds them.
+pub(in crate::arch) const LEAF: Rule = Rule {
+    cfa_offset: 0,
+    fp_offset: 0,
+    ra_offset: 0,
+    cfa: CfaKind::Sp,
+    fp: FpKind::Same,
+    ra: RaKind::Link,
+    flags: 0,
+};
+
 /// The rule that `row` of `section` means.
 pub(in crate::arch) fn rule<'a, S, R>(section: &S, row: &UnwindTableRow<usize, R>) -> Rule
 where
