@@ -96,7 +96,7 @@ impl Folding {
 mod tests {
     use super::*;
     use crate::aggregate::{Counting, TaskKey};
-    use crate::model::{AddressKind, Ended, EventIdx, FileOffset, ModuleId};
+    use crate::model::{AddressKind, Ended, EventIdx, FileOffset, ModuleId, Weight};
 
     #[test]
     fn two_addresses_of_one_function_become_one_row_and_are_named_once() {

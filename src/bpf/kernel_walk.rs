@@ -59,6 +59,13 @@ pub struct Outcomes {
     pub stacks_full: u64,
 }
 
+impl Outcomes {
+    /// All but the foreign ones.
+    pub fn of_targets(&self) -> u64 {
+        self.counted + self.to_ring + self.counts_full + self.stacks_full
+    }
+}
+
 /// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
 #[derive(Clone)]
 pub struct TableLoader {
@@ -259,6 +266,11 @@ impl KernelWalk {
             stacks: stacks.fd().as_fd(),
         };
         drain::drain(&set, visit)
+    }
+
+    /// Whether samples of other processes are left out.
+    pub fn only_targets(&self) -> bool {
+        self.state.only_targets != 0
     }
 
     fn is_at_work(&self) -> io::Result<bool> {

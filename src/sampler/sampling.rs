@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::owners::{Generation, Owners};
 use super::plan::{SamplePlan, StackSource};
 use super::rings::{Rings, RingsError, default_pages};
-use crate::bpf::{KernelWalk, WalkedSamples};
+use crate::bpf::{KernelWalk, Outcomes, WalkedSamples};
 use crate::model::{
     Cpu, EventIdx, EventSource, EventSpec, MonoNs, Pid, RawSample, Registers, SoftwareEvent,
     StackCopy, Tid,
@@ -131,6 +131,15 @@ impl Sampling {
             visit(samples);
         })?;
         Ok(())
+    }
+
+    /// Of events on whole CPUs, the samples of targets that the programs have seen; `None` where the events' own counts tell them.
+    pub fn seen_of_targets(&self) -> io::Result<Option<Vec<u64>>> {
+        let Some(kernel_walk) = self.kernel_walk.as_ref().filter(|walk| walk.only_targets()) else {
+            return Ok(None);
+        };
+        let outcomes = kernel_walk.outcomes()?;
+        Ok(Some(outcomes.iter().map(Outcomes::of_targets).collect()))
     }
 
     /// What is sampled.

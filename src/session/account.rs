@@ -1,19 +1,24 @@
 //! The ledger of a run: what the kernel counted against what arrived.
 
+use std::time::Duration;
+
 use super::pipeline::Taken;
-use crate::model::{EventLedger, LossReason, Modes, Rate, Unit};
+use crate::model::{Count, EventLedger, LossReason, Modes, Rate, Unit};
 use crate::sampler::{PlannedEvent, Totals};
 
 /// The account of one event, from the beginning of the run until now.
+///
+/// `seen`: of an event on whole CPUs, the samples of targets that a program has seen; its own count is of everybody.
 pub(super) fn of_event(
     event: &PlannedEvent,
     totals: &Totals,
     taken: &Taken,
     reopened_gap_ns: u64,
+    seen: Option<u64>,
 ) -> EventLedger {
     let mut ledger = EventLedger {
         expected: expected(event, totals),
-        emitted: emitted(event, totals),
+        emitted: seen.or_else(|| emitted(event, totals)),
         delivered: taken.delivered.samples,
         throttled: totals.throttled,
         sampled_weight: taken.delivered.total,
@@ -32,6 +37,18 @@ pub(super) fn of_event(
         ledger.lost.insert(LossReason::NotRaised, rest);
     }
     ledger
+}
+
+/// What an event of whole CPUs has counted in the targets, as the counter of the same event beside it says; nothing if there is none.
+pub(super) fn of_targets(event: &PlannedEvent, totals: &Totals, counts: &[Count]) -> Totals {
+    let count = counts.iter().find(|count| count.event == event.spec);
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Totals {
+        count: count.map_or(0, |count| count.value),
+        enabled_ns: count.map_or(0, |count| nanos(count.enabled)),
+        running_ns: count.map_or(0, |count| nanos(count.running)),
+        ..*totals
+    }
 }
 
 /// What the account of the last window says: the difference of two accounts of the run.
@@ -140,7 +157,7 @@ mod tests {
             running_ns: 1,
             ..Totals::default()
         };
-        let ledger = of_event(&faults, &totals, &taken(90, 90), 0);
+        let ledger = of_event(&faults, &totals, &taken(90, 90), 0, None);
         assert_eq!(ledger.emitted, Some(100));
         assert_eq!(ledger.lost[&LossReason::NotRaised], 3);
         assert_eq!(ledger.unexplained(), Some(0));
@@ -155,7 +172,7 @@ mod tests {
             enabled_ns: 2_000_400_000,
             ..Totals::default()
         };
-        let ledger = of_event(&clock, &totals, &taken(1990, 1_990_000_000), 0);
+        let ledger = of_event(&clock, &totals, &taken(1990, 1_990_000_000), 0, None);
         assert_eq!((ledger.expected, ledger.emitted), (Some(2000), Some(2000)));
         assert_eq!(ledger.lost[&LossReason::NotRaised], 10);
     }
@@ -168,7 +185,7 @@ mod tests {
             running_ns: 2_000_000_000,
             ..Totals::default()
         };
-        let ledger = of_event(&faults, &totals, &taken(30, 30), 0);
+        let ledger = of_event(&faults, &totals, &taken(30, 30), 0, None);
         assert_eq!((ledger.expected, ledger.emitted), (Some(30), None));
     }
 
@@ -187,8 +204,8 @@ mod tests {
             running_ns: 2,
             ..Totals::default()
         };
-        let first = of_event(&faults, &first, &taken(7, 7), 0);
-        let second = of_event(&faults, &second, &taken(23, 23), 0);
+        let first = of_event(&faults, &first, &taken(7, 7), 0, None);
+        let second = of_event(&faults, &second, &taken(23, 23), 0, None);
         let window = between(Some(&first), &second);
         assert_eq!((window.emitted, window.delivered), (Some(15), 16));
         assert_eq!(window.unexplained(), Some(0));

@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::account;
 use super::pipeline::Pipeline;
-use crate::model::{Ledger, MonoNs, ProcessCounts};
+use crate::model::{Ledger, MonoNs, ProcessCounts, total};
 use crate::sampler::Sampling;
 use crate::sampler::counters::Counters;
 
@@ -74,27 +74,38 @@ impl Stages {
             pipeline,
             reopened_gap_ns,
         } = self;
-        let totals = sampling.totals().context("read the sampled events")?;
+        let mut totals = sampling.totals().context("read the sampled events")?;
         let side_band_lost = sampling
             .lost_side_band()
             .context("read the side-band events")?;
+        let counts = counters.read().context("read the counters")?;
+        let seen = sampling
+            .seen_of_targets()
+            .context("read what was walked in the kernel")?;
+        if seen.is_some() {
+            let sums = total(&counts);
+            for (event, totals) in sampling.plan().events.iter().zip(&mut totals) {
+                *totals = account::of_targets(event, totals, &sums);
+            }
+        }
         let events = sampling
             .plan()
             .events
             .iter()
             .zip(&totals)
-            .zip(&pipeline.taken);
+            .zip(&pipeline.taken)
+            .enumerate();
         let ledger = Ledger {
             events: events
-                .map(|((event, totals), taken)| {
-                    account::of_event(event, totals, taken, *reopened_gap_ns)
+                .map(|(idx, ((event, totals), taken))| {
+                    let seen = seen.as_ref().and_then(|seen| seen.get(idx).copied());
+                    account::of_event(event, totals, taken, *reopened_gap_ns, seen)
                 })
                 .collect(),
             stacks: pipeline.stacks.clone(),
             side_band_lost,
             out_of_order: sampling.out_of_order(),
         };
-        let counts = counters.read().context("read the counters")?;
         Ok(Whole { ledger, counts })
     }
 }
