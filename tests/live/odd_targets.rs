@@ -1,6 +1,8 @@
 //! Targets with a twist: code made at run time, children that have ended, frame pointers alone.
 
-use crate::folded::{parse, said};
+#[cfg(target_arch = "x86_64")]
+use crate::folded::parse;
+use crate::folded::said;
 use crate::ledger;
 use crate::support::{compile_c, perfd};
 use crate::targets::{Running, Target, attach_until_seen, crew, may_sample};
