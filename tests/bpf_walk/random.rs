@@ -24,7 +24,7 @@ fn random_samples_are_walked_alike() {
     let never = [Ended::NoUserStack, Ended::CopyTooShort, Ended::Unmapped];
     for ended in Ended::ALL {
         assert_eq!(
-            tally.count(ended) > 100,
+            tally.count(ended) > 30,
             !never.contains(&ended),
             "{ended}: {tally:?}"
         );
@@ -35,6 +35,71 @@ fn random_samples_are_walked_alike() {
         tally.n_frames > 4 * tally.ended.values().sum::<usize>(),
         "{tally:?}"
     );
+}
+
+#[test]
+fn the_same_rule_is_found_at_every_offset() {
+    // As many pages, rows and rules as fill their blocks to the last, one more, and one less.
+    let mut random = Random(1);
+    let walker = Walker::compile();
+    for (n_pages, n_rules) in [(1023, 255), (1024, 256), (1025, 257), (1, 1000)] {
+        let end = n_pages * 256;
+        let spread = 2 * end / 2048;
+        let mut rows = Vec::new();
+        let mut offset = 0;
+        while offset < end - 2 {
+            // Each rule leads to another caller.
+            let cfa_offset = 8 * (1 + rows.len() as u64 % (n_rules - 1));
+            let rule = Rule {
+                cfa_offset: i32::try_from(cfa_offset).expect("small"),
+                ra_offset: -8,
+                cfa: CfaKind::Sp,
+                ra: RaKind::AtCfa,
+                ..Rule::NONE
+            };
+            rows.push((FileOffset(offset), rule));
+            offset += 1 + random.below(spread.max(1));
+        }
+        let offsets: Vec<u64> = rows.iter().map(|(offset, _)| offset.0).collect();
+        rows.push((FileOffset(end - 1), Rule::NONE));
+        let table = Table::from_rows(rows).expect("within the limits");
+        assert_eq!(table.index().len() as u64, n_pages);
+        assert!(table.rules().len() as u64 == n_rules || n_pages == 1);
+
+        let mut scene = Scene::default();
+        let mut space = AddressSpace::new();
+        space.insert(Mapping {
+            start: Avma(PLACES[0]),
+            end: Avma(PLACES[0] + end + 0x1000),
+            file_offset: FileOffset(0),
+            module: ModuleId(0),
+            since: MonoNs(0),
+        });
+        scene.spaces.push(space);
+        scene.modules.push(Code::Table(table));
+        // The address of each caller says by which word it was found.
+        let words = (0..n_rules).map(|n| PLACES[0] + end + 1 + n);
+        let stack: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        let near = |offset: &u64| offset.saturating_sub(1)..offset + 2;
+        for offset in offsets.iter().flat_map(near).chain(end - 2..end + 0x1000) {
+            let registers = Registers {
+                pc: PLACES[0] + offset,
+                sp: 0x7ffc_0000_0000,
+                fp: 0,
+                drap: 0,
+                link: 0,
+                base: 0,
+                in_syscall: false,
+            };
+            scene.samples.push(Sample {
+                space: 0,
+                registers,
+                stack: stack.clone(),
+            });
+        }
+        let tally = scene.check(&walker, &format!("{n_pages} pages"));
+        assert!(tally.n_frames > scene.samples.len() * 11 / 10, "{tally:?}");
+    }
 }
 
 /// What a scene is like.
@@ -132,6 +197,7 @@ fn scene(random: &mut Random) -> Scene {
     scene.modules.push(Code::Pending);
     scene.spaces.push(space);
     scene.samples = (0..SAMPLES).map(|_| sample(random, kind)).collect();
+    scene.samples.push(tall_sample(random));
     scene
 }
 
@@ -179,7 +245,7 @@ fn usual_rule(random: &mut Random, kind: Kind) -> Rule {
         ..of(CfaKind::DerefFp, -16, 0, sp)
     };
     let signal = Rule {
-        fp: FpKind::AtSp,
+        fp: random.of(&[FpKind::AtSp, FpKind::AtSp, FpKind::AtSpWithLink]),
         fp_offset: 16,
         ra: RaKind::AtSp,
         ra_offset: 8,
@@ -199,8 +265,8 @@ fn usual_rule(random: &mut Random, kind: Kind) -> Rule {
         88..91 => of(CfaKind::Plt, 0, random.of(&[0, 0, 11]), sp),
         91..93 => of(CfaKind::Drap, 0, 0, sp),
         93..95 => of(CfaKind::Base, 16, sp.flags, sp),
-        95..97 => link,
-        97..99 => Rule::NONE,
+        95..98 => link,
+        98 => Rule::NONE,
         _ => Rule::END,
     }
 }
@@ -285,7 +351,7 @@ fn sample(random: &mut Random, kind: Kind) -> Sample {
     let pc = match random.below(100) {
         _ if kind == Kind::Orderly => code(random, kind),
         0..85 => code(random, kind),
-        85..92 => random.below(1 << 16),
+        85..92 => random.below(1 << 17),
         _ => anything(random, sp),
     };
     // A call through a null pointer has just pushed its return address.
@@ -301,6 +367,30 @@ fn sample(random: &mut Random, kind: Kind) -> Sample {
         link,
         base,
         in_syscall: random.percent(20),
+    };
+    Sample {
+        space: 0,
+        registers,
+        stack,
+    }
+}
+
+/// Frame pointers at the largest distance that is taken for one.
+fn tall_sample(random: &mut Random) -> Sample {
+    const LARGEST_FRAME: usize = 1 << 20;
+    let sp = 0x7ffc_0000_0000;
+    let mut stack = vec![0; LARGEST_FRAME + 64];
+    for word in stack[LARGEST_FRAME - 64..].chunks_exact_mut(8) {
+        word.copy_from_slice(&code(random, Kind::Orderly).to_le_bytes());
+    }
+    let registers = Registers {
+        pc: JIT,
+        sp,
+        fp: sp + LARGEST_FRAME as u64 - 32 + 8 * random.below(8),
+        drap: 0,
+        link: 0,
+        base: 0,
+        in_syscall: false,
     };
     Sample {
         space: 0,

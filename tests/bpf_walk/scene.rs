@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use perfd::model::{AddressSpace, Avma, Ended, Frame, Mapping, ModuleId, Registers, StackCopy};
+use perfd::model::{
+    AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, MonoNs, Registers, StackCopy,
+};
 use perfd::unwind::{Pending, RowSource, Rows, Table, Walked, walk};
 
 use crate::walker::{Answer, Walker, wire_frame};
@@ -11,6 +13,8 @@ use crate::walker::{Answer, Walker, wire_frame};
 pub const MAX_FRAMES: usize = 512;
 /// `ENDED_ASK_PERFD` of `bpf/wire.h`.
 const ASK_PERFD: u64 = 10;
+/// `LOWEST_CODE` of `bpf/unwind.h`.
+const LOWEST_CODE: u64 = 1 << 16;
 
 /// What is known of a module's code.
 pub enum Code {
@@ -38,10 +42,10 @@ pub struct Scene {
 
 impl RowSource for Scene {
     fn rows(&self, module: ModuleId) -> Rows<'_> {
-        match &self.modules[module.0 as usize] {
-            Code::Table(table) => Rows::Table(table),
-            Code::None => Rows::None,
-            Code::Pending => Rows::Pending,
+        match self.modules.get(module.0 as usize) {
+            Some(Code::Table(table)) => Rows::Table(table),
+            Some(Code::Pending) => Rows::Pending,
+            Some(Code::None) | None => Rows::None,
         }
     }
 }
@@ -58,9 +62,7 @@ pub struct Tally {
 impl Tally {
     /// How many ended so.
     pub fn count(&self, ended: Ended) -> usize {
-        let number = Ended::ALL.iter().position(|other| *other == ended);
-        let number = number.expect("all are there") as u64;
-        self.ended.get(&number).copied().unwrap_or(0)
+        self.ended.get(&number_of(ended)).copied().unwrap_or(0)
     }
 
     /// How many the kernel leaves to perfd.
@@ -81,9 +83,10 @@ impl Scene {
     /// Walks every sample in both ways, and fails at the first that differs.
     pub fn check(&self, walker: &Walker, name: &str) -> Tally {
         let mut tally = Tally::default();
+        let filled: Vec<_> = self.spaces.iter().map(|space| self.filled(space)).collect();
         for (idx, answer) in walker.walk(self).iter().enumerate() {
             let sample = &self.samples[idx];
-            if let Err(difference) = self.compare(sample, answer) {
+            if let Err(difference) = self.compare(&filled[sample.space], sample, answer) {
                 panic!(
                     "{name}, sample {idx}, {:x?}: {difference}",
                     sample.registers
@@ -98,13 +101,14 @@ impl Scene {
 
     /// The Rust walk of a sample.
     pub fn walk(&self, sample: &Sample) -> (Vec<Frame>, Result<Walked, Pending>) {
-        self.walk_in(&self.spaces[sample.space], sample)
+        self.walk_in(&self.spaces[sample.space], sample, MAX_FRAMES)
     }
 
     fn walk_in(
         &self,
         space: &AddressSpace,
         sample: &Sample,
+        max_frames: usize,
     ) -> (Vec<Frame>, Result<Walked, Pending>) {
         // The kernel reads the stack itself: where that ends, memory ends.
         let copy = StackCopy {
@@ -113,53 +117,90 @@ impl Scene {
         };
         let mut frames = Vec::new();
         let registers = &sample.registers;
-        let walked = walk(registers, &copy, space, self, MAX_FRAMES, &mut frames);
+        let walked = walk(registers, &copy, space, self, max_frames, &mut frames);
         (frames, walked)
     }
 
-    fn compare(&self, sample: &Sample, answer: &Answer) -> Result<(), String> {
-        let space = &self.spaces[sample.space];
+    fn compare(
+        &self,
+        filled: &AddressSpace,
+        sample: &Sample,
+        answer: &Answer,
+    ) -> Result<(), String> {
         let (mut frames, walked) = self.walk(sample);
-        let at = space.find(Avma(answer.address));
-        let expected = match walked {
-            // What the kernel does not know perfd may know by then.
-            Ok(Walked {
-                ended: Ended::Unmapped,
-                ..
-            }) if at.is_none() => ASK_PERFD,
-            // A frame pointer that leads nowhere: perfd says so, when it knows all mappings.
-            Ok(Walked {
-                ended: Ended::NoRow,
-                ..
-            }) if answer.ended == ASK_PERFD && at.is_none() => ASK_PERFD,
-            Err(Pending(module)) if at.is_some_and(|mapping| mapping.module == module) => {
-                frames = self.walk_in(&self.without_pending(space), sample).0;
-                ASK_PERFD
-            }
-            Ok(walked) => Ended::ALL
-                .iter()
-                .position(|ended| *ended == walked.ended)
-                .expect("all are there") as u64,
-            Err(_) => u64::MAX,
+        let expected = if let Some((known, unknown)) = self.asks(filled, sample, answer) {
+            // perfd itself finds nothing there, or has to wait for it.
+            let finds_nothing = match &walked {
+                Ok(walked) => {
+                    matches!(walked.ended, Ended::Unmapped | Ended::NoRow) && frames == known
+                }
+                Err(Pending(_)) => true,
+            };
+            frames = known;
+            (finds_nothing && unknown == answer.address).then_some(ASK_PERFD)
+        } else {
+            walked.ok().map(|walked| number_of(walked.ended))
         };
         let expected_frames: Vec<u64> = frames.iter().map(wire_frame).collect();
-        if expected == answer.ended && expected_frames == answer.frames {
+        if expected == Some(answer.ended) && expected_frames == answer.frames {
             return Ok(());
         }
         Err(format!(
-            "\n Rust {walked:?} ({expected})\n {expected_frames:x?}\n C {}, at {:#x}\n {:x?}",
+            "\n Rust {walked:?} ({expected:?})\n {expected_frames:x?}\n C {}, at {:#x}\n {:x?}",
             answer.ended, answer.address, answer.frames
         ))
     }
 
-    /// The same without the modules whose tables are being built: a walk ends where it would have to wait for one.
-    fn without_pending(&self, space: &AddressSpace) -> AddressSpace {
+    /// Whether the walk comes to an address that the kernel knows nothing of, which perfd may by then: the frames up to there, and
+    /// the address. `filled` is the sample's space with all that is not known as one module.
+    fn asks(
+        &self,
+        filled: &AddressSpace,
+        sample: &Sample,
+        answer: &Answer,
+    ) -> Option<(Vec<Frame>, u64)> {
+        let (mut frames, walked) = self.walk_in(filled, sample, MAX_FRAMES + 1);
+        let unknown = self.unknown();
+        if let Some(first) = frames.iter().position(|frame| frame.module == unknown) {
+            let address = frames[first].lookup().0;
+            frames.truncate(first);
+            return Some((frames, address));
+        }
+        // What cannot be filled: below all code, and the last byte.
+        let is_low = answer.address < LOWEST_CODE;
+        let asks = match walked.ok()?.ended {
+            Ended::Unmapped => is_low || answer.address == u64::MAX,
+            Ended::NoRow => is_low && answer.ended == ASK_PERFD,
+            _ => false,
+        };
+        (asks && frames.len() <= MAX_FRAMES).then_some((frames, answer.address))
+    }
+
+    /// A module that the scene does not have.
+    fn unknown(&self) -> ModuleId {
+        ModuleId(u32::try_from(self.modules.len()).expect("few"))
+    }
+
+    /// An address space in which all that is not known, modules whose tables are being built among it, is one module.
+    fn filled(&self, space: &AddressSpace) -> AddressSpace {
+        let mut filled = AddressSpace::new();
+        filled.insert(Mapping {
+            start: Avma(LOWEST_CODE),
+            end: Avma(u64::MAX),
+            file_offset: FileOffset(LOWEST_CODE),
+            module: self.unknown(),
+            since: MonoNs(0),
+        });
         let is_known = |mapping: &&Mapping| !matches!(self.rows(mapping.module), Rows::Pending);
-        let mut known = AddressSpace::new();
         space
             .iter()
             .filter(is_known)
-            .for_each(|mapping| known.insert(*mapping));
-        known
+            .for_each(|mapping| filled.insert(*mapping));
+        filled
     }
+}
+
+fn number_of(ended: Ended) -> u64 {
+    let number = Ended::ALL.iter().position(|other| *other == ended);
+    number.expect("all are there") as u64
 }
