@@ -7,8 +7,11 @@
 #![cfg(target_arch = "x86_64")]
 
 mod blocks;
+mod live;
 mod numbers;
+mod programs;
 mod random;
+mod recorder;
 mod scene;
 #[path = "../support/mod.rs"]
 mod support;
