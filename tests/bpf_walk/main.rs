@@ -7,11 +7,15 @@
 #![cfg(target_arch = "x86_64")]
 
 mod blocks;
+mod kinds;
 mod live;
 mod numbers;
+mod pack;
 mod programs;
 mod random;
+mod recorded;
 mod recorder;
+mod reduce;
 mod scene;
 #[path = "../support/mod.rs"]
 mod support;

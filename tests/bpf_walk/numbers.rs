@@ -5,38 +5,18 @@ use std::mem::offset_of;
 use std::process::Command;
 
 use perfd::model::Ended;
-use perfd::unwind::{CfaKind, FpKind, RaKind, Rule, Table};
+use perfd::unwind::{CfaKind, Rule, Table};
 
+use crate::kinds::{CFA, FP, RA};
 use crate::scene::MAX_FRAMES;
 use crate::walker::source;
 
 #[test]
 fn the_numbers_of_rules_and_ends_are_those_of_the_header() {
-    let cfa = [
-        CfaKind::None,
-        CfaKind::Unsupported,
-        CfaKind::End,
-        CfaKind::Sp,
-        CfaKind::Fp,
-        CfaKind::DerefSp,
-        CfaKind::DerefFp,
-        CfaKind::Drap,
-        CfaKind::Plt,
-        CfaKind::Base,
-    ];
-    let fp = [
-        FpKind::Same,
-        FpKind::AtCfa,
-        FpKind::AtFp,
-        FpKind::AtSp,
-        FpKind::Undefined,
-        FpKind::AtSpWithLink,
-    ];
-    let ra = [RaKind::Undefined, RaKind::AtCfa, RaKind::AtSp, RaKind::Link];
     let mut facts: Vec<(String, usize)> = Vec::new();
-    facts.extend(cfa.map(|kind| (c_name("CFA", kind), kind as usize)));
-    facts.extend(fp.map(|kind| (c_name("FP", kind), kind as usize)));
-    facts.extend(ra.map(|kind| (c_name("RA", kind), kind as usize)));
+    facts.extend(CFA.map(|kind| (c_name("CFA", kind), kind as usize)));
+    facts.extend(FP.map(|kind| (c_name("FP", kind), kind as usize)));
+    facts.extend(RA.map(|kind| (c_name("RA", kind), kind as usize)));
     let ended = Ended::ALL.iter().enumerate();
     facts.extend(ended.map(|(number, ended)| (c_name("ENDED", ended), number)));
     let others = [

@@ -5,6 +5,7 @@ use std::ops::Range;
 use perfd::model::{AddressSpace, Avma, Ended, FileOffset, Mapping, ModuleId, MonoNs, Registers};
 use perfd::unwind::{CfaKind, FpKind, RaKind, Rule, Table};
 
+use crate::kinds::{CFA, FP, RA};
 use crate::scene::{Code, MAX_FRAMES, Sample, Scene, Tally};
 use crate::walker::Walker;
 
@@ -287,27 +288,9 @@ fn any_rule(random: &mut Random) -> Rule {
         },
         fp_offset: offset(random),
         ra_offset: offset(random),
-        cfa: random.of(&[
-            CfaKind::None,
-            CfaKind::Unsupported,
-            CfaKind::End,
-            CfaKind::Sp,
-            CfaKind::Fp,
-            CfaKind::DerefSp,
-            CfaKind::DerefFp,
-            CfaKind::Drap,
-            CfaKind::Plt,
-            CfaKind::Base,
-        ]),
-        fp: random.of(&[
-            FpKind::Same,
-            FpKind::AtCfa,
-            FpKind::AtFp,
-            FpKind::AtSp,
-            FpKind::Undefined,
-            FpKind::AtSpWithLink,
-        ]),
-        ra: random.of(&[RaKind::Undefined, RaKind::AtCfa, RaKind::AtSp, RaKind::Link]),
+        cfa: random.of(&CFA),
+        fp: random.of(&FP),
+        ra: random.of(&RA),
         flags: random.of(&[
             0,
             1,

@@ -104,7 +104,8 @@ impl Scene {
         self.walk_in(&self.spaces[sample.space], sample, MAX_FRAMES)
     }
 
-    fn walk_in(
+    /// The same in an address space of its own.
+    pub fn walk_in(
         &self,
         space: &AddressSpace,
         sample: &Sample,
