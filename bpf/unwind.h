@@ -248,7 +248,9 @@ APART int step_by_rule(struct walk *w)
 		} else if (rule->fp != FP_AT_CFA) {
 			from = w->sp;
 		}
-		ended = restore_fp(w, from + rule->fp_offset, &fp);
+		from += rule->fp_offset;
+		if (rule->fp != FP_AT_FP || from < cfa || w->is_return)
+			ended = restore_fp(w, from, &fp);
 		if (ended != GO_ON)
 			return ended;
 	}
