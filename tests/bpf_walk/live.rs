@@ -2,7 +2,7 @@
 
 use perfd::model::Ended;
 
-use crate::programs::PROGRAMS;
+use crate::programs::{PROGRAMS, Program};
 use crate::recorder::record;
 use crate::scene::Tally;
 use crate::support::skip;
@@ -12,7 +12,9 @@ use crate::walker::Walker;
 fn samples_of_programs_at_work_are_walked_alike() {
     let walker = Walker::compile();
     let mut tally = Tally::default();
-    for program in &PROGRAMS {
+    // Not every machine is asked to have node; its samples are among the recorded ones.
+    let asked = |program: &&Program| program.name != "node" || program.is_installed();
+    for program in PROGRAMS.iter().filter(asked) {
         if !program.is_installed() {
             skip(&format!("{} is not installed", program.name));
             continue;
