@@ -5,6 +5,10 @@
  * microsecond a cold frame, a quarter of a millisecond. */
 #define MAX_USER_FRAMES 512
 
+/* Steps of a walk. A call through a null pointer takes one without being a frame; only what was interrupted can have made one, so that there
+ * is one for the sample and one behind each signal frame at most. One more says how the walk ended. */
+#define MAX_STEPS (2 * MAX_USER_FRAMES + 2)
+
 /* Frames of the kernel's part: what kernel.perf_event_max_stack allows by default. */
 #define MAX_KERNEL_FRAMES 127
 

@@ -195,7 +195,7 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	bpf_loop(w->n_kernel, on_kernel_frame, &on, 0);
 	if (begin(w, context)) {
 		w->ended = ENDED_DEPTH_LIMIT;
-		bpf_loop(MAX_USER_FRAMES + 2, on_frame, &on, 0);
+		bpf_loop(MAX_STEPS, on_frame, &on, 0);
 		if (w->ended == ENDED_ASK_PERFD)
 			return OUTCOME_TO_RING;
 	}

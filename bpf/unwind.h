@@ -92,8 +92,8 @@ INLINE int read_window(struct walk *w, u64 address)
 		size = 4096 - (start & 4095);
 		if (size > WINDOW - 1)
 			size = WINDOW - 1;
-		if (size < 8 || read_user(w->window, size, start)) {
-			/* The page of the word alone. */
+		if (address - start + 8 > size || read_user(w->window, size, start)) {
+			/* The page of the word is another one, or there is none. */
 			w->window_start = address;
 			size = 8;
 			if (read_user(w->window, 8, address))
@@ -230,7 +230,7 @@ APART int step_by_rule(struct walk *w)
 	if (!w)
 		return ENDED_BAD_FRAME;
 	const struct rule *rule = &w->rule;
-	u64 cfa = 0, fp = w->fp, pc = 0, base = 0;
+	u64 cfa = 0, fp = w->fp, pc = 0, link = 0, base = 0;
 	int ended = find_cfa(w, &cfa);
 	if (ended != GO_ON)
 		return ended;
@@ -248,7 +248,9 @@ APART int step_by_rule(struct walk *w)
 		} else if (rule->fp != FP_AT_CFA) {
 			from = w->sp;
 		}
-		ended = restore_fp(w, from + rule->fp_offset, &fp);
+		from += rule->fp_offset;
+		if (rule->fp != FP_AT_FP || from < cfa || w->is_return)
+			ended = restore_fp(w, from, &fp);
 		if (ended != GO_ON)
 			return ended;
 	}
@@ -266,13 +268,19 @@ APART int step_by_rule(struct walk *w)
 	}
 
 	u32 knows = 0;
+	if (rule->fp == FP_AT_SP_WITH_LINK) {
+		ended = read_word(w, w->sp + rule->fp_offset + 8, &link);
+		if (ended != GO_ON)
+			return ended;
+		knows = KNOWS_LINK;
+	}
 	u32 words = rule->flags & RULE_PARAMETER;
 	if (words && rule->cfa != CFA_DEREF_SP && rule->cfa != CFA_DEREF_FP && rule->cfa != CFA_PLT) {
 		if (words == RULE_BASE_SAME) {
 			base = w->base;
-			knows = w->knows & KNOWS_BASE;
+			knows |= w->knows & KNOWS_BASE;
 		} else if (read_word(w, cfa - 8 * (u64)words, &base) == GO_ON) {
-			knows = KNOWS_BASE;
+			knows |= KNOWS_BASE;
 		}
 	}
 	u32 is_return = !(rule->flags & RULE_SIGNAL);
@@ -281,6 +289,7 @@ APART int step_by_rule(struct walk *w)
 	w->pc = pc;
 	w->sp = cfa;
 	w->fp = fp;
+	w->link = link;
 	w->base = base;
 	w->knows = knows;
 	w->is_return = is_return;

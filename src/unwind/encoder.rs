@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::table::{COUNT_BITS, PAGE_BITS, row};
 use super::{Rule, Table};
+use crate::model::FileOffset;
 
 /// What a module has too much of for the table format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -167,6 +168,23 @@ impl Encoder {
 
 const PAGE_MASK: u64 = (1 << PAGE_BITS) - 1;
 
+impl Table {
+    /// The table of rows that are known already: from each offset on its rule holds, up to the next one. Offsets never
+    /// fall. The last row should be NONE, since it holds to the end of its page.
+    ///
+    /// # Errors
+    /// What the format has no room for.
+    pub fn from_rows(
+        rows: impl IntoIterator<Item = (FileOffset, Rule)>,
+    ) -> Result<Table, TableLimit> {
+        let mut encoder = Encoder::new();
+        for (offset, rule) in rows {
+            encoder.push(offset.0, rule)?;
+        }
+        encoder.finish(0)
+    }
+}
+
 fn rule_of(row: u32) -> u16 {
     let [low, high, ..] = row.to_le_bytes();
     u16::from_le_bytes([low, high])
@@ -184,7 +202,6 @@ fn entry(start: usize, count: usize) -> Result<u32, TableLimit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FileOffset;
     use crate::unwind::CfaKind;
 
     fn rule(cfa_offset: i32) -> Rule {
@@ -196,11 +213,10 @@ mod tests {
     }
 
     fn table(rows: &[(u64, Rule)]) -> Table {
-        let mut encoder = Encoder::new();
-        for (offset, rule) in rows {
-            encoder.push(*offset, *rule).expect("within limits");
-        }
-        encoder.finish(0).expect("within limits")
+        let rows = rows
+            .iter()
+            .map(|(offset, rule)| (FileOffset(*offset), *rule));
+        Table::from_rows(rows).expect("within limits")
     }
 
     fn check_format(table: &Table) {

@@ -58,7 +58,14 @@ pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Curs
     let fp = match rule.fp {
         FpKind::Same => frame.fp,
         FpKind::AtCfa => restored(plus(cfa, rule.fp_offset), frame, stack)?,
-        FpKind::AtFp => restored(plus(frame.known_fp()?, rule.fp_offset), frame, stack)?,
+        FpKind::AtFp => {
+            let address = plus(frame.known_fp()?, rule.fp_offset);
+            // Not in the frame: as below, for what realigns its stack. gcc's rows do not say where its epilogue pops the register.
+            match frame.kind {
+                AddressKind::Interrupted if address >= cfa => frame.fp,
+                _ => restored(address, frame, stack)?,
+            }
+        }
         FpKind::AtSp | FpKind::AtSpWithLink => {
             restored(plus(frame.sp, rule.fp_offset), frame, stack)?
         }

@@ -105,7 +105,7 @@ fn each_fp_kind_finds_the_frame_pointer() {
     let is = |fp: u64| Ok((word(SP + 8), SP + 16, fp));
     check(with(FpKind::Same, 0), LEAF, is(FP));
     check(with(FpKind::AtCfa, -16), LEAF, is(word(SP)));
-    check(with(FpKind::AtFp, 8), LEAF, is(word(FP + 8)));
+    check(with(FpKind::AtFp, 8), CALLER, is(word(FP + 8)));
     check(with(FpKind::AtSp, 24), LEAF, is(word(SP + 24)));
     check(with(FpKind::Undefined, 0), LEAF, is(UNKNOWN));
 }
@@ -120,6 +120,20 @@ fn a_frame_pointer_that_an_epilogue_has_popped_is_in_its_register() {
     };
     check(rule, LEAF, Ok((word(SP), SP + 8, FP)));
     check(rule, CALLER, Err(Ended::BadFrame));
+}
+
+#[test]
+fn a_frame_pointer_that_leads_out_of_its_frame_is_the_callers_already() {
+    // The last instructions of a function that has realigned its stack.
+    let rule = |cfa_offset| Rule {
+        cfa_offset,
+        fp: FpKind::AtFp,
+        ..PLAIN
+    };
+    check(rule(8), LEAF, Ok((word(SP), SP + 8, FP)));
+    check(rule(0x20), LEAF, Ok((word(SP + 0x18), FP, FP)));
+    check(rule(0x28), LEAF, Ok((word(FP), FP + 8, word(FP))));
+    check(rule(8), CALLER, Ok((word(SP), SP + 8, word(FP))));
 }
 
 #[test]
