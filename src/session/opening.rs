@@ -81,6 +81,7 @@ pub(super) fn counters(
     sampling: &Sampling,
     selection: &Selection,
     cpus: &[Cpu],
+    notes: &mut Vec<String>,
 ) -> anyhow::Result<Counters> {
     let scope = match (selection, cpus.first()) {
         (Selection::Host, Some(cpu)) => Scope::Host(*cpu),
@@ -96,6 +97,7 @@ pub(super) fn counters(
         .filter(countable);
     let plan = Plan::make(&spec.roots, &Request::Beside(sampled.collect()), scope)
         .map_err(|error| not_planned(&spec.roots, error))?;
+    notes.extend(plan.turns().cloned());
     let children = if spec.inherit {
         Children::Counted
     } else {

@@ -40,7 +40,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     };
     let sampling = Sampling::new(plan, &cpus, spec.ring_pages).map_err(opening::ring_fault)?;
     notes.extend(opening::ring_note(spec, &sampling));
-    let counters = opening::counters(spec, &sampling, &selection, &cpus)?;
+    let counters = opening::counters(spec, &sampling, &selection, &cpus, &mut notes)?;
     let run_info = Arc::new(opening::describe(spec, &sampling, notes));
     let sinks = opening::sinks(spec, &run_info)?;
 

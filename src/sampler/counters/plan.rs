@@ -80,7 +80,10 @@ pub struct Plan {
     pub(super) events: Vec<Planned>,
     /// The group that the kernel must schedule as one, if there is one.
     pub(super) hardware_group: Option<usize>,
+    /// What was left out or narrowed.
     notes: Vec<String>,
+    /// That the hardware events take turns.
+    turns: Option<String>,
 }
 
 impl Plan {
@@ -124,17 +127,23 @@ impl Plan {
             let level = Sysctls::read(roots).perf_event_paranoid;
             notes.push(narrowed_note(&narrowed, level));
         }
-        let (events, hardware_group) = group(events, &pmus, scope, &mut notes);
+        let (events, hardware_group, turns) = group(events, &pmus, scope);
         Ok(Plan {
             events,
             hardware_group,
             notes,
+            turns,
         })
     }
 
-    /// What the user should know: events left out or narrowed, each with the reason.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    /// What the user should know: events left out or narrowed, each with the reason, and that they take turns.
+    pub fn notes(&self) -> impl Iterator<Item = &String> {
+        self.notes.iter().chain(&self.turns)
+    }
+
+    /// That the PMU has not enough counters for all hardware events, if it has not.
+    pub fn turns(&self) -> Option<&String> {
+        self.turns.as_ref()
     }
 
     /// The events, as they are counted.
@@ -226,8 +235,7 @@ fn group(
     events: Vec<(EventSpec, ResolvedEvent)>,
     cpu_pmus: &[String],
     scope: Scope,
-    notes: &mut Vec<String>,
-) -> (Vec<Planned>, Option<usize>) {
+) -> (Vec<Planned>, Option<usize>, Option<String>) {
     let on_pmu = |source: &EventSource| match source {
         EventSource::Hardware(_) | EventSource::Cache(..) | EventSource::Raw(_) => true,
         EventSource::Pmu { pmu, .. } => cpu_pmus.contains(pmu),
@@ -237,17 +245,14 @@ fn group(
         .iter()
         .filter(|(spec, _)| on_pmu(&spec.source))
         .collect();
-    let together = members.len() > 1
-        && {
-            let fits = fits_on_the_pmu(&members, scope);
-            if !fits {
-                notes.push(format!(
-                "the PMU cannot count all {} hardware events at once: they take turns, and their counts are scaled (perfd doctor: how many it can)",
-                members.len()
-            ));
-            }
-            fits
-        };
+    let fits = members.len() < 2 || fits_on_the_pmu(&members, scope);
+    let together = members.len() > 1 && fits;
+    let turns = (!fits).then(|| {
+        format!(
+            "the PMU cannot count all {} hardware events at once: they take turns, and their counts are scaled (perfd doctor: how many it can)",
+            members.len()
+        )
+    });
     let (mut next, mut shared_software, mut hardware_group) = (0, None, None);
     let planned = events
         .into_iter()
@@ -274,7 +279,7 @@ fn group(
             }
         })
         .collect();
-    (planned, hardware_group)
+    (planned, hardware_group, turns)
 }
 
 /// How long a group may stay unscheduled before it is held to be one that never will be: longer than the turns in which
@@ -325,7 +330,7 @@ mod tests {
     }
 
     fn groups(names: &[&str]) -> Vec<usize> {
-        let (planned, _) = group(events(names), &[], Scope::Processes, &mut Vec::new());
+        let (planned, ..) = group(events(names), &[], Scope::Processes);
         planned.iter().map(|event| event.group).collect()
     }
 

@@ -62,7 +62,7 @@ pub(super) fn measure(
         .transpose()
         .map_err(|error| error.fault())?;
     // Not before: what could not be started has no use for them. Not again: each run has the same events.
-    for note in plan.notes().iter().filter(|_| number == 1) {
+    for note in plan.notes().filter(|_| number == 1) {
         output.say(&format!("perfd: {note}\n"));
     }
     for note in &ready.notes {
@@ -92,7 +92,7 @@ pub(super) fn measure(
         processes,
         status: status.context("wait for the command")?,
         interrupted: end.interrupted,
-        notes: [plan.notes(), &ready.notes].concat(),
+        notes: plan.notes().chain(&ready.notes).cloned().collect(),
     })
 }
 
