@@ -330,7 +330,7 @@ mod tests {
     }
 
     fn groups(names: &[&str]) -> Vec<usize> {
-        let (planned, _) = group(events(names), &[], Scope::Processes, &mut Vec::new());
+        let (planned, ..) = group(events(names), &[], Scope::Processes);
         planned.iter().map(|event| event.group).collect()
     }
 
