@@ -22,10 +22,12 @@ enum {
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*bpf_get_current_comm)(void *buffer, u32 size) = (void *)16;
 static long (*bpf_get_stack)(void *context, void *buffer, u32 size, u64 flags) = (void *)67;
 static long (*bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;
+static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
 static long (*bpf_task_pt_regs)(struct task_struct *task) = (void *)175;
 static long (*bpf_loop)(u32 n, void *callback, void *context, u64 flags) = (void *)181;
@@ -39,6 +41,10 @@ struct task_struct {
 	unsigned int flags;
 	int tgid;
 	struct task_struct *real_parent;
+} RELOCATED;
+
+struct vm_unmapped_area_info {
+	unsigned long length;
 } RELOCATED;
 
 /* Of task_struct.flags: a thread of the kernel. */

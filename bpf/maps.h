@@ -44,6 +44,14 @@ struct {
 	__type(value, struct mapping_block);
 } mappings SEC(".maps");
 
+/* When a process of `spaces` last mapped code, or became another program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PROCESSES);
+	__type(key, u32);
+	__type(value, u64);
+} changes SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

@@ -41,11 +41,16 @@ INLINE u32 last_before(const u64 *starts, u64 address)
 	return at;
 }
 
-APART int find_mapping(struct walk *w, u64 address)
+struct mapping {
+	u64 start;
+	u64 end;
+	u64 bias;
+	u32 module;
+};
+
+/* The last mapping that perfd has told of and that begins at or before the address; 0 if there is none. */
+INLINE int last_mapping(u32 pid, u64 address, struct mapping *found)
 {
-	if (!w)
-		return 0;
-	u32 pid = w->pid;
 	struct space *space = bpf_map_lookup_elem(&spaces, &pid);
 	if (!space)
 		return 0;
@@ -55,16 +60,25 @@ APART int find_mapping(struct walk *w, u64 address)
 	if (!block)
 		return 0;
 	u32 at = last_before(block->start, address) & (BLOCK_MAPPINGS - 1);
-	if (address < block->start[at] || address >= block->end[at])
+	found->start = block->start[at];
+	found->end = block->end[at];
+	found->bias = block->bias[at];
+	found->module = block->module[at];
+	return address >= found->start;
+}
+
+APART int find_mapping(struct walk *w, u64 address)
+{
+	struct mapping found;
+	if (!w || !last_mapping(w->pid, address, &found) || address >= found.end)
 		return 0;
-	u32 number = block->module[at];
-	struct module *module = bpf_map_lookup_elem(&modules, &number);
+	struct module *module = bpf_map_lookup_elem(&modules, &found.module);
 	if (!module)
 		return 0;
-	w->start = block->start[at];
-	w->end = block->end[at];
-	w->bias = block->bias[at];
-	w->module = number;
+	w->start = found.start;
+	w->end = found.end;
+	w->bias = found.bias;
+	w->module = found.module;
 	__builtin_memcpy(&w->table, module, sizeof(*module));
 	return 1;
 }
@@ -170,7 +184,11 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 {
 	u64 ids = bpf_get_current_pid_tgid();
 	u32 pid = ids >> 32;
-	if (set->only_targets && !bpf_map_lookup_elem(&spaces, &pid)) {
+	struct space *space = bpf_map_lookup_elem(&spaces, &pid);
+	u64 *changed = bpf_map_lookup_elem(&changes, &pid);
+	if (space && changed && *changed > space->as_of)
+		return OUTCOME_TO_RING;
+	if (set->only_targets && !space) {
 		/* What a target has forked is one, though perfd has not heard of it yet. */
 		struct task_struct *task = bpf_get_current_task_btf();
 		for (int i = 0; i < MAX_UNHEARD_FORKS; i++) {
@@ -256,13 +274,34 @@ PROGRAM(5)
 PROGRAM(6)
 PROGRAM(7)
 
-/* What was mapped is gone; until perfd has told what is there now, samples go to the ring. */
+/* From now on the mappings of the process are others than those that perfd has told: until it has told them anew, samples go to the
+ * ring, where they meet the records of what was mapped in the order of time. */
+INLINE void note_change(u32 pid)
+{
+	u64 now = bpf_ktime_get_ns();
+	if (bpf_map_lookup_elem(&spaces, &pid))
+		bpf_map_update_elem(&changes, &pid, &now, 0);
+}
+
 SEC("raw_tracepoint/sched_process_exec") int on_exec(void *context)
 {
+	note_change(bpf_get_current_pid_tgid() >> 32);
+	return 0;
+}
+
+/* A place for something new to be mapped (`mmap:vm_unmapped_area`): where perfd knows code, that code must be gone. */
+SEC("raw_tracepoint/vm_unmapped_area") int on_place(u64 *context)
+{
+	u64 address = context[0];
+	u64 length = 0;
+	const struct vm_unmapped_area_info *info = (const void *)context[1];
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct space *space = bpf_map_lookup_elem(&spaces, &pid);
-	if (space)
-		space->generation = NO_GENERATION;
+	struct mapping known;
+	/* Where there is no place, the address is an error. */
+	if (address >= FRAME_OFFSET_MASK || bpf_probe_read_kernel(&length, 8, __builtin_preserve_access_index(&info->length)))
+		return 0;
+	if (last_mapping(pid, address + length - 1, &known) && known.end > address)
+		note_change(pid);
 	return 0;
 }
 

@@ -94,14 +94,14 @@ WIRE_SIZE(block, BLOCK);
 
 /* The mappings of a process: the first address of each block. Blocks belong to one `generation`, so that a reader never sees one list's
  * blocks by another's head. */
-#define NO_GENERATION 0
-
 struct space {
 	u32 generation;
 	u32 n_blocks;
+	/* On CLOCK_MONOTONIC: everything that was mapped until then is known. */
+	u64 as_of;
 	u64 first[MAX_MAPPING_BLOCKS];
 };
-WIRE_SIZE(space, 8 + 8 * MAX_MAPPING_BLOCKS);
+WIRE_SIZE(space, 16 + 8 * MAX_MAPPING_BLOCKS);
 
 struct mapping_block_key {
 	u32 pid;

@@ -16,7 +16,7 @@ use super::wire::{
     Account, Block, Control, MAX_EVENTS, MAX_MODULES, MODULE_NO_TABLE, MappingBlock,
     MappingBlockKey, Module, Space,
 };
-use crate::model::{AddressSpace, EventIdx, ModuleId, Pid};
+use crate::model::{AddressSpace, EventIdx, ModuleId, MonoNs, Pid};
 use crate::sys::EventFd;
 
 /// The programs; `bpf/build` makes them from the sources beside them.
@@ -128,6 +128,7 @@ pub struct KernelWalk {
     loader: TableLoader,
     spaces: HashMap<MapData, u32, Space>,
     mappings: HashMap<MapData, MappingBlockKey, MappingBlock>,
+    changes: HashMap<MapData, u32, u64>,
     /// Blocks of each process's present generation.
     published: FxHashMap<Pid, (u32, u32)>,
     generation: u32,
@@ -157,9 +158,9 @@ impl KernelWalk {
             let program: &mut PerfEvent = program(&mut ebpf, &sample_program(event)).try_into()?;
             program.load()?;
         }
-        let on_exec: &mut RawTracePoint = program(&mut ebpf, "on_exec").try_into()?;
-        on_exec.load()?;
-        on_exec.attach("sched_process_exec")?;
+        attach(&mut ebpf, "on_exec", "sched_process_exec")?;
+        // Linux 5.7. Without it, a module at the place of another is known from its record alone, some 25 ms later.
+        let _ = attach(&mut ebpf, "on_place", "vm_unmapped_area");
         let tables = TableMaps {
             tables: ArrayOfMaps::try_from(map(&mut ebpf, "tables"))?,
             modules: Array::try_from(map(&mut ebpf, "modules"))?,
@@ -171,6 +172,7 @@ impl KernelWalk {
             },
             spaces: HashMap::try_from(map(&mut ebpf, "spaces"))?,
             mappings: HashMap::try_from(map(&mut ebpf, "mappings"))?,
+            changes: HashMap::try_from(map(&mut ebpf, "changes"))?,
             published: FxHashMap::default(),
             generation: 0,
             control: Array::try_from(map(&mut ebpf, "control"))?,
@@ -204,11 +206,15 @@ impl KernelWalk {
         self.loader.clone()
     }
 
-    /// Tells what a process has mapped now.
-    pub fn publish(&mut self, pid: Pid, space: &AddressSpace) -> Result<(), LoadError> {
-        // 0 is the one that an exec leaves behind.
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
-        let (head, blocks) = spaces::encode(space, self.generation);
+    /// Tells what a process has mapped, as far as records up to `as_of` say.
+    pub fn publish(
+        &mut self,
+        pid: Pid,
+        space: &AddressSpace,
+        as_of: MonoNs,
+    ) -> Result<(), LoadError> {
+        self.generation = self.generation.wrapping_add(1);
+        let (head, blocks) = spaces::encode(space, self.generation, as_of);
         let key = |generation, block| MappingBlockKey {
             pid: pid.0,
             generation,
@@ -230,6 +236,7 @@ impl KernelWalk {
         if old.is_some() {
             // Nothing but this removes it.
             let _ = self.spaces.remove(&pid.0);
+            let _ = self.changes.remove(&pid.0);
         }
         self.remove_blocks(pid, old);
     }
@@ -298,6 +305,13 @@ impl KernelWalk {
     fn accounts(&self) -> io::Result<PerCpuValues<Account>> {
         self.accounts.get(&0, 0).map_err(io::Error::other)
     }
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), LoadError> {
+    let program: &mut RawTracePoint = program(ebpf, name).try_into()?;
+    program.load()?;
+    program.attach(tracepoint)?;
+    Ok(())
 }
 
 fn sample_program(event: usize) -> String {

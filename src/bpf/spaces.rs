@@ -3,10 +3,14 @@
 use super::wire::{
     BLOCK_MAPPINGS, FRAME_OFFSET_MASK, MAX_MAPPING_BLOCKS, MAX_MODULES, MappingBlock, Space,
 };
-use crate::model::AddressSpace;
+use crate::model::{AddressSpace, MonoNs};
 
 /// The blocks of a process's mappings and their head; mappings that do not fit are left out, so that samples in them go to the ring.
-pub(super) fn encode(space: &AddressSpace, generation: u32) -> (Space, Vec<MappingBlock>) {
+pub(super) fn encode(
+    space: &AddressSpace,
+    generation: u32,
+    as_of: MonoNs,
+) -> (Space, Vec<MappingBlock>) {
     let fits = |end: u64, module: u32| end <= FRAME_OFFSET_MASK && (module as usize) < MAX_MODULES;
     let mappings: Vec<_> = space
         .iter()
@@ -16,6 +20,7 @@ pub(super) fn encode(space: &AddressSpace, generation: u32) -> (Space, Vec<Mappi
     let mut head = Space {
         generation,
         n_blocks: 0,
+        as_of: as_of.0,
         first: [u64::MAX; MAX_MAPPING_BLOCKS],
     };
     let mut blocks = Vec::new();
@@ -42,7 +47,7 @@ pub(super) fn encode(space: &AddressSpace, generation: u32) -> (Space, Vec<Mappi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Avma, FileOffset, Mapping, ModuleId, MonoNs};
+    use crate::model::{Avma, FileOffset, Mapping, ModuleId};
 
     #[test]
     fn mappings_stand_in_blocks_by_address_and_those_that_cannot_be_told_are_left_out() {
@@ -59,7 +64,7 @@ mod tests {
         (1..=100u32).for_each(|n| insert(u64::from(n) << 20, n));
         insert(101 << 20, 5000);
         insert(1 << 50, 1);
-        let (head, blocks) = encode(&space, 9);
+        let (head, blocks) = encode(&space, 9, MonoNs(5));
         assert_eq!((head.generation, head.n_blocks, blocks.len()), (9, 2, 2));
         assert_eq!(head.first[..3], [1 << 20, 65 << 20, u64::MAX]);
         assert_eq!(blocks[1].module[35..37], [100, 0]);

@@ -30,7 +30,10 @@ impl Stages {
             sampling, pipeline, ..
         } = self;
         sampling.drain(horizon, |item| pipeline.take(&item));
-        self.publish_changed();
+        // Behind records that wait, what is mapped is not known yet.
+        if self.pipeline.is_settled() {
+            self.publish_changed(horizon);
+        }
     }
 
     /// Takes in what was walked in the kernel until now.
@@ -43,7 +46,7 @@ impl Stages {
             .context("read what was walked in the kernel")
     }
 
-    fn publish_changed(&mut self) {
+    fn publish_changed(&mut self, as_of: MonoNs) {
         let processes = &mut self.pipeline.processes;
         let changed = processes.take_changed();
         let Some(kernel_walk) = self.sampling.kernel_walk() else {
@@ -52,7 +55,7 @@ impl Stages {
         for pid in changed {
             match processes.space(pid) {
                 // Where there is no room for it, its samples go through the ring.
-                Some(space) => drop(kernel_walk.publish(pid, space)),
+                Some(space) => drop(kernel_walk.publish(pid, space, as_of)),
                 None => kernel_walk.forget(pid),
             }
         }

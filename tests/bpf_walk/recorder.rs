@@ -82,6 +82,7 @@ fn open() -> Result<Sampling, String> {
             rate: Rate::Frequency(RATE),
             modes,
         }],
+        reach: perfd::sampler::Reach::Threads,
         stack_source: StackSource::Copy(CallGraph::MAX_COPY),
         inherit: true,
     };
