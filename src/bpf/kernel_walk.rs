@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
@@ -39,6 +39,9 @@ pub enum LoadError {
     /// A map could not be used.
     #[error("use a BPF map")]
     Map(#[from] MapError),
+    /// Other tables take all the memory that they may.
+    #[error("loaded tables take {} MiB already", TABLE_BUDGET >> 20)]
+    Budget,
     /// More events than there are programs.
     #[error("{0} events are more than the {MAX_EVENTS} that can be walked in the kernel")]
     TooManyEvents(usize),
@@ -78,46 +81,62 @@ struct TableMaps {
     bytes: usize,
 }
 
+/// A table in the kernel that no program sees yet; `None`: the module has none and never will.
+pub struct Prepared(Option<(Module, Array<MapData, Block>)>);
+
 impl TableLoader {
-    /// Makes a module's table known to the programs; `None`: it has none and never will. What does not fit is left to the ring.
-    pub fn load(&self, id: ModuleId, table: Option<&TableWords<'_>>) -> Result<(), LoadError> {
-        if id.0 as usize >= MAX_MODULES {
-            return Ok(());
-        }
-        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Copies a table into the kernel; `None`: the module has none and never will.
+    pub fn prepare(&self, table: Option<&TableWords<'_>>) -> Result<Prepared, LoadError> {
         let Some(table) = table else {
-            let module = Module {
-                state: MODULE_NO_TABLE,
-                first_page: 0,
-                n_pages: 0,
-                rows: 0,
-                rules: 0,
-                n_rules: 0,
-            };
-            return Ok(maps.modules.set(id.0, module, 0)?);
+            return Ok(Prepared(None));
         };
         let (module, blocks) = blocks::encode(table);
         let bytes = size_of_val(&*blocks);
-        if maps.bytes + bytes > TABLE_BUDGET {
-            return Ok(());
+        {
+            let mut maps = self.lock();
+            if maps.bytes + bytes > TABLE_BUDGET {
+                return Err(LoadError::Budget);
+            }
+            maps.bytes += bytes;
         }
         let n_blocks = u32::try_from(blocks.len()).expect("within the budget");
         let mut inner = Array::<MapData, Block>::create(n_blocks.max(1), INNER_MAP)?;
         for (index, block) in (0..).zip(&blocks) {
             inner.set(index, block, 0)?;
         }
-        maps.tables.set(id.0, &inner, 0)?;
-        maps.modules.set(id.0, module, 0)?;
-        maps.bytes += bytes;
-        Ok(())
+        Ok(Prepared(Some((module, inner))))
+    }
+
+    /// Shows a module's table to the programs. The kernel waits until nobody uses the one before, which takes it some 10 ms.
+    pub fn show(&self, id: ModuleId, prepared: Prepared) -> Result<(), LoadError> {
+        if id.0 as usize >= MAX_MODULES {
+            return Ok(());
+        }
+        let mut maps = self.lock();
+        let module = match prepared.0 {
+            Some((module, inner)) => {
+                maps.tables.set(id.0, &inner, 0)?;
+                module
+            }
+            None => Module {
+                state: MODULE_NO_TABLE,
+                first_page: 0,
+                n_pages: 0,
+                rows: 0,
+                rules: 0,
+                n_rules: 0,
+            },
+        };
+        Ok(maps.modules.set(id.0, module, 0)?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TableMaps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that the loaded tables take.
     pub fn bytes(&self) -> usize {
-        self.maps
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .bytes
+        self.lock().bytes
     }
 }
 

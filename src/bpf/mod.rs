@@ -16,5 +16,5 @@ mod wire;
 
 pub use blocks::TableWords;
 pub use drain::WalkedSamples;
-pub use kernel_walk::{KernelWalk, LoadError, Outcomes, TableLoader};
+pub use kernel_walk::{KernelWalk, LoadError, Outcomes, Prepared, TableLoader};
 pub use wire::MAX_EVENTS;
