@@ -4,11 +4,15 @@
 //! The profiles are made by hand, so that no version, time, pid or path of a machine is in a golden file. Flame graphs
 //! are not here: most of their text is inferno's and changes with it.
 
+#[path = "golden/ledgers.rs"]
+mod ledgers;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledgers::{bad_ledger, good_ledger};
 use perfd::model::*;
 use perfd::session::report::{verdict, write_counters, write_ledger, write_verdict};
 use perfd::sink::SinkSpec;
@@ -140,88 +144,6 @@ fn process(pid: u32, comm: &str, scale: u64) -> ProcessCounts {
         pid: Some(Pid(pid)),
         comm: comm.into(),
         counts: counts(scale),
-    }
-}
-
-fn good_ledger() -> Ledger {
-    Ledger {
-        events: vec![EventLedger {
-            expected: Some(4985),
-            emitted: Some(4981),
-            delivered: 4979,
-            lost: [(LossReason::NotRaised, 2)].into(),
-            throttled: 0,
-            sampled_weight: 4_993_981_945,
-            counted_weight: Some(4_995_987_963),
-            enabled_ns: 4_995_987_963,
-            running_ns: 4_995_987_963,
-            reopened_gap_ns: 0,
-        }],
-        stacks: StackLedger {
-            ended: [(Ended::Root, 4967), (Ended::NoUserStack, 12)].into(),
-            frames: 1204,
-            ..StackLedger::default()
-        },
-        ..Ledger::default()
-    }
-}
-
-fn bad_ledger() -> Ledger {
-    let in_modules = |rows: &[(Ended, &str, u64)]| {
-        let rows = rows.iter();
-        rows.map(|(ended, module, n)| ((*ended, String::from(*module)), *n))
-            .collect()
-    };
-    Ledger {
-        events: vec![
-            EventLedger {
-                expected: Some(4985),
-                emitted: Some(4981),
-                delivered: 4000,
-                lost: [
-                    (LossReason::RingFull, 970),
-                    (LossReason::NotRaised, -3),
-                    (LossReason::Foreign, 4),
-                    (LossReason::Malformed, 1),
-                ]
-                .into(),
-                throttled: 3,
-                sampled_weight: 4_000_000_000,
-                counted_weight: Some(4_995_987_963),
-                enabled_ns: 4_995_987_963,
-                running_ns: 4_995_987_963,
-                reopened_gap_ns: 12_340_000,
-            },
-            EventLedger::default(),
-        ],
-        stacks: StackLedger {
-            ended: [
-                (Ended::Root, 3900),
-                (Ended::CopyTooShort, 91),
-                (Ended::NoRow, 8),
-                (Ended::BadFrame, 1),
-            ]
-            .into(),
-            truncated_in: in_modules(&[
-                (Ended::CopyTooShort, "clang-14", 50),
-                (Ended::CopyTooShort, "libLLVM.so", 30),
-                (Ended::CopyTooShort, "libc.so.6", 9),
-                (Ended::CopyTooShort, "x", 1),
-                (Ended::CopyTooShort, "y", 1),
-                (Ended::NoRow, "[anon]", 8),
-                (Ended::BadFrame, "evil\u{1b}[2J", 1),
-            ]),
-            frames: 1204,
-            unnamed: [
-                ((Unnamed::NoSymbols, String::from("libfoo.so")), 12),
-                ((Unnamed::FileChanged, String::from("app")), 5),
-                ((Unnamed::KernelHidden, String::from("[kernel]")), 40),
-            ]
-            .into(),
-            stack_table_full: 2,
-        },
-        side_band_lost: 7,
-        out_of_order: 1,
     }
 }
 
@@ -439,7 +361,7 @@ fn counters_of_one_process_of_several_and_of_very_many() {
 }
 
 #[test]
-fn a_good_ledger_is_three_lines_and_a_bad_one_says_what_to_try() {
+fn a_good_ledger_is_four_lines_and_a_bad_one_says_what_to_try() {
     let account = |run: &RunInfo, ledger: &Ledger| {
         let mut out = String::new();
         write_ledger(run, ledger, &mut out).unwrap();
@@ -447,7 +369,7 @@ fn a_good_ledger_is_three_lines_and_a_bad_one_says_what_to_try() {
         out
     };
     let good = account(&run(vec![clock()]), &good_ledger());
-    assert_eq!(good.lines().count(), 3, "{good}");
+    assert_eq!(good.lines().count(), 4, "{good}");
     golden("ledger-good.txt", &good);
     let misses = SampledEvent {
         spec: hardware(HardwareEvent::CacheMisses),

@@ -41,9 +41,12 @@ pub(super) struct Set<'a> {
     pub(super) stacks: BorrowedFd<'a>,
 }
 
-/// Takes everything out of a set that no program writes to. Returns the number of samples whose stack was not in it: none, unless the
+/// Takes everything out of a set that no program writes to. Returns the samples whose stack was not in it: none, unless the
 /// programs are at fault.
-pub(super) fn drain(set: &Set<'_>, mut visit: impl FnMut(WalkedSamples<'_>)) -> io::Result<u64> {
+pub(super) fn drain(
+    set: &Set<'_>,
+    mut visit: impl FnMut(WalkedSamples<'_>),
+) -> io::Result<Vec<(EventIdx, u64)>> {
     let no_key = CountKey {
         stack: [0; 2],
         pid: 0,
@@ -64,7 +67,7 @@ pub(super) fn drain(set: &Set<'_>, mut visit: impl FnMut(WalkedSamples<'_>)) -> 
         counts.push((*key, *count));
     })?;
     if counts.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let mut stacks: FxHashMap<ChunkKey, Chunk> = FxHashMap::default();
     let no_chunk = Chunk {
@@ -78,18 +81,19 @@ pub(super) fn drain(set: &Set<'_>, mut visit: impl FnMut(WalkedSamples<'_>)) -> 
         stacks.insert(*key, *chunk);
     })?;
     let mut frames = Vec::new();
-    let mut without_stack = 0;
+    let mut without_stack = Vec::new();
     for (key, count) in &counts {
+        let event = EventIdx(usize::from(key.event));
         let ended = ENDED.get(usize::from(key.ended));
         let is_whole = read_frames(key, &stacks, &mut frames);
         let (Some(ended), true) = (ended, is_whole) else {
-            without_stack += count.samples;
+            without_stack.push((event, count.samples));
             continue;
         };
         let n_comm = key.comm.iter().position(|byte| *byte == 0);
         let user = frames.get(usize::from(key.n_kernel)..).unwrap_or_default();
         visit(WalkedSamples {
-            event: EventIdx(usize::from(key.event)),
+            event,
             pid: Pid(key.pid),
             tid: Tid(key.tid),
             comm: &key.comm[..n_comm.unwrap_or(key.comm.len())],

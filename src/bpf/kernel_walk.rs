@@ -1,7 +1,7 @@
 //! The loaded programs, and the maps that feed them.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
@@ -11,12 +11,15 @@ use rustc_hash::FxHashMap;
 
 use super::blocks::{self, TableWords};
 use super::drain::{self, Set, WalkedSamples};
+use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::spaces;
 use super::wire::{
     Account, Block, Control, MAX_EVENTS, MAX_MODULES, MODULE_NO_TABLE, MappingBlock,
     MappingBlockKey, Module, Space,
 };
-use crate::model::{AddressSpace, EventIdx, ModuleId, MonoNs, Pid};
+use crate::model::{
+    AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, ModuleId, MonoNs, Pid,
+};
 use crate::sys::EventFd;
 
 /// The programs; `bpf/build` makes them from the sources beside them.
@@ -45,28 +48,6 @@ pub enum LoadError {
     /// More events than there are programs.
     #[error("{0} events are more than the {MAX_EVENTS} that can be walked in the kernel")]
     TooManyEvents(usize),
-}
-
-/// What became of an event's samples in the kernel, over all CPUs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcomes {
-    /// Walked and counted.
-    pub counted: u64,
-    /// Left to the ring: a mapping or a table was not loaded.
-    pub to_ring: u64,
-    /// Of processes that are no targets.
-    pub foreign: u64,
-    /// Left to the ring: no room for the count.
-    pub counts_full: u64,
-    /// Left to the ring: no room for the stack.
-    pub stacks_full: u64,
-}
-
-impl Outcomes {
-    /// All but the foreign ones.
-    pub fn of_targets(&self) -> u64 {
-        self.counted + self.to_ring + self.counts_full + self.stacks_full
-    }
 }
 
 /// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
@@ -156,6 +137,9 @@ pub struct KernelWalk {
     accounts: PerCpuArray<MapData, Account>,
     /// Counts and stacks, twice.
     sets: [[MapData; 2]; 2],
+    /// Of all maps but those of single tables.
+    map_fds: Vec<OwnedFd>,
+    meter: Option<Meter>,
 }
 
 impl KernelWalk {
@@ -173,6 +157,7 @@ impl KernelWalk {
         let mut ebpf = EbpfLoader::new()
             .override_global("seeds", &seeds[..], true)
             .load(OBJECT)?;
+        let map_fds = meter::descriptors(&ebpf).map_err(MapError::from)?;
         for event in 0..n_events {
             let program: &mut PerfEvent = program(&mut ebpf, &sample_program(event)).try_into()?;
             program.load()?;
@@ -204,6 +189,8 @@ impl KernelWalk {
                 [hash(&mut ebpf, "counts_0"), hash(&mut ebpf, "stacks_0")],
                 [hash(&mut ebpf, "counts_1"), hash(&mut ebpf, "stacks_1")],
             ],
+            map_fds,
+            meter: Meter::start(),
             ebpf,
             n_events,
         };
@@ -275,8 +262,11 @@ impl KernelWalk {
         }
     }
 
-    /// Hands out all that was counted until now, and returns the number of samples whose stack was missing.
-    pub fn drain(&mut self, visit: impl FnMut(WalkedSamples<'_>)) -> io::Result<u64> {
+    /// Hands out all that was counted until now, and returns the samples whose stack was missing, by event.
+    pub fn drain(
+        &mut self,
+        visit: impl FnMut(WalkedSamples<'_>),
+    ) -> io::Result<Vec<(EventIdx, u64)>> {
         let full = self.state.active as usize;
         self.state.active ^= 1;
         self.control
@@ -304,21 +294,35 @@ impl KernelWalk {
     }
 
     /// What became of every event's samples until now.
-    pub fn outcomes(&self) -> io::Result<Vec<Outcomes>> {
+    pub fn outcomes(&self) -> io::Result<Vec<KernelWalkLedger>> {
         let accounts = self.accounts()?;
         let sum = |event: usize, outcome: usize| {
             let counts = accounts.iter().map(|cpu| cpu.outcomes[event][outcome]);
             counts.sum()
         };
         Ok((0..self.n_events)
-            .map(|event| Outcomes {
-                counted: sum(event, 0),
-                to_ring: sum(event, 1),
+            .map(|event| KernelWalkLedger {
+                walked: sum(event, 0),
+                left_to_ring: sum(event, 1),
                 foreign: sum(event, 2),
-                counts_full: sum(event, 3),
-                stacks_full: sum(event, 4),
+                no_room_for_count: sum(event, 3),
+                no_room_for_stack: sum(event, 4),
             })
             .collect())
+    }
+
+    /// What the programs have taken since they were loaded; `None` where the kernel does not measure it for perfd.
+    pub fn time(&self) -> Option<BpfTime> {
+        self.meter.as_ref()?.read(&self.ebpf).ok()
+    }
+
+    /// What programs and maps take; `map_size` tells the bytes of a map.
+    pub fn cost(&self, map_size: impl FnMut(BorrowedFd<'_>) -> Option<u64>) -> BpfCost {
+        BpfCost {
+            time: self.time(),
+            map_bytes: meter::bytes(&self.map_fds, map_size),
+            table_bytes: self.loader.bytes() as u64,
+        }
     }
 
     fn accounts(&self) -> io::Result<PerCpuValues<Account>> {
@@ -334,7 +338,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), LoadError
 }
 
 fn sample_program(event: usize) -> String {
-    format!("sample_{event}")
+    format!("{SAMPLE_PROGRAMS}{event}")
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {

@@ -11,10 +11,11 @@ mod batch;
 mod blocks;
 mod drain;
 mod kernel_walk;
+mod meter;
 mod spaces;
 mod wire;
 
 pub use blocks::TableWords;
 pub use drain::WalkedSamples;
-pub use kernel_walk::{KernelWalk, LoadError, Outcomes, Prepared, TableLoader};
+pub use kernel_walk::{KernelWalk, LoadError, Prepared, TableLoader};
 pub use wire::MAX_EVENTS;

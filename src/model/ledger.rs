@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::profile::ALL_THE_TIME;
-use super::{Ended, Unnamed};
+use super::{Cost, Ended, MonoNs, Rate, Unnamed};
 
 /// A way to lose a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -28,6 +29,8 @@ pub enum LossReason {
     Foreign,
     /// A second copy of a sample: its thread had the event twice, because it was created while perfd attached.
     Duplicate,
+    /// It was walked in the kernel, but its stack was not in the kernel's table.
+    StackMissing,
 }
 
 impl fmt::Display for LossReason {
@@ -39,6 +42,7 @@ impl fmt::Display for LossReason {
             LossReason::Malformed => "malformed record",
             LossReason::Foreign => "foreign process",
             LossReason::Duplicate => "second copy",
+            LossReason::StackMissing => "stack not in the kernel's table",
         })
     }
 }
@@ -66,6 +70,55 @@ pub struct EventLedger {
     pub running_ns: u64,
     /// Nanoseconds in which the event was closed to be opened anew with another stack copy size.
     pub reopened_gap_ns: u64,
+    /// What became of its samples in the kernel; `None` if they are not walked there.
+    pub kernel_walk: Option<KernelWalkLedger>,
+}
+
+/// What became of an event's samples in the kernel, where a BPF program walks their stacks. What it leaves to the ring is walked by perfd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KernelWalkLedger {
+    /// Walked and counted there.
+    pub walked: u64,
+    /// Left to the ring: a mapping or an unwind table was not loaded.
+    pub left_to_ring: u64,
+    /// Left to the ring: no room for the count.
+    pub no_room_for_count: u64,
+    /// Left to the ring: no room for the stack.
+    pub no_room_for_stack: u64,
+    /// Passed over: of processes that are no targets.
+    pub foreign: u64,
+}
+
+impl KernelWalkLedger {
+    /// All samples of targets.
+    pub fn of_targets(&self) -> u64 {
+        self.walked + self.left_to_ring + self.no_room()
+    }
+
+    /// Samples that found a table full.
+    pub fn no_room(&self) -> u64 {
+        self.no_room_for_count + self.no_room_for_stack
+    }
+
+    /// What has been added since an earlier state of the same account.
+    pub fn since(&self, earlier: &KernelWalkLedger) -> KernelWalkLedger {
+        KernelWalkLedger {
+            walked: self.walked - earlier.walked,
+            left_to_ring: self.left_to_ring - earlier.left_to_ring,
+            no_room_for_count: self.no_room_for_count - earlier.no_room_for_count,
+            no_room_for_stack: self.no_room_for_stack - earlier.no_room_for_stack,
+            foreign: self.foreign - earlier.foreign,
+        }
+    }
+
+    /// Adds another account.
+    pub fn merge(&mut self, other: &KernelWalkLedger) {
+        self.walked += other.walked;
+        self.left_to_ring += other.left_to_ring;
+        self.no_room_for_count += other.no_room_for_count;
+        self.no_room_for_stack += other.no_room_for_stack;
+        self.foreign += other.foreign;
+    }
 }
 
 impl EventLedger {
@@ -115,6 +168,10 @@ impl EventLedger {
         self.enabled_ns += window.enabled_ns;
         self.running_ns += window.running_ns;
         self.reopened_gap_ns += window.reopened_gap_ns;
+        if let Some(kernel_walk) = &window.kernel_walk {
+            let all = self.kernel_walk.get_or_insert_default();
+            all.merge(kernel_walk);
+        }
     }
 
     /// Adds to a row.
@@ -164,7 +221,7 @@ fn as_rows<S: Serializer, R: Serialize>(
 }
 
 /// The whole account of a run, or of one window of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     /// One for each sampled event, in the run's order.
     pub events: Vec<EventLedger>,
@@ -174,6 +231,23 @@ pub struct Ledger {
     pub side_band_lost: u64,
     /// Records that came later than the time order they belong in.
     pub out_of_order: u64,
+    /// What perfd itself took; `None` where it was not measured.
+    pub cost: Option<Cost>,
+    /// Changes of the rate, in the order of time.
+    pub rate_changes: Vec<RateChange>,
+}
+
+/// The rate of all events was lowered, because perfd took more than it was allowed to (`--max-overhead`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateChange {
+    /// When, on `CLOCK_MONOTONIC`.
+    pub at: MonoNs,
+    /// How long after the beginning of the run.
+    pub after: Duration,
+    /// What sampling had taken in the second before, as a share of one CPU.
+    pub used: f64,
+    /// The events' rates from then on, in the run's order.
+    pub rates: Vec<Rate>,
 }
 
 impl StackLedger {

@@ -6,6 +6,7 @@ mod address;
 mod address_space;
 mod asked_event;
 mod call_graph;
+mod cost;
 mod event;
 mod event_names;
 mod event_text;
@@ -24,6 +25,7 @@ pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
 pub use asked_event::AskedEvent;
 pub use call_graph::{CallGraph, ParseCallGraphError};
+pub use cost::{BpfCost, BpfTime, Cost};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,
     Modes, ResolvedEvent, SoftwareEvent, Unit,
@@ -33,7 +35,7 @@ pub use event_text::{ParseEventError, parse_events};
 pub use fault::{Fault, FaultClass};
 pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
 pub use id::{Cpu, Pid, Tid};
-pub use ledger::{EventLedger, Ledger, LossReason, StackLedger};
+pub use ledger::{EventLedger, KernelWalkLedger, Ledger, LossReason, RateChange, StackLedger};
 pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,

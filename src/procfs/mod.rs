@@ -7,6 +7,7 @@ pub mod cpus;
 pub mod event_source;
 pub mod kallsyms;
 pub mod maps;
+pub mod memory;
 pub mod module_file;
 mod pmu_format;
 mod resolve_event_error;

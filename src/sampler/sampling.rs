@@ -8,10 +8,10 @@ use rustc_hash::FxHashMap;
 use super::owners::{Generation, Owners};
 use super::plan::{SamplePlan, StackSource};
 use super::rings::{Rings, RingsError, default_pages};
-use crate::bpf::{KernelWalk, Outcomes, WalkedSamples};
+use crate::bpf::{KernelWalk, WalkedSamples};
 use crate::model::{
-    Cpu, EventIdx, EventSource, EventSpec, MonoNs, Pid, RawSample, Registers, SoftwareEvent,
-    StackCopy, Tid,
+    Cpu, EventIdx, EventSource, EventSpec, KernelWalkLedger, MonoNs, Pid, RawSample, Registers,
+    SoftwareEvent, StackCopy, Tid,
 };
 use crate::sys::event_error::{OpenEventError, Place};
 use crate::sys::record::{self, SideBand};
@@ -42,6 +42,8 @@ pub struct Totals {
     pub duplicate: u64,
     /// Samples that could not be parsed.
     pub malformed: u64,
+    /// Samples that were walked in the kernel, but whose stack was not in its table.
+    pub stack_missing: u64,
     /// Times that the kernel throttled it.
     pub throttled: u64,
 }
@@ -113,7 +115,12 @@ impl Sampling {
     }
 
     /// The programs that walk in the kernel, if there are any.
-    pub fn kernel_walk(&mut self) -> Option<&mut KernelWalk> {
+    pub fn kernel_walk(&self) -> Option<&KernelWalk> {
+        self.kernel_walk.as_ref()
+    }
+
+    /// The same, to be told of mappings.
+    pub fn kernel_walk_mut(&mut self) -> Option<&mut KernelWalk> {
         self.kernel_walk.as_mut()
     }
 
@@ -123,23 +130,34 @@ impl Sampling {
             return Ok(());
         };
         let events = &self.plan.events;
-        kernel_walk.drain(|mut samples| {
-            if let Some(period) = events[samples.event.0].fixed_period() {
-                let square = u128::from(period).pow(2);
-                samples.weight.squares = square * u128::from(samples.weight.samples);
+        let without_stack = kernel_walk.drain(|mut samples| {
+            // The programs know squares of a period roughly; where all samples have the same, they are known.
+            let weight = &mut samples.weight;
+            if events[samples.event.0].fixed_period().is_some() {
+                weight.squares =
+                    u128::from(weight.total).pow(2) / u128::from(weight.samples.max(1));
             }
             visit(samples);
         })?;
+        for (event, n) in without_stack {
+            self.past[event.0].stack_missing += n;
+        }
         Ok(())
     }
 
-    /// Of events on whole CPUs, the samples of targets that the programs have seen; `None` where the events' own counts tell them.
-    pub fn seen_of_targets(&self) -> io::Result<Option<Vec<u64>>> {
-        let Some(kernel_walk) = self.kernel_walk.as_ref().filter(|walk| walk.only_targets()) else {
-            return Ok(None);
-        };
-        let outcomes = kernel_walk.outcomes()?;
-        Ok(Some(outcomes.iter().map(Outcomes::of_targets).collect()))
+    /// What became of every event's samples in the kernel; `None` if they are not walked there.
+    pub fn outcomes(&self) -> io::Result<Option<Vec<KernelWalkLedger>>> {
+        self.kernel_walk
+            .as_ref()
+            .map(KernelWalk::outcomes)
+            .transpose()
+    }
+
+    /// Whether the events are on whole CPUs, and the programs pick the samples of targets; the events' own counts are of everybody then.
+    pub fn picks_targets(&self) -> bool {
+        self.kernel_walk
+            .as_ref()
+            .is_some_and(KernelWalk::only_targets)
     }
 
     /// What is sampled.

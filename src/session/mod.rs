@@ -8,6 +8,7 @@ mod attach;
 mod backlog;
 mod events;
 mod kernel_walk;
+mod meter;
 mod names;
 mod opening;
 mod outcome;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use super::account::Earlier;
+use super::meter::Meter;
 use super::names::Names;
 use super::outcome::{Observer, Outcome};
 use super::outputs::Outputs;
@@ -73,10 +75,13 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         selection == Selection::Host,
     );
     let mut stages = Stages {
+        earlier: vec![Earlier::default(); sampling.plan().events.len()],
         sampling,
         counters,
         pipeline,
         reopened_gap_ns: 0,
+        meter: Meter::start(spec.roots.proc.clone()),
+        rate_changes: Vec::new(),
     };
     let mut open = attach::Opened {
         spec,
@@ -111,6 +116,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     )
     .context("start the names thread")?;
     let started = sys::now();
+    stages.meter = Meter::start(spec.roots.proc.clone());
     if is_host && spec.delay.is_zero() {
         // Before the command starts, which is to be in it from its first instruction.
         stages.enable()?;

@@ -222,6 +222,7 @@ impl<'a> Running<'a> {
             .disable()
             .context("disable the counters")?;
         let end = sys::now();
+        self.stages.meter.stop(&self.stages.sampling);
         if let Some(child) = &self.child {
             ask_to_end(child, &ended)?;
         }

@@ -2,11 +2,12 @@
 
 use anyhow::Context;
 
-use super::account;
+use super::account::{self, Earlier, Seen};
+use super::meter::Meter;
 use super::pipeline::Pipeline;
-use crate::model::{Ledger, MonoNs, ProcessCounts, total};
-use crate::sampler::Sampling;
+use crate::model::{Ledger, MonoNs, ProcessCounts, RateChange, total};
 use crate::sampler::counters::Counters;
+use crate::sampler::{PlannedEvent, Sampling, Totals};
 
 /// The open events, the counters beside them, and the stages behind.
 pub(super) struct Stages {
@@ -15,6 +16,10 @@ pub(super) struct Stages {
     pub(super) pipeline: Pipeline,
     /// Nanoseconds in which nothing was sampled because the size of the stack copy was changed.
     pub(super) reopened_gap_ns: u64,
+    pub(super) meter: Meter,
+    /// Where each event stood when it got its present rate.
+    pub(super) earlier: Vec<Earlier>,
+    pub(super) rate_changes: Vec<RateChange>,
 }
 
 /// The account of a run until now.
@@ -49,7 +54,7 @@ impl Stages {
     fn publish_changed(&mut self, as_of: MonoNs) {
         let processes = &mut self.pipeline.processes;
         let changed = processes.take_changed();
-        let Some(kernel_walk) = self.sampling.kernel_walk() else {
+        let Some(kernel_walk) = self.sampling.kernel_walk_mut() else {
             return;
         };
         for pid in changed {
@@ -71,44 +76,77 @@ impl Stages {
 
     /// Reads all counts and draws up the account.
     pub(super) fn account(&mut self) -> anyhow::Result<Whole> {
+        let counts = self.counters.read().context("read the counters")?;
+        let totals = self.totals(&counts)?;
         let Stages {
             sampling,
-            counters,
             pipeline,
             reopened_gap_ns,
+            meter,
+            earlier,
+            rate_changes,
+            ..
         } = self;
-        let mut totals = sampling.totals().context("read the sampled events")?;
         let side_band_lost = sampling
             .lost_side_band()
             .context("read the side-band events")?;
-        let counts = counters.read().context("read the counters")?;
-        let seen = sampling
-            .seen_of_targets()
+        let outcomes = sampling
+            .outcomes()
             .context("read what was walked in the kernel")?;
-        if seen.is_some() {
-            let sums = total(&counts);
-            for (event, totals) in sampling.plan().events.iter().zip(&mut totals) {
-                *totals = account::of_targets(event, totals, &sums);
-            }
-        }
+        let seen = |idx: usize| {
+            let outcomes = outcomes.as_ref()?.get(idx)?;
+            Some(Seen {
+                outcomes: *outcomes,
+                picks_targets: sampling.picks_targets(),
+            })
+        };
         let events = sampling
             .plan()
             .events
             .iter()
+            .zip(earlier.iter())
             .zip(&totals)
             .zip(&pipeline.taken)
             .enumerate();
         let ledger = Ledger {
             events: events
-                .map(|(idx, ((event, totals), taken))| {
-                    let seen = seen.as_ref().and_then(|seen| seen.get(idx).copied());
-                    account::of_event(event, totals, taken, *reopened_gap_ns, seen)
+                .map(|(idx, (((event, earlier), totals), taken))| {
+                    account::of_event(event, earlier, totals, taken, *reopened_gap_ns, seen(idx))
                 })
                 .collect(),
             stacks: pipeline.stacks.clone(),
             side_band_lost,
             out_of_order: sampling.out_of_order(),
+            cost: Some(meter.read(sampling)),
+            rate_changes: rate_changes.clone(),
         };
         Ok(Whole { ledger, counts })
+    }
+
+    /// What every sampled event has counted in the targets until now.
+    fn totals(&mut self, counts: &[ProcessCounts]) -> anyhow::Result<Vec<Totals>> {
+        let mut totals = self.sampling.totals().context("read the sampled events")?;
+        if self.sampling.picks_targets() {
+            let sums = total(counts);
+            for (event, totals) in self.sampling.plan().events.iter().zip(&mut totals) {
+                *totals = account::of_targets(event, totals, &sums);
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Notes that the events have had other rates until now: those of `before`.
+    pub(super) fn rates_changed(
+        &mut self,
+        before: &[PlannedEvent],
+        change: RateChange,
+    ) -> anyhow::Result<()> {
+        let counts = self.counters.read().context("read the counters")?;
+        let totals = self.totals(&counts)?;
+        for ((earlier, event), totals) in self.earlier.iter_mut().zip(before).zip(&totals) {
+            *earlier = Earlier::until(event, totals, earlier);
+        }
+        self.rate_changes.push(change);
+        Ok(())
     }
 }

@@ -150,6 +150,11 @@ impl Windows {
                 stacks: whole.ledger.stacks.since(&self.before.stacks),
                 side_band_lost: whole.ledger.side_band_lost - self.before.side_band_lost,
                 out_of_order: whole.ledger.out_of_order - self.before.out_of_order,
+                cost: whole.ledger.cost.as_ref().map(|cost| {
+                    let before = self.before.cost.as_ref();
+                    before.map_or_else(|| cost.clone(), |before| cost.since(before))
+                }),
+                rate_changes: whole.ledger.rate_changes[self.before.rate_changes.len()..].to_vec(),
             },
             whole_run: None,
         }

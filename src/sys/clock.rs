@@ -15,9 +15,10 @@ pub fn unix_ns_at(moment: MonoNs) -> u64 {
     wall.wrapping_sub(mono).wrapping_add(moment.0)
 }
 
-fn read(clock: ClockId) -> u64 {
+/// Nanoseconds on a clock that every Linux has.
+pub(super) fn read(clock: ClockId) -> u64 {
     let time =
-        clock_gettime(clock).expect("both clocks exist on every Linux, and the pointer is ours");
+        clock_gettime(clock).expect("the clocks exist on every Linux, and the pointer is ours");
     u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
         + u64::try_from(time.tv_nsec()).unwrap_or(0)
 }

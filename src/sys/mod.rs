@@ -17,6 +17,7 @@ mod ring;
 pub mod signals;
 pub mod spawn;
 pub mod start_error;
+mod usage;
 
 pub use clock::{now, unix_ns_at};
 pub use event::{
@@ -26,3 +27,4 @@ pub use event::{
 pub use poller::{Poller, Ticker, Waker, Wakeup};
 pub use priority::lower_priority;
 pub use ring::{Ring, page_size};
+pub use usage::{cpu_time_of_process, cpu_time_of_thread};

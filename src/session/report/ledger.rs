@@ -1,12 +1,13 @@
-//! The ledger in a few lines: three when all is well, and a line with the remedy for each thing that is not.
+//! The ledger in a few lines: four when all is well, and a line with the remedy for each thing that is not.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::cost::write_cost;
 use super::{grouped, n_of, percent, plain_duration, safe};
 use crate::model::{
-    Ended, EventLedger, Ledger, LossReason, Rate, RunInfo, StackLedger, Unit, Unnamed,
+    Ended, EventLedger, Ledger, LossReason, Rate, RateChange, RunInfo, StackLedger, Unit, Unnamed,
 };
 
 /// Modules that a line names; the JSON output has all of them.
@@ -21,10 +22,7 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
         .collect();
     let width = names.iter().map(|name| name.chars().count()).max();
     for ((event, name), account) in run.events.iter().zip(&names).zip(&ledger.events) {
-        let rate = match event.rate {
-            Rate::Frequency(hz) => hz.to_string(),
-            Rate::Period(period) => format!("every {}", grouped(period)),
-        };
+        let rate = rate_text(event.rate);
         let width = width.unwrap_or(0);
         write!(out, "samples  {name:<width$}  {rate}")?;
         write_samples(account, event.spec.unit(), out)?;
@@ -43,8 +41,15 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
         );
         write_remark(&what, None, out)?;
     }
+    for change in &ledger.rate_changes {
+        write_rate_change(run, change, out)?;
+    }
     write_stacks(&ledger.stacks, out)?;
-    write_names(&ledger.stacks, out)
+    write_names(&ledger.stacks, out)?;
+    ledger
+        .cost
+        .iter()
+        .try_for_each(|cost| write_cost(cost, ledger, out))
 }
 
 const LARGER_RING: &str =
@@ -97,6 +102,13 @@ fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt
         let what = format!("{gap} without samples while the size of the stack copy was changed");
         write_remark(&what, None, out)?;
     }
+    if let Some(kernel_walk) = account.kernel_walk.filter(|walk| walk.no_room() > 0) {
+        let what = format!(
+            "{} found no room in the kernel's tables, and went through the ring",
+            n_of(kernel_walk.no_room(), "sample", "samples"),
+        );
+        write_remark(&what, Some("a lower -F, or a larger -c"), out)?;
+    }
     if let Some(n) = account.unexplained().filter(|n| *n != 0) {
         let samples = n_of(n, "sample", "samples");
         let what = format!("{samples} unexplained: a fault of perfd's");
@@ -112,6 +124,30 @@ fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt
         write_remark(&format!("no samples: {why}"), None, out)?;
     }
     Ok(())
+}
+
+/// `rate lowered after 1.02 s: cpu-clock 498 Hz; perfd took 3.1 % of a CPU`
+fn write_rate_change(run: &RunInfo, change: &RateChange, out: &mut impl Write) -> fmt::Result {
+    let rates: Vec<String> = run
+        .events
+        .iter()
+        .zip(&change.rates)
+        .map(|(event, rate)| format!("{} {}", safe(&event.spec.to_string()), rate_text(*rate)))
+        .collect();
+    let what = format!(
+        "rate lowered after {}: {}; sampling took {:.1} % of a CPU",
+        plain_duration(change.after),
+        rates.join(", "),
+        change.used * 100.0
+    );
+    write_remark(&what, None, out)
+}
+
+fn rate_text(rate: Rate) -> String {
+    match rate {
+        Rate::Frequency(hz) => hz.to_string(),
+        Rate::Period(period) => format!("every {}", grouped(period)),
+    }
 }
 
 fn write_stacks(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
@@ -217,7 +253,7 @@ fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
     match reason {
         LossReason::RingFull => Some(LARGER_RING),
         LossReason::QueueFull => Some("a lower -F, or a larger -c"),
-        LossReason::Malformed => Some("report it, with this text"),
+        LossReason::Malformed | LossReason::StackMissing => Some("report it, with this text"),
         LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => None,
     }
 }

@@ -4,6 +4,7 @@
 //! Pure text: nothing here prints, measures or asks the system. Names of programs and files are escaped as in every
 //! other output, so that none can steer the terminal.
 
+mod cost;
 mod counters;
 mod ledger;
 mod verdict;

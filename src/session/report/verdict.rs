@@ -1,6 +1,6 @@
 //! The verdict of `--strict`: whether a ledger is good enough to be relied on.
 //!
-//! Bad are: samples that nothing explains; samples lost in the kernel's ring, in perfd's queue or as malformed records;
+//! Bad are: samples that nothing explains; samples lost in the kernel's ring, in perfd's queue, as malformed records or without their stack;
 //! lost side-band records; stacks in the overflow bucket; and more than one in a hundred user stacks truncated. Not
 //! bad are samples that the kernel did not raise (it does so on every busy machine, and the rest of a period at each
 //! thread's end counts as one) and samples of processes that are no targets.
@@ -135,7 +135,10 @@ pub fn write_verdict(run: &RunInfo, verdict: &Verdict, out: &mut impl Write) -> 
 
 fn is_avoidable(reason: LossReason) -> bool {
     match reason {
-        LossReason::RingFull | LossReason::QueueFull | LossReason::Malformed => true,
+        LossReason::RingFull
+        | LossReason::QueueFull
+        | LossReason::Malformed
+        | LossReason::StackMissing => true,
         LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => false,
     }
 }

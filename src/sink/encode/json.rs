@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::{
-    Count, EventLedger, Ledger, ProcessCounts, Profile, Rate, Ratio, RatioKind, RunInfo,
+    Cost, Count, EventLedger, Ledger, ProcessCounts, Profile, Rate, Ratio, RatioKind, RunInfo,
     StackLedger, Unit, WindowSpan, total,
 };
 
@@ -102,10 +102,7 @@ fn run<'a>(profile: &'a Profile, first: WindowSpan, kind: &'static str) -> Run<'
             .map(|event| Event {
                 event: event.spec.to_string(),
                 unit: unit(event.spec.unit()),
-                rate: match event.rate {
-                    Rate::Frequency(hz) => SampledAt::FrequencyHz(hz.0),
-                    Rate::Period(period) => SampledAt::Period(period),
-                },
+                rate: SampledAt::of(event.rate),
             })
             .collect(),
         account: Account::new(run, processes, ledger),
@@ -149,10 +146,20 @@ enum SampledAt {
     Period(u64),
 }
 
+impl SampledAt {
+    fn of(rate: Rate) -> SampledAt {
+        match rate {
+            Rate::Frequency(hz) => SampledAt::FrequencyHz(hz.0),
+            Rate::Period(period) => SampledAt::Period(period),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Account<'a> {
     processes: Vec<Process<'a>>,
     total: Vec<Counter>,
+    cost: Option<&'a Cost>,
     ledger: FullLedger<'a>,
 }
 
@@ -173,6 +180,7 @@ impl<'a> Account<'a> {
                 })
                 .collect(),
             total: counters(&total(processes)),
+            cost: ledger.cost.as_ref(),
             ledger: FullLedger {
                 events: ledger
                     .events
@@ -188,6 +196,16 @@ impl<'a> Account<'a> {
                 stacks: &ledger.stacks,
                 side_band_lost: ledger.side_band_lost,
                 out_of_order: ledger.out_of_order,
+                rate_changes: ledger
+                    .rate_changes
+                    .iter()
+                    .map(|change| Change {
+                        at_ns: change.at.0,
+                        after_ns: nanos(change.after),
+                        used_share: change.used,
+                        rates: change.rates.iter().copied().map(SampledAt::of).collect(),
+                    })
+                    .collect(),
             },
         }
     }
@@ -240,6 +258,15 @@ struct FullLedger<'a> {
     stacks: &'a StackLedger,
     side_band_lost: u64,
     out_of_order: u64,
+    rate_changes: Vec<Change>,
+}
+
+#[derive(Serialize)]
+struct Change {
+    at_ns: u64,
+    after_ns: u64,
+    used_share: f64,
+    rates: Vec<SampledAt>,
 }
 
 #[derive(Serialize)]

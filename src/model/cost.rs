@@ -1,0 +1,113 @@
+//! What perfd itself takes of the host, as far as it is measured.
+
+use serde::Serialize;
+
+/// What perfd took over some time of a run.
+///
+/// The kernel's own part of a sample (the interrupt, the copy of a stack) is the target's time and not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// The time that was measured over: while samples were taken.
+    pub elapsed_ns: u64,
+    /// CPU time of all of perfd's threads, but not of the command.
+    pub cpu_ns: u64,
+    /// The part of it that the thread took which takes in the samples: what follows from the rate.
+    pub sampling_cpu_ns: u64,
+    /// Most memory that perfd had at a time since it started.
+    pub peak_memory_bytes: Option<u64>,
+    /// The programs that walk stacks in the kernel; `None` if there are none.
+    pub bpf: Option<BpfCost>,
+}
+
+/// What the BPF programs took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BpfCost {
+    /// What the kernel measured of them; `None` where it may not be asked (`BPF_ENABLE_STATS` needs CAP_SYS_ADMIN).
+    pub time: Option<BpfTime>,
+    /// The maps, as the kernel says, without the unwind tables.
+    pub map_bytes: Option<u64>,
+    /// The unwind tables.
+    pub table_bytes: u64,
+}
+
+/// Run time of BPF programs, on all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BpfTime {
+    /// Of the programs on samples, those of bystanders included.
+    pub sample_ns: u64,
+    /// How often they ran.
+    pub samples: u64,
+    /// Of the programs on new mappings and execs, of everybody on the host.
+    pub mapping_ns: u64,
+    /// How often they ran.
+    pub mappings: u64,
+}
+
+impl BpfTime {
+    /// All programs together.
+    pub fn total_ns(&self) -> u64 {
+        self.sample_ns + self.mapping_ns
+    }
+
+    /// What was added since an earlier reading.
+    pub fn since(&self, earlier: &BpfTime) -> BpfTime {
+        BpfTime {
+            sample_ns: self.sample_ns - earlier.sample_ns,
+            samples: self.samples - earlier.samples,
+            mapping_ns: self.mapping_ns - earlier.mapping_ns,
+            mappings: self.mappings - earlier.mappings,
+        }
+    }
+}
+
+impl Cost {
+    /// What was added since an earlier reading; memory is as it is now.
+    pub fn since(&self, earlier: &Cost) -> Cost {
+        let earlier_bpf = earlier.bpf.and_then(|bpf| bpf.time).unwrap_or_default();
+        Cost {
+            elapsed_ns: self.elapsed_ns - earlier.elapsed_ns,
+            cpu_ns: self.cpu_ns - earlier.cpu_ns,
+            sampling_cpu_ns: self.sampling_cpu_ns - earlier.sampling_cpu_ns,
+            peak_memory_bytes: self.peak_memory_bytes,
+            bpf: self.bpf.map(|bpf| BpfCost {
+                time: bpf.time.map(|time| time.since(&earlier_bpf)),
+                ..bpf
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_has_its_own_times_and_the_memory_of_its_end() {
+        let at = |n: u64| Cost {
+            elapsed_ns: 1000 * n,
+            cpu_ns: 10 * n,
+            sampling_cpu_ns: 7 * n,
+            peak_memory_bytes: Some(100 + n),
+            bpf: Some(BpfCost {
+                time: Some(BpfTime {
+                    sample_ns: 5 * n,
+                    samples: n,
+                    mapping_ns: 2 * n,
+                    mappings: n,
+                }),
+                map_bytes: Some(4096),
+                table_bytes: 10 * n,
+            }),
+        };
+        let window = at(5).since(&at(2));
+        assert_eq!((window.elapsed_ns, window.cpu_ns), (3000, 30));
+        assert_eq!(window.peak_memory_bytes, Some(105));
+        let bpf = window.bpf.unwrap();
+        assert_eq!((bpf.map_bytes, bpf.table_bytes), (Some(4096), 50));
+        assert_eq!(bpf.time.unwrap().samples, 3);
+        assert_eq!(bpf.time.unwrap().total_ns(), 15 + 6);
+        assert_eq!(window.sampling_cpu_ns, 21);
+        // The first window has nothing before it.
+        assert_eq!(at(5).since(&Cost::default()), at(5));
+    }
+}
