@@ -179,6 +179,22 @@ INLINE long add_count(void *counts, const struct count_key *key, u64 weight)
 	return 0;
 }
 
+/* Whether a target has forked the process, or its parent, in this run: it is one then, though perfd has not heard of it yet. */
+INLINE int is_unheard_fork(const struct control *set)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	for (int i = 0; i < MAX_UNHEARD_FORKS; i++) {
+		/* What was there before the run is a target only if the user has said so. */
+		if (task->group_leader->start_time < set->since)
+			return 0;
+		task = task->real_parent;
+		u32 parent = task->tgid;
+		if (bpf_map_lookup_elem(&spaces, &parent))
+			return 1;
+	}
+	return 0;
+}
+
 /* Walks and counts a sample. */
 INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, const struct control *set, u32 event)
 {
@@ -188,23 +204,15 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	u64 *changed = bpf_map_lookup_elem(&changes, &pid);
 	if (space && changed && *changed > space->as_of)
 		return OUTCOME_TO_RING;
-	if (set->only_targets && !space) {
-		/* What a target has forked is one, though perfd has not heard of it yet. */
-		struct task_struct *task = bpf_get_current_task_btf();
-		for (int i = 0; i < MAX_UNHEARD_FORKS; i++) {
-			task = task->real_parent;
-			u32 parent = task->tgid;
-			if (bpf_map_lookup_elem(&spaces, &parent))
-				return OUTCOME_TO_RING;
-		}
-		return OUTCOME_FOREIGN;
-	}
+	if (set->only_targets && !space)
+		return is_unheard_fork(set) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
 
 	w->pid = pid;
 	w->start = w->end = 0;
 	w->window_size = 0;
 	w->n_user = 0;
-	long kernel = bpf_get_stack(context, w->frames, MAX_KERNEL_FRAMES * 8, 0);
+	/* The chain of the sample itself, whose first word is PERF_CONTEXT_KERNEL. An event that has no chain takes no samples in the kernel. */
+	long kernel = bpf_get_stack(context, w->frames, MAX_KERNEL_FRAMES * 8, SKIP_CONTEXT);
 	w->n_kernel = kernel > 0 ? (u32)kernel / 8 : 0;
 	w->ended = ENDED_NO_USER_STACK;
 	w->hash.hash[0] = seeds[0];

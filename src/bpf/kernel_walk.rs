@@ -145,7 +145,7 @@ pub struct KernelWalk {
 impl KernelWalk {
     /// Loads a program for each of `n_events`. `seeds`: random numbers that no target can know.
     ///
-    /// With `only_targets` samples of processes without published mappings are left out, unless their parent has some.
+    /// With `only_targets` samples of processes without published mappings are left out, unless a parent that has some forked them since [`KernelWalk::forks_are_known_since`].
     pub fn load(
         n_events: usize,
         only_targets: bool,
@@ -183,6 +183,7 @@ impl KernelWalk {
             state: Control {
                 active: 0,
                 only_targets: u32::from(only_targets),
+                since: 0,
             },
             accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,
             sets: [
@@ -205,6 +206,12 @@ impl KernelWalk {
             .map_err(io::Error::other)?;
         let program = program.fd().map_err(io::Error::other)?;
         fd.set_program(program.as_fd())
+    }
+
+    /// Says from when on forks are known from records: with `only_targets` what a target has forked before is none.
+    pub fn forks_are_known_since(&mut self, since: MonoNs) -> io::Result<()> {
+        self.state.since = since.0;
+        self.control.set(0, self.state, 0).map_err(io::Error::other)
     }
 
     /// Loads tables.

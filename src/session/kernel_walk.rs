@@ -94,6 +94,8 @@ fn asks_for_copies(spec: &Spec) -> bool {
 fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
     let is_breakpoint =
         |event: &PlannedEvent| matches!(event.spec.source, EventSource::Breakpoint { .. });
+    let is_tracepoint =
+        |event: &&PlannedEvent| matches!(event.spec.source, EventSource::Tracepoint { .. });
     let privilege = Privilege::current().ok()?;
     let missing: Vec<String> = [Capability::Bpf, Capability::Perfmon]
         .into_iter()
@@ -117,6 +119,12 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
     }
     if matches!(spec.target, Target::Running(_)) && events.iter().any(is_breakpoint) {
         return Some("breakpoints of running processes are set on each thread".to_owned());
+    }
+    if let Some(event) = events.iter().find(is_tracepoint) {
+        return Some(format!(
+            "the kernel does not give samples of a tracepoint ({}) to such a program",
+            event.spec
+        ));
     }
     if !spec.inherit {
         return Some("--no-inherit takes single threads".to_owned());
