@@ -28,15 +28,17 @@ INLINE const struct block *table_block(const struct walk *w, u32 block)
 }
 
 /* The last of 64 sorted starts that is not behind the address; 0 if all are. */
-INLINE u32 last_before(const u64 *starts, u64 address)
+INLINE u64 last_before(const u64 *starts, u64 address)
 {
-	u32 at = 0;
+	u64 at = 0;
 #pragma unroll
-	for (u32 step = 32; step; step >>= 1) {
+	for (u64 step = 32; step; step >>= 1) {
 		/* Addresses of user space and the filler, all ones, as signed numbers: the filler would be the smallest. */
 		s64 start = starts[(at + step) & 63] >> 1;
 		s64 is_before = (start - (s64)(address >> 1) - 1) >> 63;
-		at += step & (u32)opaque(is_before);
+		/* The sum opaque too: as bits that do not overlap the compiler would add them by `or`, and leave out the masks. Linux 6.1
+		 * forgets all bounds at an `or`. */
+		at = opaque(at + (step & opaque(is_before)));
 	}
 	return at;
 }
@@ -59,7 +61,7 @@ INLINE int last_mapping(u32 pid, u64 address, struct mapping *found)
 	struct mapping_block *block = bpf_map_lookup_elem(&mappings, &key);
 	if (!block)
 		return 0;
-	u32 at = last_before(block->start, address) & (BLOCK_MAPPINGS - 1);
+	u64 at = last_before(block->start, address) & (BLOCK_MAPPINGS - 1);
 	found->start = block->start[at];
 	found->end = block->end[at];
 	found->bias = block->bias[at];
