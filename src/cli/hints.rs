@@ -14,7 +14,7 @@ use crate::sys::limits;
 use crate::sys::privilege::Privilege;
 
 /// Gives perfd what it needs to profile every process with names, without being root.
-pub(super) const SETCAP: &str = "sudo setcap cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore,cap_syslog,cap_ipc_lock+ep \"$(command -v perfd)\"";
+pub(super) const SETCAP: &str = "sudo setcap cap_perfmon,cap_bpf,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore,cap_syslog,cap_ipc_lock+ep \"$(command -v perfd)\"";
 
 /// Mounts tracefs.
 pub(super) const MOUNT_TRACEFS: &str = "sudo mount -t tracefs nodev /sys/kernel/tracing";

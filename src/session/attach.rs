@@ -103,7 +103,7 @@ impl Opened<'_> {
             .open_side_band(None, Start::Enabled)
             .and_then(|()| sampling.open(None, Start::Disabled))
             .map_err(|error| refused(&self.spec.roots, &error))?;
-        if let Some(kernel_walk) = sampling.kernel_walk() {
+        if let Some(kernel_walk) = sampling.kernel_walk_mut() {
             let since = sys::now();
             kernel_walk
                 .forks_are_known_since(since)

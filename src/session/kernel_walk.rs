@@ -13,7 +13,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::spec::{Backend, Spec, Target};
 use crate::arch::host;
 use crate::bpf::{KernelWalk, MAX_EVENTS};
-use crate::model::{CallGraph, EventSource, Fault, FaultClass};
+use crate::model::{CallGraph, EventSource, Fault, FaultClass, Rate};
+use crate::procfs::SysRoots;
 use crate::sampler::{PlannedEvent, Reach};
 use crate::sys::privilege::{Capability, Privilege};
 use crate::target::Selection;
@@ -90,23 +91,46 @@ fn asks_for_copies(spec: &Spec) -> bool {
     spec.backend == Backend::Auto && !is_open
 }
 
-/// Why BPF is not to be tried.
-fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
-    let is_breakpoint =
-        |event: &PlannedEvent| matches!(event.spec.source, EventSource::Breakpoint { .. });
-    let is_tracepoint =
-        |event: &&PlannedEvent| matches!(event.spec.source, EventSource::Tracepoint { .. });
+/// Whether this host lets perfd walk stacks in the kernel; the error says why not.
+pub fn works(roots: &SysRoots) -> Result<(), String> {
+    match unfit_host(roots) {
+        Some(reason) => Err(reason),
+        None => KernelWalk::load(1, true, seeds())
+            .map(drop)
+            .map_err(|error| format!("{:#}", anyhow::Error::new(error))),
+    }
+}
+
+/// Why BPF is not to be tried on this host.
+fn unfit_host(roots: &SysRoots) -> Option<String> {
+    if !host::WALKED_IN_KERNEL {
+        return Some("the kernel's walk is for x86-64".to_owned());
+    }
     let privilege = Privilege::current().ok()?;
     let missing: Vec<String> = [Capability::Bpf, Capability::Perfmon]
         .into_iter()
         .filter(|capability| !privilege.has(*capability) && !privilege.has(Capability::SysAdmin))
         .map(|capability| capability.to_string())
         .collect();
-    if !host::WALKED_IN_KERNEL {
-        return Some("the kernel's walk is for x86-64".to_owned());
-    }
     if !missing.is_empty() {
         return Some(format!("BPF needs {}", missing.join(" and ")));
+    }
+    if !is_initial_pid_namespace(roots) {
+        return Some(
+            "perfd runs in a pid namespace, in which BPF programs see other numbers".to_owned(),
+        );
+    }
+    None
+}
+
+/// Why BPF is not to be tried in this run.
+fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
+    let is_breakpoint =
+        |event: &PlannedEvent| matches!(event.spec.source, EventSource::Breakpoint { .. });
+    let is_tracepoint =
+        |event: &&PlannedEvent| matches!(event.spec.source, EventSource::Tracepoint { .. });
+    if let Some(reason) = unfit_host(&spec.roots) {
+        return Some(reason);
     }
     if !matches!(
         spec.call_graph,
@@ -126,6 +150,12 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
             event.spec
         ));
     }
+    let has_period = |event: &PlannedEvent| matches!(event.rate, Rate::Period(_));
+    if matches!(&spec.target, Target::Running(selection) if *selection != Selection::Host)
+        && events.iter().any(has_period)
+    {
+        return Some("a fixed period is counted on each thread".to_owned());
+    }
     if !spec.inherit {
         return Some("--no-inherit takes single threads".to_owned());
     }
@@ -135,17 +165,12 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
             events.len()
         ));
     }
-    if !is_initial_pid_namespace(spec) {
-        return Some(
-            "perfd runs in a pid namespace, in which BPF programs see other numbers".to_owned(),
-        );
-    }
     None
 }
 
 /// The inode of the first pid namespace: `PROC_PID_INIT_INO` of <linux/proc_ns.h>.
-fn is_initial_pid_namespace(spec: &Spec) -> bool {
-    let link = fs::read_link(spec.roots.proc.join("self/ns/pid"));
+fn is_initial_pid_namespace(roots: &SysRoots) -> bool {
+    let link = fs::read_link(roots.proc.join("self/ns/pid"));
     link.is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
 }
 

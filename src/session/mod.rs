@@ -7,7 +7,7 @@ mod account;
 mod attach;
 mod backlog;
 mod events;
-mod kernel_walk;
+pub mod kernel_walk;
 mod meter;
 mod names;
 mod opening;

@@ -37,6 +37,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Check> {
         user(facts),
         own_processes(facts),
         stack_copies(facts),
+        kernel_walk(facts),
         kernel_part(facts),
         other_users(facts),
         whole_host(facts),
@@ -132,6 +133,30 @@ fn stack_copies(facts: &Facts) -> Option<Check> {
             ),
         )
         .remedy("perfd record --call-graph fp …"),
+    })
+}
+
+/// The rungs: BPF on whole CPUs or threads, copies in the ring, frame pointers.
+fn kernel_walk(facts: &Facts) -> Option<Check> {
+    const NAME: &str = "walk in the kernel (BPF)";
+    Some(match &facts.kernel_walk {
+        Ok(()) => row(
+            NAME,
+            Status::Ok,
+            "stacks are walked where they are sampled, whole and without copies; copies for what is not known yet",
+        ),
+        // Said above.
+        Err(_) if facts.own_stacks.is_err() => return None,
+        Err(reason) => {
+            let finding =
+                format!("stacks are copied and walked by perfd, 64 KiB at most: {reason}");
+            let check = row(NAME, Status::Limited, finding);
+            match facts.privilege.has(Capability::Bpf) {
+                // Another kernel, or outside of a container.
+                true => check,
+                false => check.remedy(SETCAP),
+            }
+        }
     })
 }
 
@@ -340,6 +365,17 @@ mod tests {
         assert!(find(&facts, "hardware counters").finding.contains("no PMU"));
         assert_eq!(find(&facts, "ring memory").status, Status::Ok);
         assert!(all(&facts).iter().all(|check| check.name != "PMU"));
+    }
+
+    #[test]
+    fn the_walk_in_the_kernel_says_why_it_is_not_there() {
+        let mut facts = usual();
+        let check = find(&facts, "walk in the kernel (BPF)");
+        assert_eq!(check.status, Status::Limited);
+        assert!(check.finding.contains("CAP_BPF"), "{}", check.finding);
+        facts.kernel_walk = Ok(());
+        let check = find(&facts, "walk in the kernel (BPF)");
+        assert_eq!(check.status, Status::Ok);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::procfs::cpu_pmu::CpuPmu;
 use crate::procfs::event_source::{self, ResolveEventError};
 use crate::procfs::sysctl::{self, Sysctls};
 use crate::procfs::{SysRoots, cpus};
+use crate::session::kernel_walk;
 use crate::sys::limits;
 use crate::sys::privilege::Privilege;
 use crate::sys::probe::{self, Scope, Use};
@@ -48,6 +49,8 @@ pub(super) struct Facts {
     pub(super) pmus: Vec<Pmu>,
     pub(super) tracepoint: Result<Tried, ResolveEventError>,
     pub(super) breakpoint: Tried,
+    /// Loading the programs that walk stacks in the kernel; the error says why not.
+    pub(super) kernel_walk: Result<(), String>,
     /// Whether `/proc/kallsyms` shows addresses; the error if it cannot be read.
     pub(super) kernel_addresses: Result<bool, Errno>,
     /// Opening a file through `/proc/self/map_files`.
@@ -87,6 +90,7 @@ impl Facts {
             pmus: pmu::measure(CpuPmu::all(roots)),
             tracepoint: try_tracepoint(roots),
             breakpoint: try_breakpoint(roots),
+            kernel_walk: kernel_walk::works(roots),
             kernel_addresses: kernel_addresses(roots),
             map_files: try_map_files(roots),
             open_files: limits::open_files().ok(),
