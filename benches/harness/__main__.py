@@ -21,7 +21,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="one round, short windows: to see that it works")
     parser.add_argument("--only", action="append", choices=list(ROWS), metavar="ROW", help=f"one of {', '.join(ROWS)}; may be given again")
     parser.add_argument("--perfd", type=Path, default=TOP / "target/release/perfd", help="the perfd to measure")
-    parser.add_argument("--recorder", action="append", metavar="LABEL", help="measure only this recorder (perfd, perf, 'perf 64k', samply)")
+    parser.add_argument("--recorder", action="append", metavar="LABEL", help="measure only this recorder (perfd, 'perfd copies', perf, 'perf 64k', samply)")
     parser.add_argument("--output", type=Path, help="page to write the table into (default: docs/PERFORMANCE.md after a whole run)")
     return parser.parse_args()
 

@@ -115,16 +115,16 @@ class Recorder:
 
 
 class Perfd(Recorder):
-    label, ending = "perfd", ".folded"
-    settings = "default settings"
+    ending = ".folded"
 
-    def __init__(self, scratch, program):
-        self.program = program
+    def __init__(self, scratch, program, backend, label):
+        self.program, self.backend, self.label = program, backend, label
+        self.settings = f"`--backend {backend}`, else default settings"
         super().__init__(scratch)
-        self.ledger = scratch / "perfd.folded.json"
+        self.ledger = self.out.with_name(self.out.name + ".json")
 
     def flags(self, hz):
-        return ["-q", "-e", "cpu-clock", "-F", str(hz), "--unit", "samples", "-o", str(self.out), "-o", str(self.ledger)]
+        return ["-q", "--backend", self.backend, "-e", "cpu-clock", "-F", str(hz), "--unit", "samples", "-o", str(self.out), "-o", str(self.ledger)]
 
     def attach_command(self, pid, hz, seconds):
         return [self.program, "attach", *self.flags(hz), "-d", str(seconds), str(pid)]
@@ -138,6 +138,10 @@ class Perfd(Recorder):
     def stacks(self):
         return folded.read(self.out)
 
+    def cost(self):
+        """What perfd says it took."""
+        return json.loads(self.ledger.read_text())["cost"]
+
     def stack_ledger(self):
         return json.loads(self.ledger.read_text())["ledger"]["stacks"]["ended"]
 
@@ -146,7 +150,7 @@ class Perfd(Recorder):
 
     def until_first_line(self, pid):
         """Seconds from the start of the recorder to its first stack; None if none came."""
-        return self._until_output([self.program, "attach", "-q", "-e", "cpu-clock", "--interval", "100ms", "-d", "5", str(pid)])
+        return self._until_output([self.program, "attach", "-q", "--backend", self.backend, "-e", "cpu-clock", "--interval", "100ms", "-d", "5", str(pid)])
 
 
 class Perf(Recorder):
@@ -326,7 +330,8 @@ def frame_names(profile, thread, symbols):
 def recorders(scratch, perfd):
     """All of them, missing or not."""
     return [
-        Perfd(scratch, perfd),
+        Perfd(scratch, perfd, "bpf", "perfd"),
+        Perfd(scratch, perfd, "perf", "perfd copies"),
         Perf(scratch, 8192, "perf"),
         Perf(scratch, 65528, "perf 64k"),
         Samply(scratch),

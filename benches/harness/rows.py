@@ -119,6 +119,53 @@ def slow_down(bench):
     return [line]
 
 
+def bystander(bench):
+    """Throughput per CPU second of a second `deep`, which is no target, lost while the first one is recorded at 4999 Hz."""
+    line = Line("slow-down of a process that is no target, at 4999 Hz, %")
+    if bench.missing_workload("deep", line):
+        return [line]
+    settle, window = 1.0, 1.0 if bench.rounds == 1 else 2.0
+    lost = defaultdict(list)
+    with Target(bench.workloads["deep"], bench.scratch) as target, Target(bench.workloads["deep"], bench.scratch / "other") as other:
+        windows = []
+        for _ in range(bench.pairs):
+            for recorder in bench.each():
+                off = time.monotonic_ns()
+                time.sleep(window)
+                off_end = time.monotonic_ns()
+                run = recorder.attach(target.pid, HIGH, settle + window + 0.2)
+                on = int((run.start + settle) * 1e9)
+                if bench.ok(recorder, run, "attach to deep at 4999 Hz"):
+                    windows.append((recorder.label, off, off_end, on, on + int(window * 1e9)))
+        for label, off, off_end, on, on_end in windows:
+            lost[label].append(100 * (1 - other.throughput(on, on_end) / other.throughput(off, off_end)))
+    for recorder in bench.each():
+        line.cells[recorder.label] = spread(lost[recorder.label], "{:.1f}")
+    return [line]
+
+
+def bpf_time(bench):
+    """Time that the BPF programs take of a sample, as the kernel measures it, on a warm deep stack and on a compiler at work."""
+    lines = []
+    for name, hz, goal in (("deep", HIGH, "≤ 4"), ("clang", LOW, "≤ 20")):
+        line = Line(f"BPF time per sample at {hz} Hz, {name}, µs", goal)
+        lines.append(line)
+        if bench.missing_workload(name, line):
+            continue
+        micros = defaultdict(list)
+        for _ in range(bench.rounds):
+            for recorder in bench.each():
+                if recorder.label != "perfd":
+                    continue
+                run = recorder.launch(bench.workloads[name].command(bench.seconds), hz, None)
+                if bench.ok(recorder, run, f"launch of {name} at {hz} Hz"):
+                    spent = recorder.cost()["bpf"]["time"]
+                    micros[recorder.label].append(spent["sample_ns"] / spent["samples"] / 1e3)
+        for label, values in micros.items():
+            line.cells[label] = spread(values, "{:.1f}")
+    return lines
+
+
 GOALS_OF_STACKS = {"clang": "≥ perf 64k", "wide_stack": "marked"}
 FOLDED_WITH_INLINES = ("python", "node", "threads")
 COMPARED_WITH_A_PEER = ("clang",)  # Its share changes from run to run, by more than the recorders differ.
@@ -220,6 +267,8 @@ def got_of_expected(bench):
 ROWS = {
     "cost": cost_and_memory,
     "slowdown": slow_down,
+    "bystander": bystander,
+    "bpf": bpf_time,
     "stacks": stacks,
     "first-line": first_line,
     "20khz": got_of_expected,

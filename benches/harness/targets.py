@@ -53,6 +53,7 @@ class Target:
     """A running workload that was started by the harness itself."""
 
     def __init__(self, workload, scratch):
+        scratch.mkdir(exist_ok=True)
         self.log = scratch / f"{workload.name}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(workload.command(1e9), stdout=log, stderr=subprocess.DEVNULL, cwd=scratch)

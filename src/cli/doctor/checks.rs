@@ -138,7 +138,7 @@ fn stack_copies(facts: &Facts) -> Option<Check> {
 
 /// The rungs: BPF on whole CPUs or threads, copies in the ring, frame pointers.
 fn kernel_walk(facts: &Facts) -> Option<Check> {
-    const NAME: &str = "walk in the kernel (BPF)";
+    const NAME: &str = "walk in the kernel";
     Some(match &facts.kernel_walk {
         Ok(()) => row(
             NAME,
@@ -370,11 +370,11 @@ mod tests {
     #[test]
     fn the_walk_in_the_kernel_says_why_it_is_not_there() {
         let mut facts = usual();
-        let check = find(&facts, "walk in the kernel (BPF)");
+        let check = find(&facts, "walk in the kernel");
         assert_eq!(check.status, Status::Limited);
         assert!(check.finding.contains("CAP_BPF"), "{}", check.finding);
         facts.kernel_walk = Ok(());
-        let check = find(&facts, "walk in the kernel (BPF)");
+        let check = find(&facts, "walk in the kernel");
         assert_eq!(check.status, Status::Ok);
     }
 
