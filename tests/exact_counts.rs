@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::calls::CALLS;
-use support::{Program, compile_c, perfd, skip};
+use support::{BACKENDS, Program, backend_forbidden, compile_c, perfd, skip};
 
 /// Threads without end, each of which calls `probed` with serial numbers of its own; the digits of a serial number are the
 /// functions on the stack. Ends when standard input does.
@@ -164,13 +164,20 @@ fn every_call_is_a_delivered_sample_without_stacks() {
 }
 
 #[test]
-fn with_stack_copies_what_is_not_delivered_is_counted_as_lost() {
-    if !can_sample_breakpoints() {
-        return;
+fn with_stacks_what_is_not_delivered_is_counted_as_lost() {
+    for backend in BACKENDS {
+        if let Some(reason) = backend_forbidden(backend) {
+            skip(&reason);
+        } else if can_sample_breakpoints() {
+            account_for_every_call(backend);
+        }
     }
+}
+
+fn account_for_every_call(backend: &str) {
     let program = compile_c(CALLS, &["-O1", "-no-pie"]);
     for n in [1, 1000, 100_000 / N_CALLERS] {
-        let run = record(&program, n, &[]);
+        let run = record(&program, n, &["--backend", backend]);
         let expected = i64::try_from(N_CALLERS * n).expect("small");
         assert_eq!(number(&run.account, "emitted"), expected);
         let delivered = number(&run.account, "delivered");
@@ -192,7 +199,7 @@ fn a_ring_that_is_too_small_loses_samples_and_says_how_many() {
     }
     let program = compile_c(CALLS, &["-O1", "-no-pie"]);
     let n = 100_000 / N_CALLERS;
-    let run = record(&program, n, &["-m", "32"]);
+    let run = record(&program, n, &["--backend", "perf", "-m", "32"]);
     let expected = i64::try_from(N_CALLERS * n).expect("small");
     assert_eq!(number(&run.account, "emitted"), expected);
     assert!(

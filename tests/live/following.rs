@@ -1,12 +1,13 @@
 //! Which processes and threads are sampled.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 
-use crate::folded::{Stack, parse};
+use crate::folded::{Stack, parse, said};
 use crate::ledger::{self, check_identity, event, number};
-use crate::support::{Program, perfd};
-use crate::targets::{Target, attach_until_seen, crew, output_of};
+use crate::support::{BACKENDS, Program, backend_forbidden, compile_c, perfd, skip};
+use crate::targets::{Running, Target, attach_until_seen, crew, may_sample, output_of};
 
 /// Which of the crew were seen.
 fn members(text: &str) -> BTreeSet<String> {
@@ -59,6 +60,76 @@ fn living_children_are_taken_with_tree_alone() {
             .filter(of_child)
             .all(|stack| !stack.frames.contains(&"in_main".into()))
     );
+}
+
+/// Waits for a byte, then forks a child and starts a thread; all three are busy until standard input ends.
+const LATE_CREW: &str = r#"
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WORK(name) __attribute__((noinline, noclone)) void name(void) { \
+    struct pollfd input = {.fd = 0}; \
+    while (poll(&input, 1, 0) == 0) for (volatile int i = 0; i < 50000; i++) ; }
+WORK(in_main) WORK(in_thread) WORK(in_child)
+
+static void *thread(void *unused) { in_thread(); return unused; }
+
+int main(void) {
+    char byte;
+    pthread_t other;
+    puts("ready");
+    fflush(stdout);
+    if (read(0, &byte, 1) != 1) return 1;
+    if (fork() == 0) { in_child(); _exit(0); }
+    pthread_create(&other, 0, thread, 0);
+    in_main();
+    pthread_join(other, 0);
+    wait(0);
+    return 0;
+}
+"#;
+
+#[test]
+fn what_a_target_forks_and_starts_after_the_attach_is_followed() {
+    if !may_sample() {
+        return;
+    }
+    let program = compile_c(LATE_CREW, &["-O1"]);
+    for backend in BACKENDS {
+        if let Some(reason) = backend_forbidden(backend) {
+            return skip(&reason);
+        }
+        let at = |name: &str| program.folder().join(name);
+        let mut target = Target::start(program.path());
+        assert_eq!(target.line(), "ready");
+        let mut attached = Running::start(
+            perfd()
+                .args(["attach", "-q", "--backend", backend, "--interval", "100ms"])
+                .args(["-o", "jsonl:-", "-o"])
+                .arg(at("x.folded"))
+                .arg("-o")
+                .arg(at("x.json"))
+                .arg(target.pid()),
+        );
+        // A window: the events are open.
+        attached.line();
+        target.input().write_all(b"\n").expect("it reads");
+        let all = set(&["in_main", "in_thread", "in_child"]);
+        let is_seen = |member: &String| {
+            let text = std::fs::read_to_string(at("x.folded")).expect("text");
+            text.contains(&format!(";{member};")) || text.contains(&format!(";{member} "))
+        };
+        while !all.iter().all(is_seen) {
+            attached.line();
+        }
+        target.tell_to_end();
+        let (_, output) = attached.finish();
+        assert!(output.status.success(), "{backend}: {}", said(&output));
+        check_identity(&ledger::read(&at("x.json")));
+    }
 }
 
 #[test]
