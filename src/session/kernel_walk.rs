@@ -130,8 +130,7 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
     }
     if spec.max_overhead.is_some() && reach(spec) == Reach::Threads {
         return Some(
-            "--max-overhead: the rate of events that a command's threads inherit is changed by opening them anew on each thread, \
-             which only perfd's own walk can tell apart"
+            "to lower their rate (--max-overhead), a command's events are opened anew on each of its threads, whose samples only perfd can tell apart"
                 .to_owned(),
         );
     }

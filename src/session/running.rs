@@ -17,7 +17,7 @@ use super::spec::{Spec, Target};
 use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
-use crate::sampler::{CopySize, SamplePlan, StackSource};
+use crate::sampler::{CopySize, Reach, SamplePlan, StackSource};
 use crate::sys::signals::{Asked, EndSignal, Signals};
 use crate::sys::spawn::Child;
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
@@ -166,8 +166,11 @@ impl<'a> Running<'a> {
         self.windows
             .send_new(&mut self.stages.pipeline, &self.names);
         // Forks that wait behind other records are not known yet: their events would be closed and not opened anew.
-        if self.stages.pipeline.is_settled() {
+        let is_settled = self.stages.pipeline.is_settled();
+        if is_settled {
             self.resize_copy()?;
+        }
+        if is_settled || self.stages.sampling.plan().reach == Reach::Cpus {
             self.bound_overhead(now)?;
         }
         Ok(())
