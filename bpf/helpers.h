@@ -18,6 +18,8 @@ enum {
 	BPF_F_NO_PREALLOC = 1,
 	BPF_F_INNER_MAP = 1 << 12,
 	BPF_NOEXIST = 1,
+	/* For bpf_get_stack: frames to leave out. */
+	SKIP_CONTEXT = 1,
 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
@@ -41,6 +43,9 @@ struct task_struct {
 	unsigned int flags;
 	int tgid;
 	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	/* On CLOCK_MONOTONIC. */
+	u64 start_time;
 } RELOCATED;
 
 struct vm_unmapped_area_info {

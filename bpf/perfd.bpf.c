@@ -28,15 +28,17 @@ INLINE const struct block *table_block(const struct walk *w, u32 block)
 }
 
 /* The last of 64 sorted starts that is not behind the address; 0 if all are. */
-INLINE u32 last_before(const u64 *starts, u64 address)
+INLINE u64 last_before(const u64 *starts, u64 address)
 {
-	u32 at = 0;
+	u64 at = 0;
 #pragma unroll
-	for (u32 step = 32; step; step >>= 1) {
+	for (u64 step = 32; step; step >>= 1) {
 		/* Addresses of user space and the filler, all ones, as signed numbers: the filler would be the smallest. */
 		s64 start = starts[(at + step) & 63] >> 1;
 		s64 is_before = (start - (s64)(address >> 1) - 1) >> 63;
-		at += step & (u32)opaque(is_before);
+		/* The sum opaque too: as bits that do not overlap the compiler would add them by `or`, and leave out the masks. Linux 6.1
+		 * forgets all bounds at an `or`. */
+		at = opaque(at + (step & opaque(is_before)));
 	}
 	return at;
 }
@@ -59,7 +61,7 @@ INLINE int last_mapping(u32 pid, u64 address, struct mapping *found)
 	struct mapping_block *block = bpf_map_lookup_elem(&mappings, &key);
 	if (!block)
 		return 0;
-	u32 at = last_before(block->start, address) & (BLOCK_MAPPINGS - 1);
+	u64 at = last_before(block->start, address) & (BLOCK_MAPPINGS - 1);
 	found->start = block->start[at];
 	found->end = block->end[at];
 	found->bias = block->bias[at];
@@ -179,6 +181,22 @@ INLINE long add_count(void *counts, const struct count_key *key, u64 weight)
 	return 0;
 }
 
+/* Whether a target has forked the process, or its parent, in this run: it is one then, though perfd has not heard of it yet. */
+INLINE int is_unheard_fork(const struct control *set)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	for (int i = 0; i < MAX_UNHEARD_FORKS; i++) {
+		/* What was there before the run is a target only if the user has said so. */
+		if (task->group_leader->start_time < set->since)
+			return 0;
+		task = task->real_parent;
+		u32 parent = task->tgid;
+		if (bpf_map_lookup_elem(&spaces, &parent))
+			return 1;
+	}
+	return 0;
+}
+
 /* Walks and counts a sample. */
 INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, const struct control *set, u32 event)
 {
@@ -188,23 +206,15 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	u64 *changed = bpf_map_lookup_elem(&changes, &pid);
 	if (space && changed && *changed > space->as_of)
 		return OUTCOME_TO_RING;
-	if (set->only_targets && !space) {
-		/* What a target has forked is one, though perfd has not heard of it yet. */
-		struct task_struct *task = bpf_get_current_task_btf();
-		for (int i = 0; i < MAX_UNHEARD_FORKS; i++) {
-			task = task->real_parent;
-			u32 parent = task->tgid;
-			if (bpf_map_lookup_elem(&spaces, &parent))
-				return OUTCOME_TO_RING;
-		}
-		return OUTCOME_FOREIGN;
-	}
+	if (set->only_targets && !space)
+		return is_unheard_fork(set) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
 
 	w->pid = pid;
 	w->start = w->end = 0;
 	w->window_size = 0;
 	w->n_user = 0;
-	long kernel = bpf_get_stack(context, w->frames, MAX_KERNEL_FRAMES * 8, 0);
+	/* The chain of the sample itself, whose first word is PERF_CONTEXT_KERNEL. An event that has no chain takes no samples in the kernel. */
+	long kernel = bpf_get_stack(context, w->frames, MAX_KERNEL_FRAMES * 8, SKIP_CONTEXT);
 	w->n_kernel = kernel > 0 ? (u32)kernel / 8 : 0;
 	w->ended = ENDED_NO_USER_STACK;
 	w->hash.hash[0] = seeds[0];

@@ -169,5 +169,7 @@ struct control {
 	u32 active;
 	/* Whether processes that are no targets are to be left out. */
 	u32 only_targets;
+	/* On CLOCK_MONOTONIC: forks from then on are known from records. */
+	u64 since;
 };
-WIRE_SIZE(control, 8);
+WIRE_SIZE(control, 16);

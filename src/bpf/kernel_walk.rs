@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
@@ -42,6 +42,9 @@ pub enum LoadError {
     /// A map could not be used.
     #[error("use a BPF map")]
     Map(#[from] MapError),
+    /// Other tables take all the memory that they may.
+    #[error("loaded tables take {} MiB already", TABLE_BUDGET >> 20)]
+    Budget,
     /// More events than there are programs.
     #[error("{0} events are more than the {MAX_EVENTS} that can be walked in the kernel")]
     TooManyEvents(usize),
@@ -59,46 +62,62 @@ struct TableMaps {
     bytes: usize,
 }
 
+/// A table in the kernel that no program sees yet; `None`: the module has none and never will.
+pub struct Prepared(Option<(Module, Array<MapData, Block>)>);
+
 impl TableLoader {
-    /// Makes a module's table known to the programs; `None`: it has none and never will. What does not fit is left to the ring.
-    pub fn load(&self, id: ModuleId, table: Option<&TableWords<'_>>) -> Result<(), LoadError> {
-        if id.0 as usize >= MAX_MODULES {
-            return Ok(());
-        }
-        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Copies a table into the kernel; `None`: the module has none and never will.
+    pub fn prepare(&self, table: Option<&TableWords<'_>>) -> Result<Prepared, LoadError> {
         let Some(table) = table else {
-            let module = Module {
-                state: MODULE_NO_TABLE,
-                first_page: 0,
-                n_pages: 0,
-                rows: 0,
-                rules: 0,
-                n_rules: 0,
-            };
-            return Ok(maps.modules.set(id.0, module, 0)?);
+            return Ok(Prepared(None));
         };
         let (module, blocks) = blocks::encode(table);
         let bytes = size_of_val(&*blocks);
-        if maps.bytes + bytes > TABLE_BUDGET {
-            return Ok(());
+        {
+            let mut maps = self.lock();
+            if maps.bytes + bytes > TABLE_BUDGET {
+                return Err(LoadError::Budget);
+            }
+            maps.bytes += bytes;
         }
         let n_blocks = u32::try_from(blocks.len()).expect("within the budget");
         let mut inner = Array::<MapData, Block>::create(n_blocks.max(1), INNER_MAP)?;
         for (index, block) in (0..).zip(&blocks) {
             inner.set(index, block, 0)?;
         }
-        maps.tables.set(id.0, &inner, 0)?;
-        maps.modules.set(id.0, module, 0)?;
-        maps.bytes += bytes;
-        Ok(())
+        Ok(Prepared(Some((module, inner))))
+    }
+
+    /// Shows a module's table to the programs. The kernel waits until nobody uses the one before, which takes it some 10 ms.
+    pub fn show(&self, id: ModuleId, prepared: Prepared) -> Result<(), LoadError> {
+        if id.0 as usize >= MAX_MODULES {
+            return Ok(());
+        }
+        let mut maps = self.lock();
+        let module = match prepared.0 {
+            Some((module, inner)) => {
+                maps.tables.set(id.0, &inner, 0)?;
+                module
+            }
+            None => Module {
+                state: MODULE_NO_TABLE,
+                first_page: 0,
+                n_pages: 0,
+                rows: 0,
+                rules: 0,
+                n_rules: 0,
+            },
+        };
+        Ok(maps.modules.set(id.0, module, 0)?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TableMaps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that the loaded tables take.
     pub fn bytes(&self) -> usize {
-        self.maps
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .bytes
+        self.lock().bytes
     }
 }
 
@@ -126,7 +145,7 @@ pub struct KernelWalk {
 impl KernelWalk {
     /// Loads a program for each of `n_events`. `seeds`: random numbers that no target can know.
     ///
-    /// With `only_targets` samples of processes without published mappings are left out, unless their parent has some.
+    /// With `only_targets` samples of processes without published mappings are left out, unless a parent that has some forked them since [`KernelWalk::forks_are_known_since`].
     pub fn load(
         n_events: usize,
         only_targets: bool,
@@ -164,6 +183,7 @@ impl KernelWalk {
             state: Control {
                 active: 0,
                 only_targets: u32::from(only_targets),
+                since: 0,
             },
             accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,
             sets: [
@@ -186,6 +206,12 @@ impl KernelWalk {
             .map_err(io::Error::other)?;
         let program = program.fd().map_err(io::Error::other)?;
         fd.set_program(program.as_fd())
+    }
+
+    /// Says from when on forks are known from records: with `only_targets` what a target has forked before is none.
+    pub fn forks_are_known_since(&mut self, since: MonoNs) -> io::Result<()> {
+        self.state.since = since.0;
+        self.control.set(0, self.state, 0).map_err(io::Error::other)
     }
 
     /// Loads tables.

@@ -59,7 +59,7 @@ wire! {
     /// `struct count`
     Count, 24, { weight: u64, samples: u64, squares: u64 }
     /// `struct control`
-    Control, 8, { active: u32, only_targets: u32 }
+    Control, 16, { active: u32, only_targets: u32, since: u64 }
     /// `struct account`
     Account, 8 + 8 * MAX_EVENTS * N_OUTCOMES, { at_work: u64, outcomes: [[u64; N_OUTCOMES]; MAX_EVENTS] }
 }

@@ -102,7 +102,14 @@ impl Opened<'_> {
         sampling
             .open_side_band(None, Start::Enabled)
             .and_then(|()| sampling.open(None, Start::Disabled))
-            .map_err(|error| refused(&self.spec.roots, &error).into())
+            .map_err(|error| refused(&self.spec.roots, &error))?;
+        if let Some(kernel_walk) = sampling.kernel_walk_mut() {
+            let since = sys::now();
+            kernel_walk
+                .forks_are_known_since(since)
+                .context("tell the kernel's walk what is a target")?;
+        }
+        Ok(())
     }
 
     /// Takes in everything that runs.

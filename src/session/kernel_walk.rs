@@ -104,6 +104,8 @@ fn asks_for_copies(spec: &Spec) -> bool {
 fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
     let is_breakpoint =
         |event: &PlannedEvent| matches!(event.spec.source, EventSource::Breakpoint { .. });
+    let is_tracepoint =
+        |event: &&PlannedEvent| matches!(event.spec.source, EventSource::Tracepoint { .. });
     let privilege = Privilege::current().ok()?;
     let missing: Vec<String> = [Capability::Bpf, Capability::Perfmon]
         .into_iter()
@@ -133,6 +135,12 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
             "to lower their rate (--max-overhead), a command's events are opened anew on each of its threads, whose samples only perfd can tell apart"
                 .to_owned(),
         );
+    }
+    if let Some(event) = events.iter().find(is_tracepoint) {
+        return Some(format!(
+            "the kernel does not give samples of a tracepoint ({}) to such a program",
+            event.spec
+        ));
     }
     if !spec.inherit {
         return Some("--no-inherit takes single threads".to_owned());

@@ -9,7 +9,7 @@ use crate::aggregate::{Counting, Stacks, TaskKey};
 use crate::bpf::WalkedSamples;
 use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, ModuleKind,
-    Modules, MonoNs, RawSample, StackLedger, Weight,
+    Modules, MonoNs, RawSample, StackLedger, Tid, Weight,
 };
 use crate::sampler::{CopySize, Item, SamplePlan, StackSource};
 use crate::sys::record::SideBand;
@@ -184,8 +184,13 @@ impl Pipeline {
                 Some(module) => modules.get(module).short_name(),
                 None => "[none]".to_owned(),
             });
+        // The kernel names the idle threads `swapper/0`, `swapper/1`, …
+        let comm = match samples.tid {
+            Tid(0) => Processes::IDLE,
+            _ => samples.comm,
+        };
         let task = TaskKey {
-            comm: self.processes.comms.intern(samples.comm),
+            comm: self.processes.comms.intern(comm),
             pid: (self.labels.pid || self.labels.tid).then_some(samples.pid),
             tid: self.labels.tid.then_some(samples.tid),
         };

@@ -214,6 +214,8 @@ impl<'a> Running<'a> {
 
     fn enable_when_due(&mut self, now: MonoNs) -> anyhow::Result<()> {
         if self.enable_at.is_some_and(|at| at <= now) {
+            // The kernel's walk is told of the targets before their first samples, not behind them.
+            self.stages.take(now.minus(SETTLE));
             self.stages.enable()?;
             self.enable_at = None;
         }

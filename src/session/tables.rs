@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::bpf::{TableLoader, TableWords};
+use crate::bpf::{Prepared, TableLoader, TableWords};
 use crate::model::{Module, ModuleId, ModuleKind};
 use crate::object::Elf;
 use crate::procfs::module_file;
@@ -84,7 +84,9 @@ impl Tables {
         }
         if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel = module.kind {
             self.states[idx] = State::None;
-            load(self.loader.as_ref(), id, None);
+            if let Some(loader) = &self.loader {
+                show(loader, id, prepare(loader, None));
+            }
             return;
         }
         self.states[idx] = State::Pending;
@@ -172,11 +174,14 @@ fn work(
         let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module)))
             .ok()
             .flatten();
-        load(loader, id, table.as_ref());
+        let prepared = loader.and_then(|loader| prepare(loader, table.as_ref()));
         if done.send((id, table)).is_err() {
             return;
         }
         waker.wake();
+        if let Some(loader) = loader {
+            show(loader, id, prepared);
+        }
     }
 }
 
@@ -188,15 +193,20 @@ fn build(proc_root: &Path, module: &Module) -> Option<Table> {
     }
 }
 
-/// Tells the kernel of a table. If that fails, samples in the module go on coming through the ring.
-fn load(loader: Option<&TableLoader>, id: ModuleId, table: Option<&Table>) {
+/// Copies a table into the kernel.
+fn prepare(loader: &TableLoader, table: Option<&Table>) -> Option<Prepared> {
     let words = table.map(|table| TableWords {
         first_page: table.first_page(),
         index: table.index(),
         rows: table.rows(),
         rules: table.rules(),
     });
-    if let Some(loader) = loader {
-        let _ = loader.load(id, words.as_ref());
+    loader.prepare(words.as_ref()).ok()
+}
+
+/// Shows it to the kernel's walk. If that fails, samples in the module go on coming through the ring.
+fn show(loader: &TableLoader, id: ModuleId, prepared: Option<Prepared>) {
+    if let Some(prepared) = prepared {
+        let _ = loader.show(id, prepared);
     }
 }

@@ -49,6 +49,9 @@ pub struct Processes {
 }
 
 impl Processes {
+    /// The name of the idle threads of all CPUs, which are thread 0 all of them.
+    pub const IDLE: &[u8] = b"swapper";
+
     /// No process yet; `/proc` is looked for at `proc_root`.
     pub fn new(proc_root: PathBuf) -> Processes {
         Processes {
@@ -105,7 +108,7 @@ impl Processes {
     /// The name of a thread that no record has named, from `/proc`; `[unknown]` if it is gone.
     pub fn learn_comm(&mut self, pid: Pid, tid: Tid) -> CommId {
         let comm = match tid {
-            Tid(0) => Ok(b"swapper".to_vec()),
+            Tid(0) => Ok(Processes::IDLE.to_vec()),
             _ => tasks::comm(&self.proc_root, pid, tid),
         };
         // A thread that is gone is not added: no exit record would ever take it out again.

@@ -1,4 +1,5 @@
-//! The stack copy comes down for shallow stacks and goes up again for a deep one, and no sample is taken twice.
+//! The stack copy comes down for shallow stacks and goes up again for a deep one, and no sample is taken twice. Where the kernel walks,
+//! there is no size to be found.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -105,6 +106,8 @@ fn the_size_goes_down_and_up_again_and_no_call_is_seen_twice() {
         .args([
             "attach",
             "-q",
+            "--backend",
+            "perf",
             "-c",
             "1",
             "-e",
@@ -219,7 +222,8 @@ fn children_and_threads_of_the_run_are_followed_beyond_a_change_of_size() {
         let mut target = Target::start(program.path());
         let mut attach = perfd();
         attach
-            .args(["attach", "-q", "--interval", "100ms", "-o", "jsonl:-"])
+            .args(["attach", "-q", "--backend", "perf"])
+            .args(["--interval", "100ms", "-o", "jsonl:-"])
             .args(flag)
             .arg(target.pid());
         let mut attached = Running::start(&mut attach);

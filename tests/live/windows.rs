@@ -1,5 +1,7 @@
 //! `--interval`: windows are deltas, written while the target runs.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::folded::{parse, said};
@@ -17,14 +19,13 @@ fn a_reader_of_the_pipe_sees_folded_lines_while_the_target_runs_and_nothing_else
             .arg(target.pid()),
     );
     let mut text = String::new();
-    // Several windows: the same stack comes again in a later one.
-    let mut n_of_first = 0;
-    while n_of_first < 3 {
+    // Several windows: a stack comes again in a later one. (The first to come need not: many are rare.)
+    let mut windows_with: BTreeMap<String, u32> = BTreeMap::new();
+    while windows_with.values().all(|n| *n < 3) {
         let line = attached.line();
-        let stack = |line: &str| line.rsplit_once(' ').map(|(stack, _)| stack.to_owned());
+        let (stack, _) = line.rsplit_once(' ').expect("a stack and a number");
+        *windows_with.entry(stack.to_owned()).or_default() += 1;
         text.push_str(&format!("{line}\n"));
-        let first = text.lines().next().and_then(stack);
-        n_of_first += u32::from(stack(&line) == first);
         assert!(target.is_running());
     }
     target.tell_to_end();

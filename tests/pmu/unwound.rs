@@ -1,4 +1,4 @@
-//! Stacks of hardware samples, unwound from their copies. (Deep ones: `tests/known_stacks.rs`.)
+//! Stacks of hardware samples, unwound from their copies. (Deep ones: `tests/known_stacks/`.)
 
 use crate::machine::has_pmu;
 use crate::programs;

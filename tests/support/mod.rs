@@ -41,6 +41,23 @@ pub fn perfd() -> Command {
     Command::new(env!("CARGO_BIN_EXE_perfd"))
 }
 
+/// The ways to walk a stack that perfd has on this processor, as `--backend` names them: each has to give the same.
+pub const BACKENDS: &[&str] = match cfg!(target_arch = "x86_64") {
+    true => &["perf", "bpf"],
+    false => &["perf"],
+};
+
+/// Why a backend cannot be used here, if so: BPF needs more permissions than the ring.
+pub fn backend_forbidden(backend: &str) -> Option<String> {
+    let output = perfd()
+        .args(["record", "-q", "-e", "cpu-clock:u", "--backend", backend])
+        .args(["-o", "/dev/null", "--", "true"])
+        .output()
+        .expect("perfd runs");
+    let said = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    matches!(output.status.code(), Some(69 | 77)).then(said)
+}
+
 /// A program compiled for one test; its folder goes when it is dropped.
 pub struct Program {
     folder: tempfile::TempDir,

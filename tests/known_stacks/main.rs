@@ -1,17 +1,20 @@
-//! Programs whose stacks are known, recorded by perfd: every stack that is not marked as truncated equals the known
-//! one, and at least 999 of 1000 that fit the stack copy are not marked.
+//! Programs whose stacks are known, recorded by perfd, walked in the kernel and by perfd itself: every stack that is not marked as
+//! truncated equals the known one, and at least 999 of 1000 that fit the stack copy are not marked. In the kernel any size fits.
 //!
 //! The programs are in `tests/programs`, chains are written as `folded::chain` says. Libraries without
 //! debug information have frames `module+0x…` where others have names, so frames of libc and of the Rust runtime
 //! are not spelt out; the program's own frames are, one by one, and no chain lets them stand anywhere else.
 
-use std::collections::BTreeSet;
+use folded::said;
+use judge::{judge, once_known};
 
-use folded::chain::Chain;
-use folded::{Stack, bare, parse, said};
+mod judge;
 
+#[path = "../folded/mod.rs"]
 mod folded;
+#[path = "../programs/mod.rs"]
 mod programs;
+#[path = "../support/mod.rs"]
 mod support;
 
 /// A program and its stacks.
@@ -30,6 +33,8 @@ struct Known {
 enum Fit {
     All,
     NotAll,
+    /// They do not, but are walked where they are, from the window on in which the kernel knows the program.
+    OnceKnown,
 }
 
 fn known(source: &'static str, chains: &'static [&'static str], n_seen: usize) -> Known {
@@ -89,11 +94,34 @@ fn frames_of_a_kilobyte_and_a_half_are_unwound() {
 
 #[test]
 fn a_stack_larger_than_the_copy_is_marked() {
-    check(Known {
-        arguments: &["60"],
-        fit: Fit::NotAll,
-        ..known("wide_frames.cpp", &["_start . .. main descend*1-60"], 0)
-    });
+    check_on(
+        "perf",
+        &Known {
+            arguments: &["60"],
+            fit: Fit::NotAll,
+            ..known("wide_frames.cpp", &["_start . .. main descend*1-60"], 0)
+        },
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_stack_larger_than_the_copy_is_unwound_in_the_kernel() {
+    check_on(
+        "bpf",
+        &Known {
+            arguments: &["60"],
+            fit: Fit::OnceKnown,
+            ..known(
+                "wide_frames.cpp",
+                &[
+                    "_start . .. main descend*60 spin",
+                    "_start . .. main descend*1-60",
+                ],
+                1,
+            )
+        },
+    );
 }
 
 #[test]
@@ -254,9 +282,15 @@ fn a_rust_program_is_unwound_in_both_its_threads() {
     ));
 }
 
-/// Compiles, records, judges.
 fn check(known: Known) {
-    if let Some(reason) = folded::forbidden(&mut support::perfd()) {
+    for backend in support::BACKENDS {
+        check_on(backend, &known);
+    }
+}
+
+/// Compiles, records, judges.
+fn check_on(backend: &str, known: &Known) {
+    if let Some(reason) = support::backend_forbidden(backend) {
         return support::skip(&reason);
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -264,6 +298,7 @@ fn check(known: Known) {
         return support::skip(&format!("no compiler for {}", known.source));
     };
     let out = folder.path().join("out.folded");
+    let windows = folder.path().join("windows.jsonl");
     let output = support::perfd()
         .args([
             "record",
@@ -274,9 +309,15 @@ fn check(known: Known) {
             "4999",
             "--unit",
             "samples",
+            "--backend",
+            backend,
+            "--interval",
+            "100ms",
             "-o",
         ])
         .arg(&out)
+        .arg("-o")
+        .arg(&windows)
         .arg("--")
         .arg(program)
         .args(known.arguments)
@@ -295,196 +336,16 @@ fn check(known: Known) {
         .expect("perfd runs");
     assert!(output.status.success(), "perfd: {}", said(&output));
     let text = std::fs::read_to_string(&out).expect("a folded file");
-    if let Err(faults) = judge(&text, &known) {
-        panic!("{}: {faults}", known.source);
+    if let Err(faults) = judge(&text, known) {
+        panic!("{} with {backend}: {faults}", known.source);
     }
-}
-
-/// Judges folded text; the error says all that is wrong.
-fn judge(text: &str, known: &Known) -> Result<(), String> {
-    let chains: Vec<Chain> = known
-        .chains
-        .iter()
-        .map(|chain| Chain::parse(chain))
-        .collect();
-    let own: BTreeSet<String> = chains.iter().flat_map(Chain::names).collect();
-    // `main` alone, start-up and exit say nothing: only stacks with a function of the chain are judged.
-    let markers: BTreeSet<&String> = own
-        .iter()
-        .filter(|name| !["main", "_start"].contains(&name.as_str()))
-        .collect();
-    let mut faults = Vec::new();
-    let mut seen = vec![0; chains.len()];
-    let (mut whole, mut marked, mut too_short, mut thrown_to) = (0, 0, 0, 0);
-    for stack in parse(text)? {
-        let frames: Vec<String> = stack.frames.iter().map(|frame| bare(frame)).collect();
-        if !frames.iter().any(|frame| markers.contains(frame)) {
-            continue;
-        }
-        match &stack.truncated {
-            // A deep stack grows by faults on pages that are not there yet: those samples have no copy at all.
-            Some(reason)
-                if known.fit == Fit::NotAll
-                    && (reason.contains("copy too short") || reason.contains("not in memory")) =>
-            {
-                too_short += stack.samples
-            }
-            Some(_) if is_being_thrown_to(&frames) => thrown_to += stack.samples,
-            Some(reason) => {
-                marked += stack.samples;
-                faults.push(format!("marked {reason}: {}", shown(&stack)));
-            }
-            None => {
-                whole += stack.samples;
-                match chains.iter().position(|chain| chain.matches(&frames, &own)) {
-                    Some(at) => seen[at] += stack.samples,
-                    None => faults.push(format!("not a known stack: {}", shown(&stack))),
-                }
-            }
-        }
-    }
-    let wrong = faults.iter().any(|fault| fault.starts_with("not a known"));
-    // A short part of each throw.
-    if thrown_to * 50 > whole {
-        faults.push(format!("{thrown_to} in a frame that is thrown to"));
-    }
-    if whole + marked + too_short < 200 {
-        faults.push(format!("only {} samples", whole + marked + too_short));
-    } else if !wrong && marked * 1000 <= whole + marked {
-        faults.clear();
-    }
-    if known.fit == Fit::NotAll && too_short == 0 {
-        faults.push("no stack is marked as larger than the copy".to_owned());
-    }
-    for (at, n) in seen.iter().enumerate().take(known.n_seen) {
-        if *n == 0 {
-            faults.push(format!("never seen: {}", known.chains[at]));
-        }
-    }
-    if faults.is_empty() {
-        return Ok(());
-    }
-    faults.truncate(20);
-    Err(format!(
-        "{whole} whole, {marked} marked, {too_short} too large\n  {}",
-        faults.join("\n  ")
-    ))
-}
-
-/// Whether libgcc is putting the registers of the frame that catches into the frame of `_Unwind_RaiseException`: those of its caller are
-/// gone then, on processors (aarch64) that save the return address among them.
-fn is_being_thrown_to(frames: &[String]) -> bool {
-    let raises = frames
-        .iter()
-        .position(|frame| frame == "_Unwind_RaiseException");
-    cfg!(target_arch = "aarch64") && raises.is_some_and(|at| at + 2 == frames.len())
-}
-
-/// A stack with its repetitions counted, so that a recursion fits a line.
-fn shown(stack: &Stack) -> String {
-    let runs = stack.frames.chunk_by(|a, b| a == b);
-    let frames: Vec<String> = runs
-        .map(|run| match run.len() {
-            1 => run[0].clone(),
-            n => format!("{} × {n}", run[0]),
-        })
-        .collect();
-    format!("{} × {}: {}", stack.samples, stack.comm, frames.join(";"))
-}
-
-/// `recursion` 3 deep, judged on text made by hand.
-fn verdict(lines: &str) -> Result<(), String> {
-    judge(
-        lines,
-        &known(
-            "by hand",
-            &[
-                "_start . .. main descend*3 spin",
-                "_start . .. main descend*1-3",
-            ],
-            1,
-        ),
-    )
-}
-
-const RIGHT: &str =
-    "p;_start;libc.so.6+0x27305;libc.so.6+0x2724a;main;descend;descend;descend;spin";
-
-#[test]
-fn the_judge_accepts_the_known_stack() {
-    assert_eq!(
-        verdict(&format!(
-            "{RIGHT} 1500\np;_start;x;main;descend;descend 2\np;_start;x;main;time 9\n"
-        )),
-        Ok(())
-    );
-    assert_eq!(
-        verdict(&format!(
-            "{RIGHT} 999\np;[truncated: no unwind row];spin 1\n"
-        )),
-        Ok(())
-    );
-    assert_eq!(
-        verdict(&format!(
-            "{RIGHT};asm_sysvec_apic_timer_interrupt_[k] 999\n"
-        )),
-        Ok(())
-    );
-}
-
-#[test]
-fn the_judge_refuses_every_other_stack() {
-    for wrong in [
-        "p;_start;x;main;descend;descend;spin",
-        "p;_start;x;main;descend;descend;descend;descend;spin",
-        "p;_start;x;main;descend;descend;x;descend;spin",
-        "p;main;descend;descend;descend;spin",
-        "p;x;main;descend;descend;descend;spin",
-        "p;_start;x;main;spin;descend;descend;descend",
-        "p;_start;x;main;descend;descend;descend;spin;x",
-        "p;spin",
-        "p;_start;x;main;descend;descend;descend;spin_[i]",
-    ] {
-        let verdict = verdict(&format!("{RIGHT} 100000\n{wrong} 1\n"));
-        assert!(verdict.is_err(), "accepted: {wrong}");
-    }
-}
-
-#[test]
-fn the_judge_refuses_too_many_marks_too_few_samples_and_missing_chains() {
-    assert!(
-        verdict(&format!(
-            "{RIGHT} 998\np;[truncated: no unwind row];spin 2\n"
-        ))
-        .is_err()
-    );
-    assert!(
-        verdict(&format!(
-            "{RIGHT} 998\np;[truncated: stack copy too short];spin 2\n"
-        ))
-        .is_err()
-    );
-    assert!(verdict(&format!("{RIGHT} 100\n")).is_err());
-    assert!(verdict("p;_start;x;main;descend;descend 1000\n").is_err());
-    assert!(verdict("no weight\n").is_err());
-}
-
-#[test]
-fn a_bare_name_has_no_parameters_and_no_hash() {
-    for (frame, name) in [
-        ("descend(int)", "descend"),
-        (
-            "shapes::Middle::turn() const_[i]",
-            "shapes::Middle::turn_[i]",
-        ),
-        (
-            "unsigned long shapes::inner<unsigned long>(unsigned long)_[i]",
-            "shapes::inner_[i]",
-        ),
-        ("known::descend::h0123456789abcdef", "known::descend"),
-        ("known::descend::<u64>", "known::descend"),
-        ("libc.so.6+0x2724a", "libc.so.6+0x2724a"),
-    ] {
-        assert_eq!(bare(frame), name);
+    if known.fit == Fit::OnceKnown {
+        let windows = std::fs::read_to_string(&windows).expect("windows");
+        let late = once_known(&windows);
+        let (whole, cut) = late.unwrap_or_else(|| panic!("never whole: {windows}"));
+        assert!(
+            whole >= 200 && cut * 1000 <= whole + cut,
+            "{whole} whole, {cut} cut after the first window of whole stacks"
+        );
     }
 }
