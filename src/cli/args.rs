@@ -103,6 +103,10 @@ pub struct SamplingArgs {
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = values::pages, help_heading = WHAT)]
     pub ring_pages: Option<usize>,
 
+    /// Halve the rate of all events whenever samples took more than PERCENT of one CPU over a second: perfd's sampling thread and its BPF programs together
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent, help_heading = WHAT)]
+    pub max_overhead: Option<f64>,
+
     /// End with exit code 1 if samples were lost or stacks broken
     #[arg(long, help_heading = OUTPUT)]
     pub strict: bool,

@@ -37,6 +37,7 @@ pub(super) fn run(
         delay: args.delay.unwrap_or_default(),
         duration: args.duration,
         interval: args.interval,
+        max_overhead: args.max_overhead,
         labels: Labels {
             pid: args.pid_label,
             tid: args.tid_label,

@@ -32,6 +32,8 @@ pub(super) enum ValueError {
     Zero,
     #[error("not a number from {least} to {most}")]
     Number { least: u64, most: u64 },
+    #[error("not a share of a CPU in percent; write it like 1 or 0.5")]
+    Percent,
     #[error("not a power of two from 1 to {most}")]
     Pages { most: u64 },
 }
@@ -83,6 +85,15 @@ pub(super) fn frequency(text: &str) -> Result<Hz, ValueError> {
 /// A sampling period.
 pub(super) fn period(text: &str) -> Result<u64, ValueError> {
     number(text, 1, Rate::MAX_PERIOD)
+}
+
+/// A share in percent, above zero, as a fraction of 1.
+pub(super) fn percent(text: &str) -> Result<f64, ValueError> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    match number.parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent.is_finite() => Ok(percent / 100.0),
+        _ => Err(ValueError::Percent),
+    }
 }
 
 /// A process id.
@@ -180,6 +191,11 @@ mod tests {
             assert!(pages(text).is_err(), "{text}");
         }
         assert!(frequency("0").is_err());
+        assert_eq!(percent("50"), Ok(0.5));
+        assert_eq!(percent("25%"), Ok(0.25));
+        for text in ["0", "-1", "inf", "NaN", "1 %", "x", ""] {
+            assert_eq!(percent(text), Err(ValueError::Percent), "{text}");
+        }
         assert!(period("0").is_err());
     }
 }

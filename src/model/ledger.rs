@@ -68,7 +68,7 @@ pub struct EventLedger {
     pub enabled_ns: u64,
     /// Nanoseconds in which it was counting: less than `enabled_ns` where the PMU's counters were shared in turns.
     pub running_ns: u64,
-    /// Nanoseconds in which the event was closed to be opened anew with another stack copy size.
+    /// Nanoseconds in which the event was closed to be opened anew with another stack copy size or rate.
     pub reopened_gap_ns: u64,
     /// What became of its samples in the kernel; `None` if they are not walked there.
     pub kernel_walk: Option<KernelWalkLedger>,

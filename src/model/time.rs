@@ -53,6 +53,15 @@ impl Rate {
     pub const MAX_PERIOD: u64 = u64::MAX >> 1;
     /// The highest frequency that can be asked for; what the host allows may be less.
     pub const MAX_FREQUENCY: Hz = Hz(1_000_000);
+
+    /// Half as often; the lowest rate stays as it is.
+    #[must_use]
+    pub fn halved(self) -> Rate {
+        match self {
+            Rate::Frequency(hz) => Rate::Frequency(Hz((hz.0 / 2).max(1))),
+            Rate::Period(period) => Rate::Period(period.saturating_mul(2).min(Rate::MAX_PERIOD)),
+        }
+    }
 }
 
 /// `997 Hz`, `every 1000`.
@@ -62,5 +71,20 @@ impl fmt::Display for Rate {
             Rate::Frequency(hz) => hz.fmt(f),
             Rate::Period(period) => write!(f, "every {period}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_rate_is_still_one_that_the_kernel_takes() {
+        let half = |rate: Rate| rate.halved();
+        assert_eq!(half(Rate::Frequency(Hz(997))), Rate::Frequency(Hz(498)));
+        assert_eq!(half(Rate::Frequency(Hz(1))), Rate::Frequency(Hz(1)));
+        assert_eq!(half(Rate::Period(1)), Rate::Period(2));
+        let slowest = Rate::Period(Rate::MAX_PERIOD);
+        assert_eq!(half(slowest), slowest);
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use rustc_hash::FxHashMap;
 
 use super::owners::{Generation, Owners};
-use super::plan::{SamplePlan, StackSource};
+use super::plan::SamplePlan;
 use super::rings::{Rings, RingsError, default_pages};
 use crate::bpf::{KernelWalk, WalkedSamples};
 use crate::model::{
@@ -266,29 +266,24 @@ impl Sampling {
             .try_for_each(|opened| opened.fd.disable())
     }
 
-    /// Begins a new generation of events with another stack copy size: those that are open now are handed back,
-    /// still running, to be given to [`Sampling::retire`] when the new ones are open, or to [`Sampling::keep`].
-    pub fn next_generation(&mut self, stack_bytes: u32) -> Retiring {
-        let stack_source =
-            std::mem::replace(&mut self.plan.stack_source, StackSource::Copy(stack_bytes));
+    /// Begins a new generation of events, of a plan that differs in the size of the stack copy or in rates: those that are open now are
+    /// handed back, still running, to be given to [`Sampling::retire`] when the new ones are open, or to [`Sampling::keep`].
+    pub fn next_generation(&mut self, change: impl FnOnce(&mut SamplePlan)) -> Retiring {
+        let plan = self.plan.clone();
+        change(&mut self.plan);
         self.generation += 1;
         Retiring {
             opened: std::mem::take(&mut self.opened),
-            stack_source,
+            plan,
         }
     }
 
-    /// Goes on with old events; those that were opened since are closed, and have never run. Returns the size of their
-    /// stack copy.
-    pub fn keep(&mut self, old: Retiring) -> u32 {
+    /// Goes on with old events and their plan; those that were opened since are closed, and have never run.
+    pub fn keep(&mut self, old: Retiring) {
         self.opened = old.opened;
-        self.plan.stack_source = old.stack_source;
+        self.plan = old.plan;
         self.owners.abandon(self.generation);
         self.generation -= 1;
-        match old.stack_source {
-            StackSource::Copy(bytes) => bytes,
-            StackSource::FramePointer | StackSource::None => 0,
-        }
     }
 
     /// Stops old events and starts the new ones; what the old ones counted is kept. Both never run at the same time,
@@ -400,7 +395,7 @@ fn place(thread: Option<(Pid, Tid)>, cpu: Cpu) -> Place {
 /// Events of an earlier generation, still running.
 pub struct Retiring {
     opened: Vec<Opened>,
-    stack_source: StackSource,
+    plan: SamplePlan,
 }
 
 fn add(totals: &mut Totals, read: sys::ReadOut) {

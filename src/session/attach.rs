@@ -14,10 +14,10 @@ use super::refused::refused;
 use super::running::SETTLE;
 use super::spec::Spec;
 use super::stages::Stages;
-use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, Tid};
+use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, RateChange, Tid};
 use crate::procfs::tasks;
 use crate::sampler::counters::{self, Counters};
-use crate::sampler::{CopySize, Reach, Sampling};
+use crate::sampler::{Reach, SamplePlan, Sampling};
 use crate::sys::event_error::OpenEventError;
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::Prepared;
@@ -127,27 +127,64 @@ impl Opened<'_> {
     }
 }
 
-/// Opens the sampled events anew with another size of the stack copy, and switches over; the time in which nothing was
-/// sampled is taken down. If they cannot all be opened, the size stays as it is: a copy of the wrong size is better
-/// than threads that nobody samples.
+/// Opens the sampled events anew with a changed plan, and switches over; the time in which nothing was sampled is taken
+/// down. If they cannot all be opened, everything stays as it is, and the answer is `false`: a plan that no longer fits is better than
+/// threads that nobody samples.
 pub(super) fn reopen(
     spec: &Spec,
     stages: &mut Stages,
     targets: &[Attached],
-    stack_bytes: u32,
-) -> anyhow::Result<()> {
-    let old = stages.sampling.next_generation(stack_bytes);
-    if open_living(spec, stages, targets).is_err() {
-        let bytes = stages.sampling.keep(old);
-        stages.pipeline.copy_size = CopySize::fixed(bytes);
-        return Ok(());
+    change: impl FnOnce(&mut SamplePlan),
+) -> anyhow::Result<bool> {
+    let old = stages.sampling.next_generation(change);
+    let opened = match stages.sampling.plan().reach {
+        Reach::Threads => open_living(spec, stages, targets),
+        Reach::Cpus => {
+            let opened = stages.sampling.open(None, Start::Disabled);
+            opened.map_err(anyhow::Error::new)
+        }
+    };
+    if opened.is_err() {
+        stages.sampling.keep(old);
+        return Ok(false);
     }
     let gap = stages
         .sampling
         .retire(old)
-        .context("switch to another stack copy size")?;
+        .context("switch to events that were opened anew")?;
     stages.reopened_gap_ns += u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
-    Ok(())
+    Ok(true)
+}
+
+/// Opens all events anew at half their rate, because sampling took `used` of a CPU; nothing, if they have the lowest already.
+pub(super) fn halve_rates(
+    spec: &Spec,
+    stages: &mut Stages,
+    targets: &[Attached],
+    used: f64,
+    started: MonoNs,
+) -> anyhow::Result<()> {
+    let before = stages.sampling.plan().events.clone();
+    if before.iter().all(|event| event.rate == event.rate.halved()) {
+        return Ok(());
+    }
+    let halve = |plan: &mut SamplePlan| {
+        for event in &mut plan.events {
+            event.rate = event.rate.halved();
+        }
+    };
+    if !reopen(spec, stages, targets, halve)? {
+        return Ok(());
+    }
+    let at = sys::now();
+    let events = &stages.sampling.plan().events;
+    let change = RateChange {
+        at,
+        after: at.since(started),
+        used,
+        rates: events.iter().map(|event| event.rate).collect(),
+    };
+    stages.rates_changed(&before, change)
 }
 
 /// Opens the sampled events on every thread that is sampled: those of the targets, and what they have created.

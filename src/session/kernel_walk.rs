@@ -47,22 +47,21 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
     if spec.backend == Backend::Perf || asks_for_copies(spec) {
         return Ok(without(None));
     }
-    let reach = match spec.target {
-        Target::Running(_) => Reach::Cpus,
-        Target::Command { whole_host, .. } => match whole_host {
-            true => Reach::Cpus,
-            false => Reach::Threads,
-        },
-    };
+    let reach = reach(spec);
     let only_targets = reach == Reach::Cpus && !on_host;
     let loaded = match unfit(spec, events) {
         Some(reason) => Err((FaultClass::Unavailable, reason)),
-        None => KernelWalk::load(events.len(), only_targets, seeds()).map_err(|error| {
-            (
+        None => match KernelWalk::load(events.len(), only_targets, seeds()) {
+            Ok(walk) if spec.max_overhead.is_some() && walk.time().is_none() => Err((
+                FaultClass::Unavailable,
+                "--max-overhead needs the run time of BPF programs, which the kernel measures with CAP_SYS_ADMIN alone".to_owned(),
+            )),
+            Ok(walk) => Ok(walk),
+            Err(error) => Err((
                 FaultClass::Unavailable,
                 format!("{:#}", anyhow::Error::new(error)),
-            )
-        }),
+            )),
+        },
     };
     match (loaded, spec.backend) {
         (Ok(kernel_walk), _) => Ok(Choice {
@@ -79,6 +78,17 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
         (Err((_, reason)), _) => Ok(without(Some(format!(
             "stacks are copied and walked by perfd: {reason}"
         )))),
+    }
+}
+
+/// What events are opened on where stacks are walked in the kernel.
+fn reach(spec: &Spec) -> Reach {
+    match spec.target {
+        Target::Running(_)
+        | Target::Command {
+            whole_host: true, ..
+        } => Reach::Cpus,
+        Target::Command { .. } => Reach::Threads,
     }
 }
 
@@ -143,6 +153,12 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
     }
     if matches!(spec.target, Target::Running(_)) && events.iter().any(is_breakpoint) {
         return Some("breakpoints of running processes are set on each thread".to_owned());
+    }
+    if spec.max_overhead.is_some() && reach(spec) == Reach::Threads {
+        return Some(
+            "to lower their rate (--max-overhead), a command's events are opened anew on each of its threads, whose samples only perfd can tell apart"
+                .to_owned(),
+        );
     }
     if let Some(event) = events.iter().find(is_tracepoint) {
         return Some(format!(

@@ -13,6 +13,7 @@ mod names;
 mod opening;
 mod outcome;
 mod outputs;
+mod overhead;
 mod pipeline;
 pub mod progress;
 mod refused;

@@ -11,11 +11,13 @@ use nix::sys::signal::Signal;
 use super::attach::{self, Attached};
 use super::names::Names;
 use super::outcome::{Observer, Outcome};
+use super::overhead::Overhead;
 use super::progress;
 use super::spec::{Spec, Target};
 use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
+use crate::sampler::{CopySize, Reach, SamplePlan, StackSource};
 use crate::sys::signals::{Asked, EndSignal, Signals};
 use crate::sys::spawn::Child;
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
@@ -58,6 +60,7 @@ pub(super) struct Running<'a> {
     /// When the events have to be enabled, unless the command's exec does it.
     enable_at: Option<MonoNs>,
     end_at: Option<MonoNs>,
+    overhead: Option<Overhead>,
 }
 
 impl<'a> Running<'a> {
@@ -93,6 +96,7 @@ impl<'a> Running<'a> {
             end_at: spec
                 .duration
                 .map(|duration| started.plus(spec.delay).plus(duration)),
+            overhead: spec.max_overhead.map(Overhead::new),
         };
         running.watch().context("watch the rings and the targets")?;
         running.enable_when_due(started)?;
@@ -162,12 +166,50 @@ impl<'a> Running<'a> {
         self.windows
             .send_new(&mut self.stages.pipeline, &self.names);
         // Forks that wait behind other records are not known yet: their events would be closed and not opened anew.
-        if self.stages.pipeline.is_settled()
-            && let Some(bytes) = self.stages.pipeline.wanted_copy.take()
-        {
-            attach::reopen(self.spec, &mut self.stages, &self.targets, bytes)?;
+        let is_settled = self.stages.pipeline.is_settled();
+        if is_settled {
+            self.resize_copy()?;
+        }
+        if is_settled || self.stages.sampling.plan().reach == Reach::Cpus {
+            self.bound_overhead(now)?;
         }
         Ok(())
+    }
+
+    /// Opens the events anew if the stack copy should have another size.
+    fn resize_copy(&mut self) -> anyhow::Result<()> {
+        let Some(bytes) = self.stages.pipeline.wanted_copy.take() else {
+            return Ok(());
+        };
+        let before = self.stages.sampling.plan().stack_source;
+        let resize = |plan: &mut SamplePlan| plan.stack_source = StackSource::Copy(bytes);
+        let is_done = attach::reopen(self.spec, &mut self.stages, &self.targets, resize)?;
+        if let (false, StackSource::Copy(bytes)) = (is_done, before) {
+            self.stages.pipeline.copy_size = CopySize::fixed(bytes);
+        }
+        Ok(())
+    }
+
+    /// Lowers the rate if the samples have taken more than they may.
+    fn bound_overhead(&mut self, now: MonoNs) -> anyhow::Result<()> {
+        let Some(overhead) = self
+            .overhead
+            .as_mut()
+            .filter(|overhead| self.enable_at.is_none() && overhead.is_due(now))
+        else {
+            return Ok(());
+        };
+        let used_ns = self.stages.meter.of_sampling_ns(&self.stages.sampling);
+        match overhead.observe(now, used_ns) {
+            Some(used) => attach::halve_rates(
+                self.spec,
+                &mut self.stages,
+                &self.targets,
+                used,
+                self.started,
+            ),
+            None => Ok(()),
+        }
     }
 
     fn enable_when_due(&mut self, now: MonoNs) -> anyhow::Result<()> {

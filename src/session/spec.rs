@@ -75,6 +75,8 @@ pub struct Spec {
     pub delay: Duration,
     /// End after so long; `None` for when the target ends.
     pub duration: Option<Duration>,
+    /// What the samples may take of one CPU (0.01 is one percent); `None`: whatever they do.
+    pub max_overhead: Option<f64>,
     /// Length of a window; `None` for one window over the whole run.
     pub interval: Option<Duration>,
     /// Labels.

@@ -14,7 +14,7 @@ pub(super) struct Stages {
     pub(super) sampling: Sampling,
     pub(super) counters: Counters,
     pub(super) pipeline: Pipeline,
-    /// Nanoseconds in which nothing was sampled because the size of the stack copy was changed.
+    /// Nanoseconds in which nothing was sampled because the events were opened anew.
     pub(super) reopened_gap_ns: u64,
     pub(super) meter: Meter,
     /// Where each event stood when it got its present rate.

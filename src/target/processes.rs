@@ -94,7 +94,7 @@ impl Processes {
         let task = Task {
             pid,
             comm,
-            is_new: false,
+            is_new: true,
         };
         self.add_task(pid.main_thread(), task);
     }

@@ -4,6 +4,7 @@
 //! and ends a target by closing its standard input.
 
 mod copy_size;
+mod cost;
 mod ending;
 mod events;
 mod following;

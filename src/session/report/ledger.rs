@@ -99,7 +99,7 @@ fn write_samples(account: &EventLedger, unit: Unit, out: &mut impl Write) -> fmt
     }
     if account.reopened_gap_ns > 0 {
         let gap = plain_duration(Duration::from_nanos(account.reopened_gap_ns));
-        let what = format!("{gap} without samples while the size of the stack copy was changed");
+        let what = format!("{gap} without samples while the events were opened anew");
         write_remark(&what, None, out)?;
     }
     if let Some(kernel_walk) = account.kernel_walk.filter(|walk| walk.no_room() > 0) {
