@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_walk_in_the_kernel_says_why_it_is_not_there() {
-        let mut facts = usual();
+        let mut facts = Facts::of_a_usual_user();
         let check = find(&facts, "walk in the kernel");
         assert_eq!(check.status, Status::Limited);
         assert!(check.finding.contains("CAP_BPF"), "{}", check.finding);

@@ -198,6 +198,7 @@ impl Facts {
                 path: "/sys/kernel/tracing".into(),
             }),
             breakpoint: Ok(()),
+            kernel_walk: Err("BPF needs CAP_BPF and CAP_PERFMON".to_owned()),
             kernel_addresses: Ok(false),
             map_files: Err(Errno::EPERM),
             open_files: Some((1024, 1_048_576)),
