@@ -4,7 +4,7 @@
 //! spread takes the place of rates. A ratio is the mean of the runs' own ratios ± the standard error of that mean:
 //!
 //! ```text
-//! counters  gzip -9 -c big.log, 5 runs; mean ± standard deviation
+//! counters  gzip -9 -c big.log, 5 runs; mean ± standard deviation, of ratios ± standard error
 //!   1,234.560 ms  task-clock    ± 1.2 %
 //!      4,000,000  cycles        ± 0.8 %
 //!      6,000,000  instructions  ± 0.0 %  1.50 ± 0.02 per cycle
@@ -66,7 +66,7 @@ fn spreads(text: &mut String, over: &Over, all: &AcrossRuns) {
         };
         let (w_count, w_name, w_spread) = (width(0), width(1), width(2));
         text.push_str(&format!(
-            "counters  {title}, {n_runs} runs; mean ± standard deviation\n"
+            "counters  {title}, {n_runs} runs; mean ± standard deviation, of ratios ± standard error\n"
         ));
         for [count, name, spread, note] in &rows {
             let row = format!("  {count:>w_count$}  {name:<w_name$}  {spread:<w_spread$}  {note}");
@@ -186,7 +186,7 @@ mod tests {
                 run(10, 1_200_000, 1),
                 run(11, 1_100_000, 4),
             ],
-            "counters  evil\\x1b[31m -9, 3 runs; mean ± standard deviation
+            "counters  evil\\x1b[31m -9, 3 runs; mean ± standard deviation, of ratios ± standard error
   2,000,000  cycles        ± 0.0 %
   3,000,000  instructions  ± 0.0 %   1.50 ± 0.00 per cycle
        10.0  page-faults   ± 10.0 %  0.0033 ± 0.0002 per 1,000 instructions
@@ -210,7 +210,7 @@ mod tests {
         };
         check(
             &[run(), run()],
-            "counters  evil\\x1b[31m -9, 2 runs; mean ± standard deviation
+            "counters  evil\\x1b[31m -9, 2 runs; mean ± standard deviation, of ratios ± standard error
             200  instructions  ± 0.0 %  estimate, counted 50.0 % of the time
   <not counted>  cache-misses
         1.000 s  elapsed       ± 0.0 %  median 1.000 s",
