@@ -42,14 +42,10 @@ impl Cursor {
 /// The caller by a rule that is not NONE.
 #[inline]
 pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Cursor, Ended> {
-    let cfa = cfa(rule, frame, stack)?;
-    if !frame.sp_is_exact && is_by_sp(rule) {
-        // Unless the function has its frame record where the rule says: then the bound is the stack pointer.
-        let has_record = rule.fp == FpKind::AtCfa && frame.fp == plus(cfa, rule.fp_offset);
-        if rule.cfa != CfaKind::Sp || !has_record {
-            return Err(Ended::NoRegister);
-        }
-    }
+    let cfa = match !frame.sp_is_exact && is_by_sp(rule) {
+        true => cfa_by_record(rule, frame)?,
+        false => cfa(rule, frame, stack)?,
+    };
     // Every call pushes (x86-64) or may push (aarch64, whose leaf functions need no frame) something.
     let is_above = cfa > frame.sp || (cfa == frame.sp && rule.ra == RaKind::Link);
     if !is_above || cfa % 8 != 0 {
@@ -104,6 +100,18 @@ pub fn by_rule(rule: Rule, frame: &Cursor, stack: &mut Stack<'_>) -> Result<Curs
         link,
         base,
     })
+}
+
+/// The CFA of a frame whose stack pointer is not known, but whose frame pointer is: the rule says where in the frame its record
+/// (x29, x30) lies, and the chain of frame pointers that led here says at which address.
+fn cfa_by_record(rule: Rule, frame: &Cursor) -> Result<u64, Ended> {
+    let is_record = rule.fp == FpKind::AtCfa
+        && rule.ra == RaKind::AtCfa
+        && rule.ra_offset == rule.fp_offset.wrapping_add(8);
+    if rule.cfa != CfaKind::Sp || !is_record || frame.known_fp()? < frame.sp {
+        return Err(Ended::NoRegister);
+    }
+    Ok(plus(frame.fp, -i64::from(rule.fp_offset)))
 }
 
 /// Whether anything but the return address in its register is found by the stack pointer.

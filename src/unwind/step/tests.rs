@@ -211,6 +211,17 @@ fn a_bound_of_the_stack_pointer_is_not_taken_for_it_unless_the_frame_record_is_w
     };
     let cfa = SP + 0x30;
     check(with_record, frame, Ok((word(cfa - 8), cfa, word(FP))));
+    // The stack pointer is above its bound: the record tells the frame's end all the same.
+    let smaller = Rule {
+        cfa_offset: 0x18,
+        ..with_record
+    };
+    check(smaller, frame, Ok((word(cfa - 8), cfa, word(FP))));
+    let below = Cursor {
+        fp: SP - 8,
+        ..frame
+    };
+    check(with_record, below, Err(Ended::NoRegister));
     let elsewhere = Rule {
         fp_offset: -24,
         ..with_record
