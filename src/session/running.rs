@@ -24,6 +24,9 @@ use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 
 /// How often the rings are drained when nothing wakes perfd earlier.
 const DRAIN_EVERY: Duration = Duration::from_millis(25);
+/// How often what was walked in the kernel is taken in: to look through its maps takes the same time for one count as for thousands,
+/// and what finds them full goes through the rings.
+const WALKED_EVERY: Duration = Duration::from_millis(250);
 /// Records younger than this stay in the rings: one that is older may still be on its way into another CPU's ring.
 pub(super) const SETTLE: Duration = Duration::from_millis(2);
 
@@ -57,6 +60,8 @@ pub(super) struct Running<'a> {
     waker: Waker,
     signals: Signals,
     started: MonoNs,
+    /// When that was last taken in that was walked in the kernel.
+    walked_at: MonoNs,
     /// When the events have to be enabled, unless the command's exec does it.
     enable_at: Option<MonoNs>,
     end_at: Option<MonoNs>,
@@ -92,6 +97,7 @@ impl<'a> Running<'a> {
             waker,
             signals,
             started,
+            walked_at: started,
             enable_at: enable_at(spec, started),
             end_at: spec
                 .duration
@@ -157,7 +163,10 @@ impl<'a> Running<'a> {
         }
         let settled = now.minus(SETTLE);
         self.stages.take(settled);
-        self.stages.take_walked()?;
+        if self.windows.is_due(settled) || self.walked_at.plus(WALKED_EVERY) <= now {
+            self.stages.take_walked()?;
+            self.walked_at = now;
+        }
         if self.windows.is_due(settled)
             && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled))
         {
