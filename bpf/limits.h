@@ -38,8 +38,8 @@
 /* Forks in a row that perfd has not heard of yet, 25 ms at most: a shell's child of a compiler driver's child. */
 #define MAX_UNHEARD_FORKS 4
 
-/* Distinct stacks (by chunk) and counts between two drains. At 20 kHz and 25 ms, each of two CPUs takes 500 samples; a burst of a
- * hundred times as many still has room. */
+/* Distinct stacks (by chunk) and counts between two drains. perfd looks every 25 ms, and drains when 4096 samples wait: 12,000 more in that
+ * time, 500 for each of 24 CPUs at 20 kHz, still have room. What has none goes to the ring. */
 #define MAX_STACK_CHUNKS 16384
 #define MAX_COUNTS 16384
 

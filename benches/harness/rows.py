@@ -95,53 +95,42 @@ def cost_and_memory(bench):
 
 
 def slow_down(bench):
-    """Throughput per CPU second of `deep` lost while it is recorded at 4999 Hz, from pairs of windows off and on."""
+    """Throughput per CPU second of `deep` lost while it is recorded at 4999 Hz."""
     line = Line("slow-down of deep at 4999 Hz, %", "≤ samply")
     if bench.missing_workload("deep", line):
         return [line]
-    settle, window = 1.0, 1.0 if bench.rounds == 1 else 2.0
-    lost = defaultdict(list)
     with Target(bench.workloads["deep"], bench.scratch) as target:
-        windows = []
-        for _ in range(bench.pairs):
-            for recorder in bench.each():
-                off = time.monotonic_ns()
-                time.sleep(window)
-                off_end = time.monotonic_ns()
-                run = recorder.attach(target.pid, HIGH, settle + window + 0.2)
-                on = int((run.start + settle) * 1e9)
-                if bench.ok(recorder, run, "attach to deep at 4999 Hz"):
-                    windows.append((recorder.label, off, off_end, on, on + int(window * 1e9)))
-        for label, off, off_end, on, on_end in windows:
-            lost[label].append(100 * (1 - target.throughput(on, on_end) / target.throughput(off, off_end)))
-    for recorder in bench.each():
-        line.cells[recorder.label] = spread(lost[recorder.label], "{:.1f}")
-    return [line]
+        return [lost_throughput(bench, line, target, target)]
 
 
 def bystander(bench):
-    """Throughput per CPU second of a second `deep`, which is no target, lost while the first one is recorded at 4999 Hz."""
+    """The same of a second `deep`, which is no target."""
     line = Line("slow-down of a process that is no target, at 4999 Hz, %")
     if bench.missing_workload("deep", line):
         return [line]
+    with Target(bench.workloads["deep"], bench.scratch) as target, Target(bench.workloads["deep"], bench.scratch / "other") as other:
+        return [lost_throughput(bench, line, target, other)]
+
+
+def lost_throughput(bench, line, target, observed):
+    """What `observed` loses while `target` is recorded at 4999 Hz, from pairs of windows off and on."""
     settle, window = 1.0, 1.0 if bench.rounds == 1 else 2.0
     lost = defaultdict(list)
-    with Target(bench.workloads["deep"], bench.scratch) as target, Target(bench.workloads["deep"], bench.scratch / "other") as other:
-        windows = []
-        for _ in range(bench.pairs):
-            for recorder in bench.each():
-                off = time.monotonic_ns()
-                time.sleep(window)
-                off_end = time.monotonic_ns()
-                run = recorder.attach(target.pid, HIGH, settle + window + 0.2)
-                on = int((run.start + settle) * 1e9)
-                if bench.ok(recorder, run, "attach to deep at 4999 Hz"):
-                    windows.append((recorder.label, off, off_end, on, on + int(window * 1e9)))
-        for label, off, off_end, on, on_end in windows:
-            lost[label].append(100 * (1 - other.throughput(on, on_end) / other.throughput(off, off_end)))
+    windows = []
+    for _ in range(bench.pairs):
+        for recorder in bench.each():
+            off = time.monotonic_ns()
+            time.sleep(window)
+            off_end = time.monotonic_ns()
+            run = recorder.attach(target.pid, HIGH, settle + window + 0.2)
+            on = int((run.start + settle) * 1e9)
+            if bench.ok(recorder, run, "attach to deep at 4999 Hz"):
+                windows.append((recorder.label, off, off_end, on, on + int(window * 1e9)))
+    for label, off, off_end, on, on_end in windows:
+        lost[label].append(100 * (1 - observed.throughput(on, on_end) / observed.throughput(off, off_end)))
     for recorder in bench.each():
         line.cells[recorder.label] = spread(lost[recorder.label], "{:.1f}")
-    return [line]
+    return line
 
 
 def bpf_time(bench):

@@ -135,6 +135,8 @@ pub struct KernelWalk {
     control: Array<MapData, Control>,
     state: Control,
     accounts: PerCpuArray<MapData, Account>,
+    /// Samples that were counted before the last drain.
+    n_drained: u64,
     /// Counts and stacks, twice.
     sets: [[MapData; 2]; 2],
     /// Of all maps but those of single tables.
@@ -186,6 +188,7 @@ impl KernelWalk {
                 since: 0,
             },
             accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,
+            n_drained: 0,
             sets: [
                 [hash(&mut ebpf, "counts_0"), hash(&mut ebpf, "stacks_0")],
                 [hash(&mut ebpf, "counts_1"), hash(&mut ebpf, "stacks_1")],
@@ -233,14 +236,18 @@ impl KernelWalk {
             generation,
             block,
         };
-        for (block, mappings) in (0..).zip(&blocks) {
+        let inserted = (0..).zip(&blocks).try_for_each(|(block, mappings)| {
             self.mappings
-                .insert(key(self.generation, block), mappings, 0)?;
-        }
-        self.spaces.insert(pid.0, head, 0)?;
-        let old = self.published.insert(pid, (self.generation, head.n_blocks));
-        self.remove_blocks(pid, old);
-        Ok(())
+                .insert(key(self.generation, block), mappings, 0)
+        });
+        let inserted = inserted.and_then(|()| self.spaces.insert(pid.0, head, 0));
+        let new = (self.generation, head.n_blocks);
+        let unused = match inserted {
+            Ok(()) => self.published.insert(pid, new),
+            Err(_) => Some(new),
+        };
+        self.remove_blocks(pid, unused);
+        Ok(inserted?)
     }
 
     /// Forgets a process that has ended.
@@ -280,9 +287,14 @@ impl KernelWalk {
             .set(0, self.state, 0)
             .map_err(io::Error::other)?;
         // A program that was at work before may still write to the set; it takes a fraction of a millisecond.
-        while self.is_at_work()? {
+        let mut at_work = self.accounts()?.iter().map(|_| true).collect::<Vec<_>>();
+        while at_work.contains(&true) {
+            for (is_at_work, account) in at_work.iter_mut().zip(self.accounts()?.iter()) {
+                *is_at_work &= account.at_work != 0;
+            }
             std::thread::yield_now();
         }
+        self.n_drained = self.n_counted()?;
         let [counts, stacks] = &self.sets[full];
         let set = Set {
             counts: counts.fd().as_fd(),
@@ -296,8 +308,13 @@ impl KernelWalk {
         self.state.only_targets != 0
     }
 
-    fn is_at_work(&self) -> io::Result<bool> {
-        Ok(self.accounts()?.iter().any(|account| account.at_work != 0))
+    /// Samples that were counted since the last drain.
+    pub fn n_waiting(&self) -> io::Result<u64> {
+        Ok(self.n_counted()?.saturating_sub(self.n_drained))
+    }
+
+    fn n_counted(&self) -> io::Result<u64> {
+        Ok(self.outcomes()?.iter().map(|event| event.walked).sum())
     }
 
     /// What became of every event's samples until now.

@@ -124,6 +124,13 @@ impl Sampling {
         self.kernel_walk.as_mut()
     }
 
+    /// Samples that were walked in the kernel and wait there.
+    pub fn n_walked_waiting(&self) -> io::Result<u64> {
+        self.kernel_walk
+            .as_ref()
+            .map_or(Ok(0), KernelWalk::n_waiting)
+    }
+
     /// Visits all that was walked in the kernel until now.
     pub fn drain_walked(&mut self, mut visit: impl FnMut(WalkedSamples<'_>)) -> io::Result<()> {
         let Some(kernel_walk) = &mut self.kernel_walk else {

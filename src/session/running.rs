@@ -27,6 +27,8 @@ const DRAIN_EVERY: Duration = Duration::from_millis(25);
 /// How often what was walked in the kernel is taken in: to look through its maps takes the same time for one count as for thousands,
 /// and what finds them full goes through the rings.
 const WALKED_EVERY: Duration = Duration::from_millis(250);
+/// Or when so many samples wait: a quarter of what the maps hold if each has a stack of its own.
+const MANY_WALKED: u64 = 4096;
 /// Records younger than this stay in the rings: one that is older may still be on its way into another CPU's ring.
 pub(super) const SETTLE: Duration = Duration::from_millis(2);
 
@@ -163,7 +165,10 @@ impl<'a> Running<'a> {
         }
         let settled = now.minus(SETTLE);
         self.stages.take(settled);
-        if self.windows.is_due(settled) || self.walked_at.plus(WALKED_EVERY) <= now {
+        if self.windows.is_due(settled)
+            || self.walked_at.plus(WALKED_EVERY) <= now
+            || self.stages.sampling.n_walked_waiting()? >= MANY_WALKED
+        {
             self.stages.take_walked()?;
             self.walked_at = now;
         }
