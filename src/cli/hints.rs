@@ -72,20 +72,10 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<(FaultClass, Vec<String>)> 
     }
     let error = cause.downcast_ref::<io::Error>()?;
     Some(match error.raw_os_error() {
-        Some(libc::EMFILE) => (FaultClass::System, of_open_files()),
+        Some(libc::EMFILE) => (FaultClass::System, limits::more_open_files()),
         Some(libc::EACCES | libc::EPERM) => (FaultClass::Permission, Vec::new()),
         _ => (FaultClass::System, Vec::new()),
     })
-}
-
-fn of_open_files() -> Vec<String> {
-    let limit = limits::open_files().map_or("unknown".to_owned(), |(soft, hard)| {
-        format!("{soft}, at most {hard}")
-    });
-    vec![
-        format!("RLIMIT_NOFILE is {limit}; each event takes a descriptor for each thread and CPU"),
-        "try: fewer events or threads, or as root: ulimit -n 1048576".to_owned(),
-    ]
 }
 
 fn of_event_text(error: &ParseEventError) -> Vec<String> {
@@ -209,7 +199,7 @@ mod tests {
         assert_eq!(class, FaultClass::Unavailable);
         assert!(hints.iter().any(|hint| hint.contains("mount -t tracefs")));
         let no_files = anyhow::Error::from(io::Error::from_raw_os_error(libc::EMFILE));
-        assert!(of(&no_files).1[0].contains("RLIMIT_NOFILE"));
+        assert!(of(&no_files).1[0].contains("ulimit -Hn"));
         let other = anyhow::anyhow!("out of luck");
         assert_eq!(of(&other), (FaultClass::System, Vec::new()));
     }

@@ -7,7 +7,6 @@ use crate::procfs::SysRoots;
 use crate::procfs::sysctl::Sysctls;
 use crate::sampler::counters::PlanError;
 use crate::sys::event_error::{OpenEventError, Place};
-use crate::sys::limits;
 use crate::sys::privilege::Privilege;
 
 /// The error with its remedies. That a process is somebody else's is said before all settings: they do not help.
@@ -25,16 +24,7 @@ pub(super) fn refused(roots: &SysRoots, error: &OpenEventError) -> Fault {
         ))
         .hint("try: sudo, or: perfd doctor   for the capabilities that allow it");
     }
-    let mut fault = error.fault(Sysctls::read(roots).perf_event_paranoid);
-    if error.errno == libc::EMFILE
-        && let Ok((_, hard)) = limits::open_files()
-    {
-        fault.hints.insert(
-            0,
-            format!("the hard limit of open files (ulimit -Hn) is {hard}"),
-        );
-    }
-    fault
+    error.fault(Sysctls::read(roots).perf_event_paranoid)
 }
 
 /// Why the counters cannot be had.

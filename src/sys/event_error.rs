@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 
+use super::limits;
 use crate::model::{Cpu, EventSource, EventSpec, Fault, FaultClass, Pid, SoftwareEvent, Tid};
 
 /// On what the event was to be opened.
@@ -118,10 +119,7 @@ impl OpenEventError {
         match self.class() {
             FaultClass::Permission => self.permission_remedy(paranoid),
             FaultClass::NoSuchTarget => Vec::new(),
-            FaultClass::System if self.errno == libc::EMFILE => vec![
-                "each event takes an open file for each thread and CPU".to_owned(),
-                "try: fewer events, or as root: ulimit -n 1048576".to_owned(),
-            ],
+            FaultClass::System if self.errno == libc::EMFILE => limits::more_open_files(),
             FaultClass::System => Vec::new(),
             FaultClass::Unavailable if self.counts_in_hardware() && self.pmus.is_empty() => {
                 vec![

@@ -42,6 +42,16 @@ pub fn locked_memory() -> io::Result<Option<u64>> {
     Ok((soft != RLIM_INFINITY).then_some(soft))
 }
 
+/// What a user is told who ran out of open files: the limit, what takes them, what helps.
+pub fn more_open_files() -> Vec<String> {
+    let hard = open_files().map_or("unknown".to_owned(), |(_, hard)| hard.to_string());
+    vec![
+        format!("the hard limit of open files (ulimit -Hn) is {hard}"),
+        "each event takes an open file for each thread and CPU".to_owned(),
+        "try: fewer events or threads, or as root: ulimit -n 1048576".to_owned(),
+    ]
+}
+
 /// What decides how much ring memory perfd may map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingMemoryFacts {

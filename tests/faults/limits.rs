@@ -45,13 +45,14 @@ fn a_hard_limit_of_open_files_is_named_where_it_does_not_suffice() {
     for args in [&["attach", &pid][..], &["stat", "-p", &pid]] {
         let ended = run(&mut bench.through(&["prlimit", "--nofile=40:40"], args));
         let value = "the hard limit of open files (ulimit -Hn) is 40";
-        ended.refuses(71, &["too many open files", value, "ulimit -n "]);
+        // The file that is one too many is an event or another one: that depends on how many perfd inherited.
+        ended.refuses(71, &["oo many open files", value, "ulimit -n "]);
     }
     let args = ["record", "--", "touch", "marker"];
     for limit in 4..11 {
         let limit = format!("--nofile={limit}:{limit}");
         let ended = run(&mut bench.through(&["prlimit", &limit], &args));
-        ended.refuses(71, &["oo many open files", "ulimit -"]);
+        ended.refuses(71, &["oo many open files", "ulimit -n "]);
         assert!(bench.files().is_empty(), "{:?}", bench.files());
     }
 }
