@@ -22,6 +22,12 @@
  * share them; larger windows gain little and cost shallow stacks more. */
 #define WINDOW 1024
 
+/* Rules that a CPU remembers. A CPU's memory for all of a walk has to fit into 32 KiB. */
+#define KNOWN_RULES 512
+
+/* Mappings that a CPU remembers: a JIT's code and its runtime, or a compiler and the libraries it is made of, call each other in turns. */
+#define KNOWN_MAPPINGS 4
+
 /* Modules whose tables can be loaded at a time. A host that runs everything it has installed maps some 2000. */
 #define MAX_MODULES 4096
 

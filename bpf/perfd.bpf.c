@@ -1,5 +1,5 @@
-/* Entry points: a program for each event of a run, which walks the stack of a sample where it is taken, and one that forgets what a
- * process had mapped before it became another program.
+/* Entry points: a program for each event of a run, which walks the stack of a sample where it is taken, and two that note when what
+ * perfd knows of a process's mappings no longer holds.
  *
  * A program returns 0 when it has counted the sample, and 1 to let the kernel write it to the ring, registers and stack copied, as it
  * would without the program: so a sample whose module is not loaded yet is not lost, but finished by perfd. */
@@ -20,9 +20,8 @@ INLINE long read_user(void *to, u32 size, u64 address)
 	return bpf_probe_read_user(to, size, (const void *)address);
 }
 
-INLINE const struct block *table_block(const struct walk *w, u32 block)
+INLINE const struct block *table_block(u32 module, u32 block)
 {
-	u32 module = w->module;
 	void *blocks = bpf_map_lookup_elem(&tables, &module);
 	return blocks ? bpf_map_lookup_elem(blocks, &block) : (void *)0;
 }
@@ -43,15 +42,8 @@ INLINE u64 last_before(const u64 *starts, u64 address)
 	return at;
 }
 
-struct mapping {
-	u64 start;
-	u64 end;
-	u64 bias;
-	u32 module;
-};
-
 /* The last mapping that perfd has told of and that begins at or before the address; 0 if there is none. */
-INLINE int last_mapping(u32 pid, u64 address, struct mapping *found)
+INLINE int last_mapping(u32 pid, u64 address, struct mapped *found)
 {
 	struct space *space = bpf_map_lookup_elem(&spaces, &pid);
 	if (!space)
@@ -65,24 +57,31 @@ INLINE int last_mapping(u32 pid, u64 address, struct mapping *found)
 	found->start = block->start[at];
 	found->end = block->end[at];
 	found->bias = block->bias[at];
-	found->module = block->module[at];
+	found->number = block->module[at];
 	return address >= found->start;
 }
 
-APART int find_mapping(struct walk *w, u64 address)
+APART int find_mapping(struct walk *w, u64 address, struct mapped *found)
 {
-	struct mapping found;
-	if (!w || !last_mapping(w->pid, address, &found) || address >= found.end)
+	if (!w || !found || !last_mapping(w->pid, address, found) || address >= found->end)
 		return 0;
-	struct module *module = bpf_map_lookup_elem(&modules, &found.module);
-	if (!module)
+	u32 number = found->number;
+	struct module *module = bpf_map_lookup_elem(&modules, &number);
+	if (!module || module->state == MODULE_UNKNOWN)
 		return 0;
-	w->start = found.start;
-	w->end = found.end;
-	w->bias = found.bias;
-	w->module = found.module;
-	__builtin_memcpy(&w->table, module, sizeof(*module));
+	found->module = *module;
 	return 1;
+}
+
+/* Forgets the mappings of another process, or of the same one as it was before. */
+INLINE void keep_mappings_of(struct walk *w, u32 generation)
+{
+	if (w->generation == generation)
+		return;
+	w->generation = generation;
+#pragma unroll
+	for (int i = 0; i < KNOWN_MAPPINGS; i++)
+		w->mapped[i].start = w->mapped[i].end = 0;
 }
 
 struct walk_context {
@@ -119,7 +118,6 @@ INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 		w->drap = sampled->r10;
 		w->link = sampled->di;
 		w->base = sampled->bx;
-		w->is_return = 0;
 		cx = sampled->cx;
 		r11 = sampled->r11;
 		flags = sampled->flags;
@@ -163,22 +161,25 @@ INLINE long keep_stack(void *stacks, const struct walk *w, const struct stack_ke
 	return 0;
 }
 
-INLINE long add_count(void *counts, const struct count_key *key, u64 weight)
+/* Counts a sample. What is counted already has its stack. */
+INLINE u32 add_count(void *counts, void *stacks, const struct walk *w, const struct count_key *key, u64 weight)
 {
+	u64 square = (weight >> 8) * (weight >> 8);
 	struct count *count = bpf_map_lookup_elem(counts, key);
 	if (!count) {
-		struct count first = {.weight = weight, .samples = 1, .squares = (weight >> 8) * (weight >> 8)};
-		long error = bpf_map_update_elem(counts, key, &first, BPF_NOEXIST);
-		if (!error)
-			return 0;
+		if (keep_stack(stacks, w, &key->stack, w->n_kernel + w->n_user))
+			return OUTCOME_STACKS_FULL;
+		struct count first = {.weight = weight, .samples = 1, .squares = square};
+		if (!bpf_map_update_elem(counts, key, &first, BPF_NOEXIST))
+			return OUTCOME_COUNTED;
 		count = bpf_map_lookup_elem(counts, key);
 		if (!count)
-			return error;
+			return OUTCOME_COUNTS_FULL;
 	}
 	__sync_fetch_and_add(&count->weight, weight);
 	__sync_fetch_and_add(&count->samples, 1);
-	__sync_fetch_and_add(&count->squares, (weight >> 8) * (weight >> 8));
-	return 0;
+	__sync_fetch_and_add(&count->squares, square);
+	return OUTCOME_COUNTED;
 }
 
 /* Whether a target has forked the process, or its parent, in this run: it is one then, though perfd has not heard of it yet. */
@@ -210,7 +211,7 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 		return is_unheard_fork(set) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
 
 	w->pid = pid;
-	w->start = w->end = 0;
+	keep_mappings_of(w, space ? space->generation : 0);
 	w->window_size = 0;
 	w->n_user = 0;
 	/* The chain of the sample itself, whose first word is PERF_CONTEXT_KERNEL. An event that has no chain takes no samples in the kernel. */
@@ -228,7 +229,6 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 			return OUTCOME_TO_RING;
 	}
 
-	u32 n = w->n_kernel + w->n_user;
 	struct count_key key = {
 		.pid = pid,
 		.tid = (u32)ids,
@@ -239,18 +239,9 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 		.stack = w->hash,
 	};
 	bpf_get_current_comm(key.comm, sizeof(key.comm));
-	if (set->active) {
-		if (keep_stack(&stacks_1, w, &key.stack, n))
-			return OUTCOME_STACKS_FULL;
-		if (add_count(&counts_1, &key, context->sample_period))
-			return OUTCOME_COUNTS_FULL;
-	} else {
-		if (keep_stack(&stacks_0, w, &key.stack, n))
-			return OUTCOME_STACKS_FULL;
-		if (add_count(&counts_0, &key, context->sample_period))
-			return OUTCOME_COUNTS_FULL;
-	}
-	return OUTCOME_COUNTED;
+	if (set->active)
+		return add_count(&counts_1, &stacks_1, w, &key, context->sample_period);
+	return add_count(&counts_0, &stacks_0, w, &key, context->sample_period);
 }
 
 INLINE int on_sample(struct bpf_perf_event_data *context, u32 event)
@@ -265,7 +256,8 @@ INLINE int on_sample(struct bpf_perf_event_data *context, u32 event)
 	__sync_fetch_and_add(&account->at_work, 1);
 	u32 outcome = take_sample(context, w, set, event);
 	account->outcomes[event][outcome < N_OUTCOMES ? outcome : OUTCOME_TO_RING] += 1;
-	__sync_fetch_and_add(&account->at_work, -1);
+	/* x86 keeps stores in order. */
+	*(volatile u64 *)&account->at_work = 0;
 	return outcome != OUTCOME_COUNTED && outcome != OUTCOME_FOREIGN;
 }
 
@@ -306,7 +298,7 @@ SEC("raw_tracepoint/vm_unmapped_area") int on_place(u64 *context)
 	u64 length = 0;
 	const struct vm_unmapped_area_info *info = (const void *)context[1];
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct mapping known;
+	struct mapped known;
 	/* Where there is no place, the address is an error. */
 	if (address >= FRAME_OFFSET_MASK || bpf_probe_read_kernel(&length, 8, __builtin_preserve_access_index(&info->length)))
 		return 0;

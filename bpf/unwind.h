@@ -18,6 +18,25 @@
 
 #define FRAME_SLOTS 1024
 
+/* A rule that was looked up before. */
+struct known_rule {
+	/* The complement of the frame that it holds at, so that empty memory knows of none. */
+	u64 not_frame;
+	struct rule rule;
+	u64 unused;
+};
+
+/* A mapping of code whose module perfd has told of. */
+struct mapped {
+	u64 start;
+	u64 end;
+	/* file offset - address */
+	u64 bias;
+	u32 number;
+	struct module module;
+	u32 unused;
+};
+
 struct walk {
 	/* The frame. */
 	u64 pc;
@@ -30,15 +49,13 @@ struct walk {
 	u32 is_return;
 	/* Where the walk began: nothing below is read. */
 	u64 lowest;
-	/* The mapping of the last frame: most callers are in the same. `end` is 0 before the first one. */
-	u64 start;
-	u64 end;
-	u64 bias;
-	u32 module;
+	/* Mappings of the last frames, in a ring: most callers are in one of them. `end` is 0 where there is none. */
+	struct mapped mapped[KNOWN_MAPPINGS];
+	/* The place of the last frame's mapping. */
+	u32 here;
+	/* Whose mappings they are: `generation` of its `struct space`. */
+	u32 generation;
 	u32 pid;
-	struct module table;
-	/* What holds at the frame. */
-	struct rule rule;
 	u32 n_kernel;
 	u32 n_user;
 	u32 ended;
@@ -49,12 +66,14 @@ struct walk {
 	u64 window_start;
 	u8 window[WINDOW];
 	u64 frames[FRAME_SLOTS];
+	/* By a hash of the frame. What one sample has looked up is mostly what the next one needs: a hit is one cache line instead of three or four. */
+	struct known_rule known[KNOWN_RULES];
 };
 
-/* Fills w->start, end, bias, module and table with what is mapped at the address; 0 if it is not known. */
-int find_mapping(struct walk *w, u64 address);
-/* A block of the table of w->module; NULL if there is none. */
-INLINE const struct block *table_block(const struct walk *w, u32 block);
+/* Says what is mapped at the address; 0 if that, or the module's table, is not known. */
+int find_mapping(struct walk *w, u64 address, struct mapped *found);
+/* A block of a module's table; NULL if there is none. */
+INLINE const struct block *table_block(u32 module, u32 block);
 /* Reads user memory; 0 if it could. */
 INLINE long read_user(void *to, u32 size, u64 address);
 /* Keeps a value from being computed by branches. */
@@ -100,6 +119,8 @@ INLINE int read_window(struct walk *w, u64 address)
 				return -1;
 		}
 	}
+	if (size > w->lowest + LARGEST_STACK - w->window_start)
+		size = w->lowest + LARGEST_STACK - w->window_start;
 	w->window_size = size;
 	return 0;
 }
@@ -113,44 +134,55 @@ INLINE void hash_frame(struct stack_key *key, u64 frame)
 	key->hash[1] = b ^ b >> 32;
 }
 
-/* The word of the stack at the address. Returns GO_ON, or why there is none. */
-APART int read_word(struct walk *w, u64 address, u64 *word)
+/* The word of the stack at the address, which the window does not hold. Returns GO_ON, or why there is none. */
+APART int read_word_anew(struct walk *w, u64 address, u64 *word)
 {
 	if (!w || !word)
 		return ENDED_BAD_FRAME;
 	if (address < w->lowest || address - w->lowest >= LARGEST_STACK)
 		return ENDED_BAD_FRAME;
-	u64 at = address - w->window_start;
-	if (at >= WINDOW || at + 8 > w->window_size) {
-		if (read_window(w, address))
-			return ENDED_NOT_IN_MEMORY;
-		at = address - w->window_start;
-	}
-	at = opaque(at);
+	if (read_window(w, address))
+		return ENDED_NOT_IN_MEMORY;
+	u64 at = opaque(address - w->window_start);
 	if (at > WINDOW - 8)
 		return ENDED_NOT_IN_MEMORY;
 	__builtin_memcpy(word, w->window + at, 8);
 	return GO_ON;
 }
 
-/* Puts the rule for an offset of the module of the last mapping into w->rule, and returns its `cfa`: CFA_NONE if there is none. */
-APART int find_rule(struct walk *w, u64 offset)
+/* The word of the stack at the address. Returns GO_ON, or why there is none. */
+INLINE int read_word(struct walk *w, u64 address, u64 *word)
+{
+	u64 at = opaque(address - w->window_start);
+	if (at > WINDOW - 8 || at + 8 > w->window_size)
+		return read_word_anew(w, address, word);
+	__builtin_memcpy(word, w->window + at, 8);
+	return GO_ON;
+}
+
+/* Puts the rule for an address in the mapping of the frame into w->known. Returns GO_ON, or that perfd is to be asked: the table is gone. */
+APART int find_rule(struct walk *w, u64 address, u32 slot)
 {
 	if (!w)
-		return CFA_NONE;
-	u64 page = (offset >> 8) - w->table.first_page;
-	if (page >= w->table.n_pages)
-		return CFA_NONE;
-	const struct block *index = table_block(w, page >> 10);
+		return ENDED_ASK_PERFD;
+	const struct mapped *mapped = &w->mapped[w->here & (KNOWN_MAPPINGS - 1)];
+	struct rule *rule = &w->known[slot & (KNOWN_RULES - 1)].rule;
+	rule->cfa = CFA_NONE;
+	u32 module = mapped->number;
+	u64 offset = address + mapped->bias;
+	u64 page = (offset >> 8) - mapped->module.first_page;
+	if (page >= mapped->module.n_pages)
+		return GO_ON;
+	const struct block *index = table_block(module, page >> 10);
 	if (!index)
-		return CFA_NONE;
+		return ENDED_ASK_PERFD;
 	u32 entry = index->words[page & 1023];
 	u32 first = entry >> 8, count = entry & 255;
 	if (!count)
-		return CFA_NONE;
-	const struct block *rows = table_block(w, w->table.rows + (first >> 10));
+		return GO_ON;
+	const struct block *rows = table_block(module, mapped->module.rows + (first >> 10));
 	if (!rows)
-		return CFA_NONE;
+		return ENDED_ASK_PERFD;
 	/* The last row that begins at or before the offset; the first one of a page always does. Without branches: the verifier would
 	 * follow each way. */
 	s64 key = offset & 255;
@@ -164,13 +196,13 @@ APART int find_rule(struct walk *w, u64 offset)
 		at += step & (u32)opaque(is_before & is_there);
 	}
 	u32 number = rows->words[(first + at) & 1023] & 0xffff;
-	if (number >= w->table.n_rules)
-		return CFA_NONE;
-	const struct block *rules = table_block(w, w->table.rules + (number >> 8));
+	if (number >= mapped->module.n_rules)
+		return GO_ON;
+	const struct block *rules = table_block(module, mapped->module.rules + (number >> 8));
 	if (!rules)
-		return CFA_NONE;
-	__builtin_memcpy(&w->rule, &rules->words[(number & 255) * 4], sizeof(w->rule));
-	return w->rule.cfa;
+		return ENDED_ASK_PERFD;
+	__builtin_memcpy(rule, &rules->words[(number & 255) * 4], sizeof(*rule));
+	return GO_ON;
 }
 
 /* The frame pointer saved at the address, if it is: see `restored` of step.rs. */
@@ -183,19 +215,16 @@ INLINE int restore_fp(struct walk *w, u64 address, u64 *fp)
 	return read_word(w, address, fp);
 }
 
-APART int find_cfa(struct walk *w, u64 *cfa)
+/* The frame's canonical address by a rule that is neither CFA_SP nor CFA_FP. */
+APART int find_rare_cfa(struct walk *w, u32 slot, u64 *cfa)
 {
 	if (!w || !cfa)
 		return ENDED_BAD_FRAME;
-	const struct rule *rule = &w->rule;
+	const struct rule *rule = &w->known[slot & (KNOWN_RULES - 1)].rule;
 	u64 parameter = rule->flags & RULE_PARAMETER;
 	s64 offset = rule->cfa_offset;
 	int ended = GO_ON;
-	if (rule->cfa == CFA_SP) {
-		*cfa = w->sp + offset;
-		return GO_ON;
-	}
-	if (rule->cfa == CFA_FP || rule->cfa == CFA_DEREF_FP) {
+	if (rule->cfa == CFA_DEREF_FP) {
 		if (w->fp == UNKNOWN)
 			return ENDED_NO_REGISTER;
 		*cfa = w->fp + offset;
@@ -225,15 +254,24 @@ APART int find_cfa(struct walk *w, u64 *cfa)
 }
 
 /* The caller by a rule: `by_rule` of step.rs. */
-APART int step_by_rule(struct walk *w)
+APART int step_by_rule(struct walk *w, u32 slot)
 {
 	if (!w)
 		return ENDED_BAD_FRAME;
-	const struct rule *rule = &w->rule;
+	const struct rule *rule = &w->known[slot & (KNOWN_RULES - 1)].rule;
 	u64 cfa = 0, fp = w->fp, pc = 0, link = 0, base = 0;
-	int ended = find_cfa(w, &cfa);
-	if (ended != GO_ON)
-		return ended;
+	int ended;
+	if (rule->cfa == CFA_SP) {
+		cfa = w->sp + rule->cfa_offset;
+	} else if (rule->cfa == CFA_FP) {
+		if (fp == UNKNOWN)
+			return ENDED_NO_REGISTER;
+		cfa = fp + rule->cfa_offset;
+	} else {
+		ended = find_rare_cfa(w, slot, &cfa);
+		if (ended != GO_ON)
+			return ended;
+	}
 	if (!(cfa > w->sp || (cfa == w->sp && rule->ra == RA_LINK)) || cfa % 8)
 		return ENDED_BAD_FRAME;
 
@@ -316,41 +354,74 @@ APART int step_by_fp(struct walk *w)
 	return GO_ON;
 }
 
+/* Makes the mapping of an address w->here; 0 if it is not known. */
+APART int enter_mapping(struct walk *w, u64 address)
+{
+	if (!w)
+		return 0;
+	for (u32 i = 1; i < KNOWN_MAPPINGS; i++) {
+		u32 place = (w->here + i) & (KNOWN_MAPPINGS - 1);
+		const struct mapped *mapped = &w->mapped[place];
+		if (address >= mapped->start && address < mapped->end) {
+			w->here = place;
+			return 1;
+		}
+	}
+	struct mapped found;
+	if (!find_mapping(w, address, &found))
+		return 0;
+	w->here = (w->here + 1) & (KNOWN_MAPPINGS - 1);
+	w->mapped[w->here & (KNOWN_MAPPINGS - 1)] = found;
+	return 1;
+}
+
+/* The caller of what is mapped nowhere: there is one if it was a call through a null pointer that was interrupted. */
+APART int step_from_null(struct walk *w)
+{
+	if (!w || w->is_return || w->pc >= LOWEST_CODE)
+		return ENDED_ASK_PERFD;
+	u64 pc = 0;
+	int ended = read_word(w, w->sp, &pc);
+	if (ended != GO_ON)
+		return ended;
+	w->pc = pc;
+	w->is_return = 1;
+	w->sp += 8;
+	w->knows &= KNOWS_BASE;
+	return GO_ON;
+}
+
 /* One frame: writes it down and goes on to its caller. Returns GO_ON, or how the walk ended. */
 APART int walk_frame(struct walk *w)
 {
 	if (!w)
 		return ENDED_BAD_FRAME;
-	u64 address = w->pc - (w->is_return ? 1 : 0);
-	if (address < w->start || address >= w->end) {
-		if (!find_mapping(w, address)) {
-			if (w->is_return || w->pc >= LOWEST_CODE)
-				return ENDED_ASK_PERFD;
-			u64 pc = 0;
-			int ended = read_word(w, w->sp, &pc);
-			if (ended != GO_ON)
-				return ended;
-			w->pc = pc;
-			w->is_return = 1;
-			w->sp += 8;
-			w->knows &= KNOWS_BASE;
-			return GO_ON;
-		}
-		if (w->table.state == MODULE_UNKNOWN)
-			return ENDED_ASK_PERFD;
+	u64 address = w->pc - w->is_return;
+	const struct mapped *mapped = &w->mapped[w->here & (KNOWN_MAPPINGS - 1)];
+	if (address < mapped->start || address >= mapped->end) {
+		if (!enter_mapping(w, address))
+			return step_from_null(w);
+		mapped = &w->mapped[w->here & (KNOWN_MAPPINGS - 1)];
 	}
 	if (w->n_user >= MAX_USER_FRAMES)
 		return ENDED_DEPTH_LIMIT;
-	u64 frame = ((w->pc + w->bias) & FRAME_OFFSET_MASK) | (u64)w->module << FRAME_MODULE_SHIFT;
-	if (w->is_return)
-		frame |= FRAME_RETURN;
+	u64 frame = ((w->pc + mapped->bias) & FRAME_OFFSET_MASK) | (u64)mapped->number << FRAME_MODULE_SHIFT |
+		    (u64)w->is_return << FRAME_RETURN_SHIFT;
 	w->frames[(w->n_kernel + w->n_user) & (FRAME_SLOTS - 1)] = frame;
 	w->n_user++;
 	hash_frame(&w->hash, frame);
 
-	if (w->table.state == MODULE_TABLE) {
-		if (find_rule(w, address + w->bias) != CFA_NONE)
-			return step_by_rule(w);
+	if (mapped->module.state == MODULE_TABLE) {
+		u32 slot = (frame * 0x9e3779b97f4a7c15ULL) >> 32 & (KNOWN_RULES - 1);
+		struct known_rule *known = &w->known[slot];
+		if (known->not_frame != ~frame) {
+			known->not_frame = 0;
+			if (find_rule(w, address, slot) != GO_ON)
+				return ENDED_ASK_PERFD;
+			known->not_frame = ~frame;
+		}
+		if (known->rule.cfa != CFA_NONE)
+			return step_by_rule(w, slot);
 	}
 	return step_by_fp(w);
 }

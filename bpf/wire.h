@@ -121,7 +121,7 @@ struct mapping_block {
 WIRE_SIZE(mapping_block, 28 * BLOCK_MAPPINGS);
 
 /* A frame: bit 63 whether it is a return address, bits 62-47 module, bits 46-0 offset in the module. Frames of the kernel are addresses. */
-#define FRAME_RETURN (1ULL << 63)
+#define FRAME_RETURN_SHIFT 63
 #define FRAME_MODULE_SHIFT 47
 #define FRAME_OFFSET_MASK ((1ULL << FRAME_MODULE_SHIFT) - 1)
 

@@ -287,12 +287,13 @@ impl KernelWalk {
             .set(0, self.state, 0)
             .map_err(io::Error::other)?;
         // A program that was at work before may still write to the set; it takes a fraction of a millisecond.
-        let mut at_work = self.accounts()?.iter().map(|_| true).collect::<Vec<_>>();
+        let is_at_work = |account: &Account| account.at_work != 0;
+        let mut at_work: Vec<bool> = self.accounts()?.iter().map(is_at_work).collect();
         while at_work.contains(&true) {
-            for (is_at_work, account) in at_work.iter_mut().zip(self.accounts()?.iter()) {
-                *is_at_work &= account.at_work != 0;
-            }
             std::thread::yield_now();
+            let accounts = self.accounts()?;
+            let cpus = at_work.iter_mut().zip(accounts.iter());
+            cpus.for_each(|(before, account)| *before &= is_at_work(account));
         }
         self.n_drained = self.n_counted()?;
         let [counts, stacks] = &self.sets[full];

@@ -74,26 +74,26 @@ static void *get_array(u64 n, u64 size)
 	return array;
 }
 
-int find_mapping(struct walk *w, u64 address)
+int find_mapping(struct walk *w, u64 address, struct mapped *found)
 {
 	const struct user_space *space = &spaces[sample.space];
 	for (u64 i = 0; i < space->n_mappings; i++) {
 		const struct mapping *mapping = &space->mappings[i];
 		if (address < mapping->start || address >= mapping->end)
 			continue;
-		w->start = mapping->start;
-		w->end = mapping->end;
-		w->bias = mapping->bias;
-		w->module = mapping->module;
-		w->table = tables[mapping->module].module;
-		return 1;
+		found->start = mapping->start;
+		found->end = mapping->end;
+		found->bias = mapping->bias;
+		found->number = mapping->module;
+		found->module = tables[mapping->module].module;
+		return found->module.state != MODULE_UNKNOWN;
 	}
 	return 0;
 }
 
-INLINE const struct block *table_block(const struct walk *w, u32 block)
+INLINE const struct block *table_block(u32 module, u32 block)
 {
-	const struct table *table = &tables[w->module];
+	const struct table *table = &tables[module];
 	return block < table->n_blocks ? &table->blocks[block] : NULL;
 }
 
@@ -126,7 +126,8 @@ static void walk_sample(void)
 	walk.is_return = sample.is_return;
 	walk.knows = KNOWS_DRAP | KNOWS_LINK | KNOWS_BASE;
 	walk.lowest = sample.sp;
-	walk.start = walk.end = 0;
+	for (u32 i = 0; i < KNOWN_MAPPINGS; i++)
+		walk.mapped[i].start = walk.mapped[i].end = 0;
 	walk.window_size = 0;
 	walk.n_kernel = walk.n_user = 0;
 	walk.ended = ENDED_DEPTH_LIMIT;
