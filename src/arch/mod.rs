@@ -167,6 +167,15 @@ impl Machine {
         }
     }
 
+    /// The rules of `.init` and `.fini`, where every loaded library begins and ends: written by hand, in most libcs without rows.
+    pub fn init_rules(self, code: &[u8]) -> Vec<Known> {
+        match self {
+            Machine::X86_64 => x86_64::init::rules(code),
+            Machine::Aarch64 => aarch64::init::rules(code),
+            Machine::Other(_) => Vec::new(),
+        }
+    }
+
     /// The stubs of a section of that name, linked for `address`.
     pub fn stubs(self, name: &str, code: &[u8], address: u64) -> Vec<Stub> {
         match self {

@@ -102,11 +102,14 @@ fn known(elf: &Elf) -> Vec<Known> {
         .map(|entry| Known::entry(entry.0))
         .into_iter()
         .collect();
-    for name in [".plt", ".iplt"] {
+    for name in [".plt", ".iplt", ".init", ".fini"] {
         if let Ok(Some(section)) = elf.section(name)
             && let Some(offset) = elf.file_offset(section.address)
         {
-            let rules = machine.stub_rules(&section.bytes);
+            let rules = match name {
+                ".init" | ".fini" => machine.init_rules(&section.bytes),
+                _ => machine.stub_rules(&section.bytes),
+            };
             known.extend(rules.into_iter().map(|known| known.at(offset.0)));
         }
     }

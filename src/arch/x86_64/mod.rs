@@ -1,5 +1,6 @@
 //! x86-64.
 
+pub(super) mod init;
 pub(super) mod plt;
 pub mod registers;
 pub(super) mod rows;
