@@ -108,7 +108,6 @@ static long on_kernel_frame(u32 i, struct walk_context *context)
 /* The user's registers: those of the sample, or those that were saved when the kernel was entered. 0 if there are none. */
 INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 {
-	u64 flags, r11, cx;
 	volatile struct sampled_regs *sampled = &context->regs;
 	w->fp = UNKNOWN;
 	if ((sampled->cs & 3) == 3) {
@@ -118,9 +117,7 @@ INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 		w->drap = sampled->r10;
 		w->link = sampled->di;
 		w->base = sampled->bx;
-		cx = sampled->cx;
-		r11 = sampled->r11;
-		flags = sampled->flags;
+		w->in_syscall = 0;
 	} else {
 		struct task_struct *task = bpf_get_current_task_btf();
 		if (task->flags & PF_KTHREAD)
@@ -132,12 +129,10 @@ INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 		w->drap = regs->r10;
 		w->link = regs->di;
 		w->base = regs->bx;
-		cx = regs->cx;
-		r11 = regs->r11;
-		flags = regs->flags;
+		/* As in src/arch/x86_64/registers.rs: the `syscall` instruction leaves its return address in rcx and the flags in r11. */
+		w->in_syscall = regs->cx == w->pc && ((regs->r11 ^ regs->flags) & ~(1ULL << 16)) == 0;
 	}
-	/* As in src/arch/x86_64/registers.rs: the `syscall` instruction leaves its return address in rcx and the flags in r11. */
-	w->is_return = cx == w->pc && ((r11 ^ flags) & ~(1ULL << 16)) == 0;
+	w->is_return = w->in_syscall;
 	w->knows = KNOWS_DRAP | KNOWS_LINK | KNOWS_BASE;
 	w->lowest = w->sp;
 	return 1;

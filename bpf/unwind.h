@@ -47,6 +47,8 @@ struct walk {
 	u64 base;
 	u32 knows;
 	u32 is_return;
+	/* Whether the walk began behind what looks like a system call. */
+	u32 in_syscall;
 	/* Where the walk began: nothing below is read. */
 	u64 lowest;
 	/* Mappings of the last frames, in a ring: most callers are in one of them. `end` is 0 where there is none. */
@@ -375,10 +377,18 @@ APART int enter_mapping(struct walk *w, u64 address)
 	return 1;
 }
 
-/* The caller of what is mapped nowhere: there is one if it was a call through a null pointer that was interrupted. */
-APART int step_from_null(struct walk *w)
+/* Goes on from what is mapped nowhere, as far as the walk has just begun there. */
+APART int step_from_nowhere(struct walk *w)
 {
-	if (!w || w->is_return || w->pc >= LOWEST_CODE)
+	if (!w)
+		return ENDED_BAD_FRAME;
+	if (w->in_syscall && w->is_return && !w->n_user && w->sp == w->lowest) {
+		/* No system call stands before it: it is what a call through that register has come to. */
+		w->is_return = 0;
+		return GO_ON;
+	}
+	/* A call through a null pointer has a caller. */
+	if (w->is_return || w->pc >= LOWEST_CODE)
 		return ENDED_ASK_PERFD;
 	u64 pc = 0;
 	int ended = read_word(w, w->sp, &pc);
@@ -400,7 +410,7 @@ APART int walk_frame(struct walk *w)
 	const struct mapped *mapped = &w->mapped[w->here & (KNOWN_MAPPINGS - 1)];
 	if (address < mapped->start || address >= mapped->end) {
 		if (!enter_mapping(w, address))
-			return step_from_null(w);
+			return step_from_nowhere(w);
 		mapped = &w->mapped[w->here & (KNOWN_MAPPINGS - 1)];
 	}
 	if (w->n_user >= MAX_USER_FRAMES)

@@ -284,3 +284,32 @@ fn no_call_is_seen_twice_when_threads_are_created_during_the_attach() {
         assert_eq!(account["lost"]["not_raised"], Value::Null, "{account}");
     }
 }
+
+#[test]
+fn code_that_loaders_run_before_and_after_main_has_whole_stacks() {
+    let program = compile_c("int main(void) { return 0; }", &["-O1", "-no-pie"]);
+    for section in ["_init", "_fini"] {
+        // Its first instruction, where it begins a page of code, and one behind it.
+        let start = program.address_of(section);
+        for address in [start, start + 4] {
+            for backend in BACKENDS {
+                if let Some(reason) = backend_forbidden(backend) {
+                    skip(&reason);
+                    continue;
+                }
+                let output = perfd()
+                    .args(["record", "-q", "-c", "1", "--backend", backend, "-e"])
+                    .args([&format!("mem:{address:#x}:x"), "-o", "-", "--"])
+                    .arg(program.path())
+                    .output()
+                    .expect("perfd runs");
+                let stacks = String::from_utf8_lossy(&output.stdout);
+                assert!(
+                    stacks.starts_with("program;_start;")
+                        && stacks.ends_with(&format!(";{section} 1\n")),
+                    "{section} at {address:#x} by {backend}: {stacks}"
+                );
+            }
+        }
+    }
+}

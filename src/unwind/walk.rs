@@ -86,6 +86,15 @@ impl<'a, R: RowSource> Walk<'a, R> {
         let before = frames.len();
         loop {
             let Some((mapping, rows)) = self.find(lookup(&cursor)) else {
+                if registers.in_syscall
+                    && cursor.kind == AddressKind::Return
+                    && cursor.sp == registers.sp
+                    && frames.len() == before
+                {
+                    // No system call stands before it: it is what a call through that register has come to.
+                    cursor.kind = AddressKind::Interrupted;
+                    continue;
+                }
                 if cursor.kind == AddressKind::Interrupted && cursor.pc < LOWEST_CODE {
                     match by_call_alone(&cursor, stack) {
                         Ok(caller) => {

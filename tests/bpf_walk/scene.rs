@@ -160,8 +160,12 @@ impl Scene {
         sample: &Sample,
         answer: &Answer,
     ) -> Option<(Vec<Frame>, u64)> {
-        let (mut frames, walked) = self.walk_in(filled, sample, MAX_FRAMES + 1);
         let unknown = self.unknown();
+        // Where nothing is known before it, it is not behind a system call.
+        let mut sample = sample.clone();
+        let before = filled.find(Avma(sample.registers.pc.wrapping_sub(1)));
+        sample.registers.in_syscall &= before.is_some_and(|place| place.module != unknown);
+        let (mut frames, walked) = self.walk_in(filled, &sample, MAX_FRAMES + 1);
         if let Some(first) = frames.iter().position(|frame| frame.module == unknown) {
             let address = frames[first].lookup().0;
             frames.truncate(first);

@@ -123,7 +123,7 @@ static void walk_sample(void)
 	walk.drap = sample.drap;
 	walk.link = sample.link;
 	walk.base = sample.base;
-	walk.is_return = sample.is_return;
+	walk.in_syscall = walk.is_return = sample.is_return;
 	walk.knows = KNOWS_DRAP | KNOWS_LINK | KNOWS_BASE;
 	walk.lowest = sample.sp;
 	for (u32 i = 0; i < KNOWN_MAPPINGS; i++)

@@ -60,11 +60,15 @@ pub fn sample<'a>(words: &'a [u64], content: &SampleContent) -> Option<Sample<'a
             &[][..],
         )
     };
-    let registers = if content.registers {
+    let mut registers = if content.registers {
         rest.registers()?
     } else {
         None
     };
+    if in_user_mode && let Some(registers) = &mut registers {
+        // What the registers say of a system call is left over from an earlier one.
+        registers.in_syscall = false;
+    }
     let stack = if content.stack_bytes > 0 {
         rest.stack()?
     } else {
@@ -201,6 +205,24 @@ mod tests {
             (time_of(&words), sample_id(&words)),
             (Some(MonoNs(1234)), Some(77))
         );
+    }
+
+    #[test]
+    fn user_code_is_in_no_system_call_whatever_its_registers_say() {
+        let mut words = a_sample();
+        // All registers alike: what the `syscall` instruction leaves behind.
+        words[11..][..event::N_USER_REGISTERS].fill(0x246);
+        let in_syscall = |words: &[u64]| {
+            sample(words, &CONTENT)
+                .unwrap()
+                .registers
+                .unwrap()
+                .in_syscall
+        };
+        assert!(!in_syscall(&words));
+        words[0] = header(SAMPLE, 1, words.len());
+        let alike = event::registers_of(&[0x246; event::N_USER_REGISTERS]);
+        assert_eq!(in_syscall(&words), alike.in_syscall);
     }
 
     #[test]
