@@ -1,11 +1,12 @@
 //! The flags that `record` and `attach` share: what is sampled, how often, for how long, and where it goes.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::values::{self, EventList};
-use crate::model::{AskedEvent, CallGraph, Hz, Rate};
+use crate::model::{AskedEvent, CallGraph, Fault, FaultClass, Hz, Rate};
 
 /// Samples a second where neither `-F` nor `-c` says otherwise: a prime, so that it does not beat with timers of the target.
 const DEFAULT_FREQUENCY: Hz = Hz(997);
@@ -122,7 +123,10 @@ const OUTPUT: &str = "Output";
 
 impl SamplingArgs {
     /// The events asked for, in order; `None` leaves the choice to perfd.
-    pub fn events(&self) -> Option<Vec<AskedEvent>> {
+    ///
+    /// # Errors
+    /// An event that stands there twice.
+    pub fn events(&self) -> Result<Option<Vec<AskedEvent>>, Fault> {
         events(&self.event_lists)
     }
 
@@ -136,6 +140,19 @@ impl SamplingArgs {
 }
 
 /// The events of several `-e`, one after the other.
-pub(super) fn events<E: Clone>(lists: &[EventList<E>]) -> Option<Vec<E>> {
-    (!lists.is_empty()).then(|| lists.iter().flat_map(|list| list.0.clone()).collect())
+///
+/// # Errors
+/// An event that stands there twice: its figures would stand in two places under one name.
+pub(super) fn events<E: Clone + PartialEq + Display>(
+    lists: &[EventList<E>],
+) -> Result<Option<Vec<E>>, Fault> {
+    let mut events: Vec<E> = Vec::new();
+    for event in lists.iter().flat_map(|list| &list.0) {
+        if events.contains(event) {
+            let what = format!("event {event} is given more than once");
+            return Err(Fault::new(FaultClass::Usage, what).hint("try: leave out all but one"));
+        }
+        events.push(event.clone());
+    }
+    Ok((!lists.is_empty()).then_some(events))
 }

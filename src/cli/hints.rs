@@ -87,6 +87,10 @@ fn of_event_text(error: &ParseEventError) -> Vec<String> {
             format!("did you mean {nearest}?"),
             "try: perfd list".to_owned(),
         ],
+        ParseEventError::Group { .. } => vec![
+            "all events of a run are counted together where the PMU has room for them".to_owned(),
+            "try: leave out the braces and what is behind them".to_owned(),
+        ],
         ParseEventError::Rate { .. } => vec!["leave out period= and freq=".to_owned()],
         _ => vec!["try: perfd list".to_owned()],
     }

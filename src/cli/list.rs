@@ -36,6 +36,7 @@ rNNN                                             raw          a number for the C
 PMU/TERM[=N],…/                                  raw          terms of /sys/bus/event_source/devices/PMU/format
 mem:ADDR[/LEN][:rwx]                             breakpoint   every access to, or execution of, an address
 EVENT:u, EVENT:k                                 modifier     in user mode only, in kernel mode only
+EVENT/period=N/, EVENT/freq=N/                   rate         a sample every N counts, N samples a second: for this event alone
 ";
 
 pub(super) fn run(args: &ListArgs) -> anyhow::Result<Exit> {

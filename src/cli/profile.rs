@@ -23,7 +23,7 @@ pub(super) fn run(
         show: shown(args)?,
         target,
         events: args
-            .events()
+            .events()?
             .map_or(EventChoice::Default, EventChoice::Asked),
         rate: args.rate(),
         call_graph: args.call_graph,
@@ -87,7 +87,7 @@ fn shown(args: &SamplingArgs) -> anyhow::Result<Option<usize>> {
     let Some(shown) = &args.show else {
         return Ok(None);
     };
-    let events = args.events().unwrap_or_default();
+    let events = args.events()?.unwrap_or_default();
     let is_shown = |event: &AskedEvent| {
         event.spec == shown.spec && (shown.rate.is_none() || event.rate == shown.rate)
     };

@@ -76,7 +76,10 @@ pub struct StatArgs {
 
 impl StatArgs {
     /// The events asked for, in order; `None` leaves the choice to perfd.
-    pub fn events(&self) -> Option<Vec<EventSpec>> {
+    ///
+    /// # Errors
+    /// An event that stands there twice.
+    pub fn events(&self) -> Result<Option<Vec<EventSpec>>, Fault> {
         args::events(&self.event_lists)
     }
 }
@@ -93,7 +96,7 @@ pub(super) fn run(args: StatArgs) -> anyhow::Result<Exit> {
 }
 
 fn spec(args: StatArgs) -> anyhow::Result<StatSpec> {
-    let events = args.events().map_or(Request::Default, Request::Explicit);
+    let events = args.events()?.map_or(Request::Default, Request::Explicit);
     let command = (!args.command.is_empty()).then_some(args.command);
     let over = match command {
         command if args.whole_host => Over::Host(command),

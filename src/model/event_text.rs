@@ -44,7 +44,7 @@ pub enum ParseEventError {
         modifier: String,
     },
     /// A number that is none, or out of range.
-    #[error("{what} {text:?} in {event:?} is not a number perfd can use")]
+    #[error("{what} {text:?} in {event:?} is not {}", values_of(what))]
     Number {
         /// The whole event, as typed.
         event: String,
@@ -53,6 +53,12 @@ pub enum ParseEventError {
         /// As typed.
         text: String,
     },
+    /// Braces, as perf takes them.
+    #[error("{group:?} is a group of events, which perfd forms by itself")]
+    Group {
+        /// As typed.
+        group: String,
+    },
     /// An event with terms, but without its second slash.
     #[error("event {event:?} has no closing slash")]
     Unclosed {
@@ -60,7 +66,9 @@ pub enum ParseEventError {
         event: String,
     },
     /// A term that only a PMU's own events could have.
-    #[error("unknown term {term:?} in {event:?}: period and freq are known")]
+    #[error(
+        "unknown term {term:?} in {event:?}: only events of a PMU have others than period and freq"
+    )]
     Term {
         /// As typed.
         event: String,
@@ -81,10 +89,26 @@ pub enum ParseEventError {
     },
 }
 
+/// What a number in an event may be.
+fn values_of(what: &str) -> &'static str {
+    match what {
+        "period" => "a number from 1 to 9223372036854775807",
+        "freq" => "a number of samples per second from 1 to 1000000",
+        "length" => "1, 2, 4 or 8 bytes",
+        "raw config" => "a hexadecimal number of 64 bits",
+        _ => "a number of 64 bits (hexadecimal behind 0x)",
+    }
+}
+
 /// Events separated by commas, as one `-e` takes them.
 pub fn parse_events<E: FromStr<Err = ParseEventError>>(
     text: &str,
 ) -> Result<Vec<E>, ParseEventError> {
+    if text.trim_start().starts_with('{') {
+        return Err(ParseEventError::Group {
+            group: text.trim().to_owned(),
+        });
+    }
     split_list(text).into_iter().map(str::parse).collect()
 }
 
@@ -132,16 +156,17 @@ impl FromStr for AskedEvent {
         };
         let (rate, terms) = rate_and_terms(text, terms)?;
         let mut spec = if is_word(head) && plain(text, head)?.is_none() {
+            let terms = terms.into_iter().map(|other| term(text, other));
             EventSpec::new(EventSource::Pmu {
                 pmu: head.to_owned(),
-                terms,
+                terms: terms.collect::<Result<_, _>>()?,
             })
         } else {
             let spec = bare(text, head)?;
-            if let Some((term, _)) = terms.into_iter().next() {
+            if let Some(term) = terms.first() {
                 return Err(ParseEventError::Term {
                     event: text.to_owned(),
-                    term,
+                    term: (*term).to_owned(),
                 });
             }
             spec
@@ -231,10 +256,11 @@ fn tracepoint(event: &str, subsystem: &str, rest: &str) -> Result<EventSpec, Par
     })
 }
 
-type Term = (String, Option<u64>);
-
 /// The rate among terms, and the terms that are none.
-fn rate_and_terms(event: &str, terms: &str) -> Result<(Option<Rate>, Vec<Term>), ParseEventError> {
+fn rate_and_terms<'a>(
+    event: &str,
+    terms: &'a str,
+) -> Result<(Option<Rate>, Vec<&'a str>), ParseEventError> {
     let (mut rate, mut others) = (None, Vec::new());
     for text in terms.split(',').filter(|term| !term.is_empty()) {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -249,7 +275,7 @@ fn rate_and_terms(event: &str, terms: &str) -> Result<(Option<Rate>, Vec<Term>),
             "period" => Rate::Period(in_range(Rate::MAX_PERIOD)?),
             "freq" => Rate::Frequency(Hz(in_range(Rate::MAX_FREQUENCY.0)?)),
             _ => {
-                others.push(term(event, text)?);
+                others.push(text);
                 continue;
             }
         };
@@ -262,7 +288,7 @@ fn rate_and_terms(event: &str, terms: &str) -> Result<(Option<Rate>, Vec<Term>),
     Ok((rate, others))
 }
 
-fn term(event: &str, text: &str) -> Result<Term, ParseEventError> {
+fn term(event: &str, text: &str) -> Result<(String, Option<u64>), ParseEventError> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => {
             let number = number(value).ok_or_else(|| not_a_number(event, "term", text))?;

@@ -82,6 +82,17 @@ fn a_command_line_that_makes_no_sense_runs_nothing() {
             &["-o", "foo:x"],
             &["\"foo\" is neither a format", "./foo:x"],
         ),
+        (
+            &["-e", "cpu-clock,page-faults", "-e", "cpu-clock"],
+            &["event cpu-clock is given more than once"],
+        ),
+        (
+            &["-e", "{cycles,instructions}:S"],
+            &[
+                "\"{cycles,instructions}:S\" is a group",
+                "leave out the braces",
+            ],
+        ),
         (&["-o", "a.svg", "-o", "a.svg"], &["a.svg is given twice"]),
         (&["-o", "-", "-o", "json:-"], &["is given twice"]),
         (&["--frobnicate"], &["--frobnicate"]),

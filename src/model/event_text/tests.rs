@@ -135,9 +135,15 @@ fn what_is_no_event_is_refused_with_the_reason() {
             nearest: Some("cycles")
         }
     );
-    for text in ["", "cycles,", "a b", "sched:*", "../x/y/", "{cycles}", "r"] {
+    for text in ["", "cycles,", "a b", "sched:*", "../x/y/", "r"] {
         assert!(
             matches!(error(text), ParseEventError::Unknown { .. }),
+            "{text}"
+        );
+    }
+    for text in ["{cycles}", "{cycles,instructions}:S"] {
+        assert!(
+            matches!(error(text), ParseEventError::Group { .. }),
             "{text}"
         );
     }
