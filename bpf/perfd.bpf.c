@@ -75,7 +75,8 @@ APART int find_mapping(struct walk *w, u64 address)
 	if (!w || !last_mapping(w->pid, address, &found) || address >= found.end)
 		return 0;
 	struct module *module = bpf_map_lookup_elem(&modules, &found.module);
-	if (!module)
+	/* A table is announced before it is shown: perfd is held up for a grace period when it has shown it. */
+	if (!module || (module->state == MODULE_TABLE && !bpf_map_lookup_elem(&tables, &found.module)))
 		return 0;
 	w->start = found.start;
 	w->end = found.end;
@@ -206,8 +207,11 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	u64 *changed = bpf_map_lookup_elem(&changes, &pid);
 	if (space && changed && *changed > space->as_of)
 		return OUTCOME_TO_RING;
-	if (set->only_targets && !space)
+	if (set->only_targets && !space) {
+		if (set->only_targets == SOME_TARGETS_UNTOLD)
+			return OUTCOME_TO_RING;
 		return is_unheard_fork(set) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
+	}
 
 	w->pid = pid;
 	w->start = w->end = 0;

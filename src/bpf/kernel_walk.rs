@@ -15,7 +15,7 @@ use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::spaces;
 use super::wire::{
     Account, Block, Control, MAX_EVENTS, MAX_MODULES, MODULE_NO_TABLE, MappingBlock,
-    MappingBlockKey, Module, Space,
+    MappingBlockKey, Module, SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
 };
 use crate::model::{
     AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, ModuleId, MonoNs, Pid,
@@ -53,11 +53,12 @@ pub enum LoadError {
 /// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
 #[derive(Clone)]
 pub struct TableLoader {
+    /// The map of tables, which each caller opens for itself: nobody is to wait while somebody else waits for a grace period.
+    tables: Arc<OwnedFd>,
     maps: Arc<Mutex<TableMaps>>,
 }
 
 struct TableMaps {
-    tables: ArrayOfMaps<MapData, Array<MapData, Block>>,
     modules: Array<MapData, Module>,
     bytes: usize,
 }
@@ -88,27 +89,29 @@ impl TableLoader {
         Ok(Prepared(Some((module, inner))))
     }
 
-    /// Shows a module's table to the programs. The kernel waits until nobody uses the one before, which takes it some 10 ms.
+    /// Shows a module's table to the programs. They see it at once; the call comes back when nobody can use the one before any more,
+    /// which takes the kernel some 10 ms.
     pub fn show(&self, id: ModuleId, prepared: Prepared) -> Result<(), LoadError> {
         if id.0 as usize >= MAX_MODULES {
             return Ok(());
         }
-        let mut maps = self.lock();
-        let module = match prepared.0 {
-            Some((module, inner)) => {
-                maps.tables.set(id.0, &inner, 0)?;
-                module
-            }
-            None => Module {
+        let Some((module, inner)) = prepared.0 else {
+            let module = Module {
                 state: MODULE_NO_TABLE,
                 first_page: 0,
                 n_pages: 0,
                 rows: 0,
                 rules: 0,
                 n_rules: 0,
-            },
+            };
+            return Ok(self.lock().modules.set(id.0, module, 0)?);
         };
-        Ok(maps.modules.set(id.0, module, 0)?)
+        // Announced first: behind the grace period it would come too late for a process that lives 50 ms.
+        self.lock().modules.set(id.0, module, 0)?;
+        let tables = self.tables.try_clone().map_err(MapError::from)?;
+        let tables = Map::ArrayOfMaps(MapData::from_fd(tables)?);
+        let mut tables = ArrayOfMaps::<_, Array<MapData, Block>>::try_from(tables)?;
+        Ok(tables.set(id.0, &inner, 0)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, TableMaps> {
@@ -167,14 +170,15 @@ impl KernelWalk {
         attach(&mut ebpf, "on_exec", "sched_process_exec")?;
         // Linux 5.7. Without it, a module at the place of another is known from its record alone, some 25 ms later.
         let _ = attach(&mut ebpf, "on_place", "vm_unmapped_area");
-        let tables = TableMaps {
-            tables: ArrayOfMaps::try_from(map(&mut ebpf, "tables"))?,
+        let tables = descriptor(&map(&mut ebpf, "tables")).map_err(MapError::from)?;
+        let maps = TableMaps {
             modules: Array::try_from(map(&mut ebpf, "modules"))?,
             bytes: 0,
         };
         let mut walk = KernelWalk {
             loader: TableLoader {
-                maps: Arc::new(Mutex::new(tables)),
+                tables: Arc::new(tables),
+                maps: Arc::new(Mutex::new(maps)),
             },
             spaces: HashMap::try_from(map(&mut ebpf, "spaces"))?,
             mappings: HashMap::try_from(map(&mut ebpf, "mappings"))?,
@@ -184,7 +188,7 @@ impl KernelWalk {
             control: Array::try_from(map(&mut ebpf, "control"))?,
             state: Control {
                 active: 0,
-                only_targets: u32::from(only_targets),
+                only_targets: if only_targets { TOLD_TARGETS } else { 0 },
                 since: 0,
             },
             accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,
@@ -223,6 +227,8 @@ impl KernelWalk {
     }
 
     /// Tells what a process has mapped, as far as records up to `as_of` say.
+    ///
+    /// Where there is no room for it, samples of processes that were not told of are no longer left out, but go to the ring.
     pub fn publish(
         &mut self,
         pid: Pid,
@@ -247,6 +253,10 @@ impl KernelWalk {
             Err(_) => Some(new),
         };
         self.remove_blocks(pid, unused);
+        if inserted.is_err() && self.state.only_targets == TOLD_TARGETS {
+            self.state.only_targets = SOME_TARGETS_UNTOLD;
+            self.control.set(0, self.state, 0)?;
+        }
         Ok(inserted?)
     }
 
@@ -373,6 +383,13 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
 fn map(ebpf: &mut Ebpf, name: &str) -> Map {
     let map = ebpf.take_map(name);
     map.expect("the object is built with it")
+}
+
+fn descriptor(map: &Map) -> io::Result<OwnedFd> {
+    match map {
+        Map::ArrayOfMaps(data) => data.fd().as_fd().try_clone_to_owned(),
+        other => unreachable!("tables are declared as an array of maps, not {other:?}"),
+    }
 }
 
 fn hash(ebpf: &mut Ebpf, name: &str) -> MapData {

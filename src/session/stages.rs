@@ -35,10 +35,8 @@ impl Stages {
             sampling, pipeline, ..
         } = self;
         sampling.drain(horizon, |item| pipeline.take(&item));
-        // Behind records that wait, what is mapped is not known yet.
-        if self.pipeline.is_settled() {
-            self.publish_changed(horizon);
-        }
+        // Samples may wait for tables; records never do.
+        self.publish_changed(horizon);
     }
 
     /// Takes in what was walked in the kernel until now.
