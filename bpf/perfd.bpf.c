@@ -126,7 +126,7 @@ INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 		flags = sampled->flags;
 	} else {
 		struct task_struct *task = bpf_get_current_task_btf();
-		if (task->flags & PF_KTHREAD)
+		if (task->flags & PF_KTHREAD || !task->mm)
 			return 0;
 		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 		w->pc = regs->ip;
