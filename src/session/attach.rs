@@ -97,7 +97,7 @@ impl Opened<'_> {
         Ok(())
     }
 
-    /// Asks for the tables that a command will most likely need from its first instruction on. Nobody waits for them.
+    /// Asks for the tables that a command will most likely need from its first instruction on.
     fn foresee(&mut self, prepared: &Prepared) {
         let pipeline = &mut self.stages.pipeline;
         let modules = pipeline

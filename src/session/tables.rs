@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -130,6 +130,18 @@ impl Tables {
         self.store(built);
         self.feed();
         true
+    }
+
+    /// Waits until all that were asked for are built, but no longer than `patience`.
+    pub(super) fn wait_for_all(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.feed();
+        while self.n_pending > 0
+            && let Ok(built) = self.built.recv_deadline(deadline)
+        {
+            self.store(built);
+            self.feed();
+        }
     }
 
     fn store(&mut self, (id, table): Built) {

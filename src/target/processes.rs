@@ -97,19 +97,19 @@ impl Processes {
     /// Those of reading `/proc/PID/maps`.
     pub fn foresee(&mut self, pid: Pid, file: Option<&Path>) -> io::Result<Vec<ModuleId>> {
         let ourselves = fs::read_link(self.proc_root.join(pid.to_string()).join("exe"))?;
-        let mut kinds: Vec<_> = maps::executable(&self.proc_root, pid)?
-            .into_iter()
-            .filter(|line| line.path != ourselves)
-            .filter_map(|line| kind_and_path(pid, &line))
-            .filter(|(kind, _)| matches!(kind, ModuleKind::File { .. } | ModuleKind::Vdso))
-            .collect();
+        let lines = maps::executable(&self.proc_root, pid)?;
         // As the kernel will say it.
-        if let Some(path) = file.and_then(|file| file.canonicalize().ok())
-            && let Ok(found) = path.metadata()
-        {
+        let file = file.and_then(|file| {
+            let path = file.canonicalize().ok()?;
+            let found = path.metadata().ok()?;
             let (dev, inode) = (found.dev(), found.ino());
-            kinds.push((ModuleKind::File { dev, inode }, path));
-        }
+            Some((ModuleKind::File { dev, inode }, path))
+        });
+        let shared = lines
+            .iter()
+            .filter(|line| line.path != ourselves)
+            .filter_map(|line| kind_and_path(pid, line))
+            .filter(|(kind, _)| matches!(kind, ModuleKind::File { .. } | ModuleKind::Vdso));
         let modules = &mut self.modules;
         let intern = |(kind, path)| {
             modules.intern(Module {
@@ -118,7 +118,7 @@ impl Processes {
                 seen_in: None,
             })
         };
-        Ok(kinds.into_iter().map(intern).collect())
+        Ok(file.into_iter().chain(shared).map(intern).collect())
     }
 
     /// Adds a process of which nothing is known yet but its name.
