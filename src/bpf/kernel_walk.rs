@@ -132,8 +132,8 @@ pub struct KernelWalk {
     spaces: HashMap<MapData, u32, Space>,
     mappings: HashMap<MapData, MappingBlockKey, MappingBlock>,
     changes: HashMap<MapData, u32, u64>,
-    /// Blocks of each process's present generation.
-    published: FxHashMap<Pid, (u32, u32)>,
+    /// What each process's mappings are known by.
+    published: FxHashMap<Pid, Published>,
     generation: u32,
     control: Array<MapData, Control>,
     state: Control,
@@ -145,6 +145,14 @@ pub struct KernelWalk {
     /// Of all maps but those of single tables.
     map_fds: Vec<OwnedFd>,
     meter: Option<Meter>,
+}
+
+/// A published list of mappings.
+#[derive(Clone, Copy)]
+struct Published {
+    generation: u32,
+    n_blocks: u32,
+    as_of: MonoNs,
 }
 
 impl KernelWalk {
@@ -247,7 +255,11 @@ impl KernelWalk {
                 .insert(key(self.generation, block), mappings, 0)
         });
         let inserted = inserted.and_then(|()| self.spaces.insert(pid.0, head, 0));
-        let new = (self.generation, head.n_blocks);
+        let new = Published {
+            generation: self.generation,
+            n_blocks: head.n_blocks,
+            as_of,
+        };
         let unused = match inserted {
             Ok(()) => self.published.insert(pid, new),
             Err(_) => Some(new),
@@ -258,6 +270,15 @@ impl KernelWalk {
             self.control.set(0, self.state, 0)?;
         }
         Ok(inserted?)
+    }
+
+    /// Whether a process's samples go to the ring because its mappings may have changed since they were published. A place that something
+    /// is mapped into may get no code, and then no record says so.
+    pub fn is_outdated(&self, pid: Pid) -> bool {
+        let changed = || self.changes.get(&pid.0, 0).ok();
+        self.published
+            .get(&pid)
+            .is_some_and(|known| changed().is_some_and(|at| known.as_of.0 < at))
     }
 
     /// Forgets a process that has ended.
@@ -271,8 +292,13 @@ impl KernelWalk {
         self.remove_blocks(pid, old);
     }
 
-    fn remove_blocks(&mut self, pid: Pid, old: Option<(u32, u32)>) {
-        let Some((generation, n_blocks)) = old else {
+    fn remove_blocks(&mut self, pid: Pid, old: Option<Published>) {
+        let Some(Published {
+            generation,
+            n_blocks,
+            ..
+        }) = old
+        else {
             return;
         };
         for block in 0..n_blocks {

@@ -388,6 +388,10 @@ mod tests {
         rows.collect()
     }
 
+    fn changed(pipeline: &mut Pipeline) -> Vec<Pid> {
+        pipeline.processes.take_changed().into_iter().collect()
+    }
+
     #[test]
     fn a_sample_that_waits_for_a_table_keeps_no_mapping_from_the_kernel() {
         let (tables, _todo, _done) = Tables::without_workers(None);
@@ -398,9 +402,9 @@ mod tests {
         assert!(!pipeline.is_settled());
         pipeline.processes.take_changed();
         pipeline.take(&mmap(3, 2, b"other"));
-        assert_eq!(pipeline.processes.take_changed(), [Pid(2)]);
+        assert_eq!(changed(&mut pipeline), [Pid(2)]);
         pipeline.take(&mmap(4, 1, b"newer"));
-        assert_eq!(pipeline.processes.take_changed(), [Pid(1)]);
+        assert_eq!(changed(&mut pipeline), [Pid(1)]);
         let space = pipeline.processes.space(Pid(1)).expect("is known");
         let module = space.find(Avma(0x1800)).expect("is mapped").module;
         assert_eq!(pipeline.processes.modules.get(module).short_name(), "newer");

@@ -168,8 +168,8 @@ impl Processes {
     }
 
     /// The processes whose mappings are others than when this was last asked; those that are gone have none.
-    pub fn take_changed(&mut self) -> Vec<Pid> {
-        self.changed.drain().collect()
+    pub fn take_changed(&mut self) -> FxHashSet<Pid> {
+        std::mem::take(&mut self.changed)
     }
 
     /// What is known of a thread.
