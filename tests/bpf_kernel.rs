@@ -12,6 +12,11 @@ use std::time::Instant;
 use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
 use perfd::bpf::{KernelWalk, MAX_EVENTS};
+use perfd::model::{
+    AddressSpace, EventIdx, KernelWalkLedger, Modes, MonoNs, Pid, Rate, ResolvedEvent, Tid,
+};
+use perfd::procfs::SysRoots;
+use perfd::sys::{Callchain, EventFd, EventScope, SampleContent, Start, Wakes, open_sampling};
 use serde_json::Value;
 use support::calls::CALLS;
 use support::{compile_c, perfd, skip};
@@ -250,6 +255,65 @@ fn data_in_the_place_of_code_does_not_keep_a_process_in_the_ring() {
     input.write_all(b"x").expect("the program reads");
     watch(perfd, output, input);
     assert!(target.wait().expect("our child").success());
+}
+
+#[test]
+fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
+    if is_forbidden() {
+        return;
+    }
+    let mut walk = KernelWalk::load(1, true, [1, 2]).expect("as above");
+    let event = ResolvedEvent {
+        type_: 1,
+        config: 0,
+        config1: 0,
+        config2: 0,
+        bp_type: 0,
+        host_only: false,
+    };
+    let content = SampleContent {
+        period: false,
+        callchain: Callchain::None,
+        registers: false,
+        stack_bytes: 0,
+    };
+    // This thread's, which is no target.
+    let scope = |cpu| EventScope {
+        tid: Some(Tid(nix::unistd::gettid().as_raw().cast_unsigned())),
+        cpu,
+        inherit: false,
+    };
+    let cpus = perfd::procfs::cpus::online(&SysRoots::default()).expect("readable");
+    let events: Vec<EventFd> = { cpus.into_iter() }
+        .map(|cpu| {
+            let rate = Rate::Period(100_000);
+            let (start, wakes) = (Start::Enabled, Wakes::AtWatermark);
+            let fd = open_sampling(event, Modes::USER, rate, &content, scope(cpu), start, wakes);
+            let fd = fd.expect("cpu-clock is everywhere");
+            walk.attach(EventIdx(0), &fd).expect("is attached");
+            fd
+        })
+        .collect();
+    let work_until = |walk: &KernelWalk, is_enough: fn(&KernelWalkLedger) -> bool| loop {
+        let outcomes = walk.outcomes().expect("readable")[0];
+        if is_enough(&outcomes) {
+            return outcomes;
+        }
+    };
+    let before = work_until(&walk, |outcomes| outcomes.foreign > 10);
+    assert_eq!(before.left_to_ring, 0, "{before:?}");
+    let nothing = AddressSpace::new();
+    // More than there are: numbers of processes end at 2²².
+    let mut pids = (1 << 22..).map(Pid);
+    while pids
+        .by_ref()
+        .next()
+        .is_some_and(|pid| walk.publish(pid, &nothing, MonoNs(0)).is_ok())
+    {}
+    let full = walk.outcomes().expect("readable")[0];
+    let after = work_until(&walk, |outcomes| outcomes.left_to_ring > 10);
+    assert_eq!(after.foreign, full.foreign);
+    drop(events);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
@@ -29,6 +30,9 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/perfd.bpf.o");
 const INNER_MAP: u32 = 1 << 12;
 /// Bytes that loaded tables may take; what is beyond goes through the ring.
 const TABLE_BUDGET: usize = 256 << 20;
+
+/// By then a library is mapped whose place was taken: a loader first takes a place for all of it, and then maps its code there.
+const PLACE_FILLED: Duration = Duration::from_millis(100);
 
 /// Why stacks are not walked in the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -272,13 +276,13 @@ impl KernelWalk {
         Ok(inserted?)
     }
 
-    /// Whether a process's samples go to the ring because its mappings may have changed since they were published. A place that something
-    /// is mapped into may get no code, and then no record says so.
-    pub fn is_outdated(&self, pid: Pid) -> bool {
-        let changed = || self.changes.get(&pid.0, 0).ok();
-        self.published
-            .get(&pid)
-            .is_some_and(|known| changed().is_some_and(|at| known.as_of.0 < at))
+    /// Whether a process's samples go to the ring because something was mapped in the place of code since it was published, and no record
+    /// that was made until `now` tells what: it is no code.
+    pub fn is_outdated(&self, pid: Pid, now: MonoNs) -> bool {
+        let changed = || self.changes.get(&pid.0, 0).ok().map(MonoNs);
+        self.published.get(&pid).is_some_and(|known| {
+            changed().is_some_and(|at| known.as_of < at && at.plus(PLACE_FILLED) < now)
+        })
     }
 
     /// Forgets a process that has ended.

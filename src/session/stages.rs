@@ -58,16 +58,16 @@ impl Stages {
 
     fn publish(&mut self, left_to_ring: &FxHashSet<Pid>, as_of: MonoNs) {
         let processes = &mut self.pipeline.processes;
-        let mut changed = processes.take_changed();
         let Some(kernel_walk) = self.sampling.kernel_walk_mut() else {
+            processes.take_changed();
             return;
         };
-        changed.extend(
-            left_to_ring
-                .iter()
-                .filter(|pid| kernel_walk.is_outdated(**pid)),
-        );
-        for pid in changed {
+        for &pid in left_to_ring {
+            if kernel_walk.is_outdated(pid, as_of) {
+                processes.forget_unmapped(pid);
+            }
+        }
+        for pid in processes.take_changed() {
             match processes.space(pid) {
                 // Where there is no room for it, its samples go through the ring.
                 Some(space) => drop(kernel_walk.publish(pid, space, as_of)),

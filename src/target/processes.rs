@@ -167,6 +167,23 @@ impl Processes {
         Some(&self.processes.get(&pid)?.space)
     }
 
+    /// Forgets the code of a process that `/proc` does not show any more: no record tells of what was unmapped.
+    pub fn forget_unmapped(&mut self, pid: Pid) {
+        let (Some(process), Ok(lines)) = (
+            self.processes.get_mut(&pid),
+            maps::executable(&self.proc_root, pid),
+        ) else {
+            return;
+        };
+        let is_there = |mapping: &Mapping| {
+            let overlaps =
+                |line: &maps::MapsLine| line.start < mapping.end && mapping.start < line.end;
+            lines.iter().any(overlaps)
+        };
+        Arc::make_mut(&mut process.space).retain(is_there);
+        self.changed.insert(pid);
+    }
+
     /// The processes whose mappings are others than when this was last asked; those that are gone have none.
     pub fn take_changed(&mut self) -> FxHashSet<Pid> {
         std::mem::take(&mut self.changed)
