@@ -44,6 +44,8 @@ struct task_struct {
 	int tgid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
+	/* None in a thread of the kernel, and behind the end of a process's memory. */
+	void *mm;
 	/* On CLOCK_MONOTONIC. */
 	u64 start_time;
 } RELOCATED;

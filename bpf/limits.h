@@ -38,10 +38,10 @@
 #define BLOCK_MAPPINGS 64
 #define MAX_MAPPING_BLOCKS 64
 
-/* Processes whose mappings are loaded at a time. */
-#define MAX_PROCESSES 4096
+/* Processes whose mappings are loaded at a time; samples of others go to the ring. Most of the room is taken as it is used. */
+#define MAX_PROCESSES 16384
 
-/* Forks in a row that perfd has not heard of yet, 25 ms at most: a shell's child of a compiler driver's child. */
+/* Forks in a row that perfd has not heard of yet, some ms, 25 at most: a shell's child of a compiler driver's child. */
 #define MAX_UNHEARD_FORKS 4
 
 /* Distinct stacks (by chunk) and counts between two drains. perfd looks every 25 ms, and drains when 4096 samples wait: 12,000 more in that

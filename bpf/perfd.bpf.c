@@ -120,7 +120,7 @@ INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 		w->in_syscall = 0;
 	} else {
 		struct task_struct *task = bpf_get_current_task_btf();
-		if (task->flags & PF_KTHREAD)
+		if (task->flags & PF_KTHREAD || !task->mm)
 			return 0;
 		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 		w->pc = regs->ip;
@@ -202,8 +202,11 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	u64 *changed = bpf_map_lookup_elem(&changes, &pid);
 	if (space && changed && *changed > space->as_of)
 		return OUTCOME_TO_RING;
-	if (set->only_targets && !space)
+	if (set->only_targets && !space) {
+		if (set->only_targets == SOME_TARGETS_UNTOLD)
+			return OUTCOME_TO_RING;
 		return is_unheard_fork(set) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
+	}
 
 	w->pid = pid;
 	keep_mappings_of(w, space ? space->generation : 0);

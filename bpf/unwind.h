@@ -162,7 +162,8 @@ INLINE int read_word(struct walk *w, u64 address, u64 *word)
 	return GO_ON;
 }
 
-/* Puts the rule for an address in the mapping of the frame into w->known. Returns GO_ON, or that perfd is to be asked: the table is gone. */
+/* Puts the rule for an address in the mapping of the frame into w->known. Returns GO_ON, or that perfd is to be asked: the table is gone, or
+ * announced but not there yet (perfd is held up for a grace period when it shows one, so that it says so before). */
 APART int find_rule(struct walk *w, u64 address, u32 slot)
 {
 	if (!w)

@@ -163,11 +163,20 @@ struct count {
 };
 WIRE_SIZE(count, 24);
 
+/* Which processes count. */
+enum only_targets {
+	EVERYBODY,
+	/* Those of `spaces`. */
+	TOLD_TARGETS,
+	/* Others are targets too, for which `spaces` had no room: perfd tells them apart. */
+	SOME_TARGETS_UNTOLD,
+};
+
 /* What perfd sets before the programs are loaded, and while they run. */
 struct control {
 	/* Which of the two sets of maps takes counts: the other one is being drained. */
 	u32 active;
-	/* Whether processes that are no targets are to be left out. */
+	/* Whether processes that are no targets are to be left out: one of the following. */
 	u32 only_targets;
 	/* On CLOCK_MONOTONIC: forks from then on are known from records. */
 	u64 since;

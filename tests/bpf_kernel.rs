@@ -4,7 +4,7 @@
 //! The stacks here are larger than any copy of a stack: whole ones were walked in the kernel.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -12,6 +12,11 @@ use std::time::Instant;
 use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
 use perfd::bpf::{KernelWalk, MAX_EVENTS};
+use perfd::model::{
+    AddressSpace, EventIdx, KernelWalkLedger, Modes, MonoNs, Pid, Rate, ResolvedEvent, Tid,
+};
+use perfd::procfs::SysRoots;
+use perfd::sys::{Callchain, EventFd, EventScope, SampleContent, Start, Wakes, open_sampling};
 use serde_json::Value;
 use support::calls::CALLS;
 use support::{compile_c, perfd, skip};
@@ -42,6 +47,47 @@ __attribute__((noipa)) static void descend(int depth) {
 int main(void) {
     struct pollfd stdin_closed = {.fd = 0, .events = POLLIN};
     while (poll(&stdin_closed, 1, 0) == 0) descend(40);
+    return 0;
+}
+"#;
+
+/// The same, after code at some place has made room for data: at a byte of standard input, before which it does not `spin`.
+const REPLACES: &str = r#"
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { SIZE = 1 << 20 };
+
+__attribute__((noipa)) static void spin(void) {
+    for (volatile int i = 0; i < 10000; i++) {}
+}
+
+__attribute__((noipa)) static void wait_for_byte(void) {
+    for (volatile int i = 0; i < 10000; i++) {}
+}
+
+__attribute__((noipa)) static void descend(int depth) {
+    volatile char room[4096];
+    room[0] = 0;
+    if (depth > 1) descend(depth - 1);
+    else spin();
+    room[1] = room[0];
+}
+
+int main(void) {
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    char byte;
+    char *code = mmap(0, SIZE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    while (poll(&input, 1, 0) == 0) wait_for_byte();
+    if (read(0, &byte, 1) != 1) return 1;
+    munmap(code, SIZE);
+    for (;;) {
+        char *data = mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (data == MAP_FAILED) return 1;
+        if (data < code + SIZE && code < data + SIZE) break;
+    }
+    while (poll(&input, 1, 0) == 0) descend(40);
     return 0;
 }
 "#;
@@ -91,10 +137,10 @@ impl Seen {
 }
 
 /// Follows a perfd that writes samples of [`WAITS`] as they come, and ends the program, by its input, when they suffice.
-fn watch(mut perfd: Child, input: ChildStdin) {
+fn watch(perfd: Child, output: impl BufRead, input: ChildStdin) {
     let mut input = Some(input);
     let mut seen = Seen::default();
-    for line in BufReader::new(perfd.stdout.take().expect("piped")).lines() {
+    for line in output.lines() {
         for stack in parse(&line.expect("text")).expect("folded text") {
             seen.add(&stack);
         }
@@ -164,7 +210,8 @@ fn a_command_has_whole_stacks_larger_than_any_copy() {
         .expect("perfd runs");
     // The command's input is perfd's.
     let input = perfd.stdin.take().expect("piped");
-    watch(perfd, input);
+    let output = BufReader::new(perfd.stdout.take().expect("piped"));
+    watch(perfd, output, input);
 }
 
 #[test]
@@ -177,12 +224,96 @@ fn a_running_process_has_whole_stacks_larger_than_any_copy() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    let perfd = sampling("attach")
+    let mut perfd = sampling("attach")
         .arg(target.id().to_string())
         .spawn()
         .expect("perfd runs");
-    watch(perfd, target.stdin.take().expect("piped"));
+    let output = BufReader::new(perfd.stdout.take().expect("piped"));
+    watch(perfd, output, target.stdin.take().expect("piped"));
     assert!(target.wait().expect("our child").success());
+}
+
+#[test]
+fn data_in_the_place_of_code_does_not_keep_a_process_in_the_ring() {
+    if is_forbidden() {
+        return;
+    }
+    let program = compile_c(REPLACES, &["-O2", "-fomit-frame-pointer"]);
+    let mut target = Command::new(program.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut perfd = sampling("attach")
+        .arg(target.id().to_string())
+        .spawn()
+        .expect("perfd runs");
+    let mut input = target.stdin.take().expect("piped");
+    let mut output = BufReader::new(perfd.stdout.take().expect("piped"));
+    let mut first = String::new();
+    // A sample: what is mapped now is known.
+    output.read_line(&mut first).expect("text");
+    input.write_all(b"x").expect("the program reads");
+    watch(perfd, output, input);
+    assert!(target.wait().expect("our child").success());
+}
+
+#[test]
+fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
+    if is_forbidden() {
+        return;
+    }
+    let mut walk = KernelWalk::load(1, true, [1, 2]).expect("as above");
+    let event = ResolvedEvent {
+        type_: 1,
+        config: 0,
+        config1: 0,
+        config2: 0,
+        bp_type: 0,
+        host_only: false,
+    };
+    let content = SampleContent {
+        period: false,
+        callchain: Callchain::None,
+        registers: false,
+        stack_bytes: 0,
+    };
+    // This thread's, which is no target.
+    let scope = |cpu| EventScope {
+        tid: Some(Tid(nix::unistd::gettid().as_raw().cast_unsigned())),
+        cpu,
+        inherit: false,
+    };
+    let cpus = perfd::procfs::cpus::online(&SysRoots::default()).expect("readable");
+    let events: Vec<EventFd> = { cpus.into_iter() }
+        .map(|cpu| {
+            let rate = Rate::Period(100_000);
+            let (start, wakes) = (Start::Enabled, Wakes::AtWatermark);
+            let fd = open_sampling(event, Modes::USER, rate, &content, scope(cpu), start, wakes);
+            let fd = fd.expect("cpu-clock is everywhere");
+            walk.attach(EventIdx(0), &fd).expect("is attached");
+            fd
+        })
+        .collect();
+    let work_until = |walk: &KernelWalk, is_enough: fn(&KernelWalkLedger) -> bool| loop {
+        let outcomes = walk.outcomes().expect("readable")[0];
+        if is_enough(&outcomes) {
+            return outcomes;
+        }
+    };
+    let before = work_until(&walk, |outcomes| outcomes.foreign > 10);
+    assert_eq!(before.left_to_ring, 0, "{before:?}");
+    let nothing = AddressSpace::new();
+    // More than there are: numbers of processes end at 2²².
+    let mut pids = (1 << 22..).map(Pid);
+    while pids
+        .by_ref()
+        .next()
+        .is_some_and(|pid| walk.publish(pid, &nothing, MonoNs(0)).is_ok())
+    {}
+    let full = walk.outcomes().expect("readable")[0];
+    let after = work_until(&walk, |outcomes| outcomes.left_to_ring > 10);
+    assert_eq!(after.foreign, full.foreign);
+    drop(events);
 }
 
 #[test]

@@ -60,6 +60,10 @@ class Recorder:
         """What the recorder itself says became of its stacks, if it says."""
         return None
 
+    def walked_in_kernel(self):
+        """Percent of samples that were walked in the kernel, if it can be said."""
+        return None
+
     def launch(self, command, hz, log):
         """Starts a command under the recorder; the target's standard output goes to `log`."""
         return self._run(self.launch_command(command, hz), 180, log)
@@ -144,6 +148,10 @@ class Perfd(Recorder):
 
     def stack_ledger(self):
         return json.loads(self.ledger.read_text())["ledger"]["stacks"]["ended"]
+
+    def walked_in_kernel(self):
+        event = json.loads(self.ledger.read_text())["ledger"]["events"][0]
+        return 100 * event["kernel_walk"]["walked"] / max(1, event["delivered"]) if event.get("kernel_walk") else None
 
     def fold_with_inlines(self):
         """Nothing to do: the folded file is there when the recorder ends."""

@@ -36,9 +36,16 @@ def workloads(bin_dir):
     postgres = sorted(glob.glob("/usr/lib/postgresql/*/bin/*"))
     # The interpreter itself and not a version manager's shim, which would be sampled too.
     python = os.path.realpath(sys.executable)
+    # Forty processes that take 50 ms of CPU each.
+    loop = "for i in $(seq 40); do \"$0\" 0.05 > /dev/null; done"
+    short = lambda name, program: Workload(  # noqa: E731
+        name, ["sh", "-c", loop, at(program)], built(program), takes_seconds=False, reports=False, also_runs=[at(program), "seq"]
+    )
     everything = [
         Workload("deep", [at("deep")], built("deep")),
         Workload("wide_stack", [at("wide_stack")], built("wide_stack")),
+        short("short_deep", "deep"),
+        short("short_wide", "wide_stack"),
         Workload("threads", [at("threads")], built("threads")),
         Workload("python", [python, at("python_work.py")]),
         # --perf-basic-prof: the map of JIT code that peers read; perfd gets the same target.

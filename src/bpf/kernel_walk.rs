@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
@@ -15,7 +16,7 @@ use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::spaces;
 use super::wire::{
     Account, Block, Control, MAX_EVENTS, MAX_MODULES, MODULE_NO_TABLE, MappingBlock,
-    MappingBlockKey, Module, Space,
+    MappingBlockKey, Module, SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
 };
 use crate::model::{
     AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, ModuleId, MonoNs, Pid,
@@ -29,6 +30,9 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/perfd.bpf.o");
 const INNER_MAP: u32 = 1 << 12;
 /// Bytes that loaded tables may take; what is beyond goes through the ring.
 const TABLE_BUDGET: usize = 256 << 20;
+
+/// By then a library is mapped whose place was taken: a loader first takes a place for all of it, and then maps its code there.
+const PLACE_FILLED: Duration = Duration::from_millis(100);
 
 /// Why stacks are not walked in the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +57,12 @@ pub enum LoadError {
 /// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
 #[derive(Clone)]
 pub struct TableLoader {
+    /// The map of tables, which each caller opens for itself: nobody is to wait while somebody else waits for a grace period.
+    tables: Arc<OwnedFd>,
     maps: Arc<Mutex<TableMaps>>,
 }
 
 struct TableMaps {
-    tables: ArrayOfMaps<MapData, Array<MapData, Block>>,
     modules: Array<MapData, Module>,
     bytes: usize,
 }
@@ -88,27 +93,29 @@ impl TableLoader {
         Ok(Prepared(Some((module, inner))))
     }
 
-    /// Shows a module's table to the programs. The kernel waits until nobody uses the one before, which takes it some 10 ms.
+    /// Shows a module's table to the programs. They see it at once; the call comes back when nobody can use the one before any more,
+    /// which takes the kernel some 10 ms.
     pub fn show(&self, id: ModuleId, prepared: Prepared) -> Result<(), LoadError> {
         if id.0 as usize >= MAX_MODULES {
             return Ok(());
         }
-        let mut maps = self.lock();
-        let module = match prepared.0 {
-            Some((module, inner)) => {
-                maps.tables.set(id.0, &inner, 0)?;
-                module
-            }
-            None => Module {
+        let Some((module, inner)) = prepared.0 else {
+            let module = Module {
                 state: MODULE_NO_TABLE,
                 first_page: 0,
                 n_pages: 0,
                 rows: 0,
                 rules: 0,
                 n_rules: 0,
-            },
+            };
+            return Ok(self.lock().modules.set(id.0, module, 0)?);
         };
-        Ok(maps.modules.set(id.0, module, 0)?)
+        // Announced first: behind the grace period it would come too late for a process that lives 50 ms.
+        self.lock().modules.set(id.0, module, 0)?;
+        let tables = self.tables.try_clone().map_err(MapError::from)?;
+        let tables = Map::ArrayOfMaps(MapData::from_fd(tables)?);
+        let mut tables = ArrayOfMaps::<_, Array<MapData, Block>>::try_from(tables)?;
+        Ok(tables.set(id.0, &inner, 0)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, TableMaps> {
@@ -129,8 +136,8 @@ pub struct KernelWalk {
     spaces: HashMap<MapData, u32, Space>,
     mappings: HashMap<MapData, MappingBlockKey, MappingBlock>,
     changes: HashMap<MapData, u32, u64>,
-    /// Blocks of each process's present generation.
-    published: FxHashMap<Pid, (u32, u32)>,
+    /// What each process's mappings are known by.
+    published: FxHashMap<Pid, Published>,
     generation: u32,
     control: Array<MapData, Control>,
     state: Control,
@@ -142,6 +149,14 @@ pub struct KernelWalk {
     /// Of all maps but those of single tables.
     map_fds: Vec<OwnedFd>,
     meter: Option<Meter>,
+}
+
+/// A published list of mappings.
+#[derive(Clone, Copy)]
+struct Published {
+    generation: u32,
+    n_blocks: u32,
+    as_of: MonoNs,
 }
 
 impl KernelWalk {
@@ -167,14 +182,15 @@ impl KernelWalk {
         attach(&mut ebpf, "on_exec", "sched_process_exec")?;
         // Linux 5.7. Without it, a module at the place of another is known from its record alone, some 25 ms later.
         let _ = attach(&mut ebpf, "on_place", "vm_unmapped_area");
-        let tables = TableMaps {
-            tables: ArrayOfMaps::try_from(map(&mut ebpf, "tables"))?,
+        let tables = descriptor(&map(&mut ebpf, "tables")).map_err(MapError::from)?;
+        let maps = TableMaps {
             modules: Array::try_from(map(&mut ebpf, "modules"))?,
             bytes: 0,
         };
         let mut walk = KernelWalk {
             loader: TableLoader {
-                maps: Arc::new(Mutex::new(tables)),
+                tables: Arc::new(tables),
+                maps: Arc::new(Mutex::new(maps)),
             },
             spaces: HashMap::try_from(map(&mut ebpf, "spaces"))?,
             mappings: HashMap::try_from(map(&mut ebpf, "mappings"))?,
@@ -184,7 +200,7 @@ impl KernelWalk {
             control: Array::try_from(map(&mut ebpf, "control"))?,
             state: Control {
                 active: 0,
-                only_targets: u32::from(only_targets),
+                only_targets: if only_targets { TOLD_TARGETS } else { 0 },
                 since: 0,
             },
             accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,
@@ -223,6 +239,8 @@ impl KernelWalk {
     }
 
     /// Tells what a process has mapped, as far as records up to `as_of` say.
+    ///
+    /// Where there is no room for it, samples of processes that were not told of are no longer left out, but go to the ring.
     pub fn publish(
         &mut self,
         pid: Pid,
@@ -241,13 +259,30 @@ impl KernelWalk {
                 .insert(key(self.generation, block), mappings, 0)
         });
         let inserted = inserted.and_then(|()| self.spaces.insert(pid.0, head, 0));
-        let new = (self.generation, head.n_blocks);
+        let new = Published {
+            generation: self.generation,
+            n_blocks: head.n_blocks,
+            as_of,
+        };
         let unused = match inserted {
             Ok(()) => self.published.insert(pid, new),
             Err(_) => Some(new),
         };
         self.remove_blocks(pid, unused);
+        if inserted.is_err() && self.state.only_targets == TOLD_TARGETS {
+            self.state.only_targets = SOME_TARGETS_UNTOLD;
+            self.control.set(0, self.state, 0)?;
+        }
         Ok(inserted?)
+    }
+
+    /// Whether a process's samples go to the ring because something was mapped in the place of code since it was published, and no record
+    /// that was made until `now` tells what: it is no code.
+    pub fn is_outdated(&self, pid: Pid, now: MonoNs) -> bool {
+        let changed = || self.changes.get(&pid.0, 0).ok().map(MonoNs);
+        self.published.get(&pid).is_some_and(|known| {
+            changed().is_some_and(|at| known.as_of < at && at.plus(PLACE_FILLED) < now)
+        })
     }
 
     /// Forgets a process that has ended.
@@ -261,8 +296,13 @@ impl KernelWalk {
         self.remove_blocks(pid, old);
     }
 
-    fn remove_blocks(&mut self, pid: Pid, old: Option<(u32, u32)>) {
-        let Some((generation, n_blocks)) = old else {
+    fn remove_blocks(&mut self, pid: Pid, old: Option<Published>) {
+        let Some(Published {
+            generation,
+            n_blocks,
+            ..
+        }) = old
+        else {
             return;
         };
         for block in 0..n_blocks {
@@ -374,6 +414,13 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
 fn map(ebpf: &mut Ebpf, name: &str) -> Map {
     let map = ebpf.take_map(name);
     map.expect("the object is built with it")
+}
+
+fn descriptor(map: &Map) -> io::Result<OwnedFd> {
+    match map {
+        Map::ArrayOfMaps(data) => data.fd().as_fd().try_clone_to_owned(),
+        other => unreachable!("tables are declared as an array of maps, not {other:?}"),
+    }
 }
 
 fn hash(ebpf: &mut Ebpf, name: &str) -> MapData {

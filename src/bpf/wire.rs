@@ -14,6 +14,9 @@ pub(super) const N_OUTCOMES: usize = 5;
 pub(super) const MODULE_TABLE: u32 = 1;
 pub(super) const MODULE_NO_TABLE: u32 = 2;
 
+pub(super) const TOLD_TARGETS: u32 = 1;
+pub(super) const SOME_TARGETS_UNTOLD: u32 = 2;
+
 pub(super) const FRAME_RETURN: u64 = 1 << 63;
 pub(super) const FRAME_MODULE_SHIFT: u32 = 47;
 pub(super) const FRAME_OFFSET_MASK: u64 = (1 << FRAME_MODULE_SHIFT) - 1;

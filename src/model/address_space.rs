@@ -107,9 +107,9 @@ impl AddressSpace {
         );
     }
 
-    /// Forgets everything: the process has exec'd.
-    pub fn clear(&mut self) {
-        self.mappings.clear();
+    /// Forgets the mappings that are not to be kept.
+    pub fn retain(&mut self, keep: impl FnMut(&Mapping) -> bool) {
+        self.mappings.retain(keep);
     }
 
     /// The mappings, sorted by start.

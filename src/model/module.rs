@@ -107,18 +107,23 @@ impl Modules {
         modules
     }
 
-    /// The id of `module`, which is added if its kind and path are new.
+    /// The id of `module`, which is added if its kind and path are new. One that no process was seen in is from now on seen in this one's.
     pub fn intern(&mut self, module: Module) -> ModuleId {
         let next = ModuleId(
             u32::try_from(self.modules.len()).expect("under 2³² modules: memory ends first"),
         );
-        *self
+        let id = *self
             .ids
             .entry((module.kind.clone(), module.path.clone()))
-            .or_insert_with(|| {
-                self.modules.push(Arc::new(module));
-                next
-            })
+            .or_insert(next);
+        match self.modules.get_mut(id.0 as usize) {
+            None => self.modules.push(Arc::new(module)),
+            Some(known) if known.seen_in.is_none() && module.seen_in.is_some() => {
+                *known = Arc::new(module);
+            }
+            Some(_) => {}
+        }
+        id
     }
 
     /// The module behind an id of this table.

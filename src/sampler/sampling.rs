@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::sys::event_error::{OpenEventError, Place};
 use crate::sys::record::{self, SideBand};
-use crate::sys::{self, EventFd, EventScope, SampleContent, Start};
+use crate::sys::{self, EventFd, EventScope, SampleContent, Start, Wakes};
 
 /// What a drain gives.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Sampling {
         self.asked_pages
     }
 
-    /// Descriptors that wake a poller when a ring is a quarter full.
+    /// Descriptors that wake a poller when a ring is a quarter full, or has a sample that could not be walked in the kernel.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.descriptors()
     }
@@ -207,6 +207,11 @@ impl Sampling {
     /// Opens all sampled events of a thread, or of the whole host, on every CPU.
     pub fn open(&mut self, thread: Option<(Pid, Tid)>, start: Start) -> Result<(), OpenEventError> {
         let cpus: Vec<Cpu> = self.rings.cpus().collect();
+        let wakes = match self.kernel_walk {
+            // What it leaves to the ring, it leaves for want of what perfd can tell it.
+            Some(_) => Wakes::AtOnce,
+            None => Wakes::AtWatermark,
+        };
         for (idx, event) in self.plan.events.iter().enumerate() {
             let content = event.content(self.plan.stack_source);
             for &cpu in &cpus {
@@ -218,6 +223,7 @@ impl Sampling {
                     &content,
                     self.scope(thread, cpu),
                     start,
+                    wakes,
                 );
                 let fd = fd.map_err(failed)?;
                 self.route(&fd, cpu).map_err(failed)?;

@@ -93,7 +93,18 @@ impl Opened<'_> {
             .pipeline
             .processes
             .add_empty(pid, comm.as_bytes());
+        self.foresee(prepared);
         Ok(())
+    }
+
+    /// Asks for the tables that a command will most likely need from its first instruction on.
+    fn foresee(&mut self, prepared: &Prepared) {
+        let pipeline = &mut self.stages.pipeline;
+        let modules = pipeline
+            .processes
+            .foresee(prepared.pid(), prepared.file())
+            .unwrap_or_default();
+        modules.into_iter().for_each(|module| pipeline.want(module));
     }
 
     /// Opens the events of all CPUs.

@@ -1,89 +1,62 @@
-//! Items that have to wait for a table, in the order they came.
+//! Samples that have to wait for a table, each for its own, with what was known when they were taken.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::model::{RawSample, StackCopy};
-use crate::sampler::Item;
+use crate::aggregate::TaskKey;
+use crate::model::{AddressSpace, Mapping, ModuleId, RawSample, StackCopy};
+use crate::target::CommId;
+use crate::unwind::Pending;
 
-/// Stack bytes that may wait: two seconds of a compiler's stacks at 997 Hz.
+/// Bytes that may wait: two seconds of a compiler's stacks at 997 Hz.
 const MOST_BYTES: usize = 64 << 20;
 
-/// Something kept, no longer borrowed from a ring.
-pub(super) struct Kept {
-    item: KeptItem,
+/// Whose a sample is, and what was mapped, at its own time: records that come behind it do not wait for it.
+pub(super) struct Origin {
+    pub(super) task: TaskKey<CommId>,
+    pub(super) space: Arc<AddressSpace>,
 }
 
-enum KeptItem {
-    Sample {
-        /// Without its slices.
-        bare: RawSample<'static>,
-        is_cut: bool,
-        stack: Box<[u8]>,
-        kernel_chain: Box<[u64]>,
-        user_chain: Box<[u64]>,
-    },
-    SideBand(Item<'static>),
+/// A sample that is no longer borrowed from a ring.
+pub(super) struct Kept {
+    /// Without its slices.
+    bare: RawSample<'static>,
+    is_cut: bool,
+    stack: Box<[u8]>,
+    kernel_chain: Box<[u64]>,
+    user_chain: Box<[u64]>,
+    origin: Origin,
+    needs: ModuleId,
 }
 
 impl Kept {
-    fn new(item: &Item<'_>) -> Kept {
-        let item = match item {
-            Item::SideBand(time, record) => {
-                KeptItem::SideBand(Item::SideBand(*time, record.clone().into_owned()))
-            }
-            Item::Sample(sample) => KeptItem::Sample {
-                bare: RawSample {
-                    stack: StackCopy {
-                        bytes: &[],
-                        is_cut: false,
-                    },
-                    kernel_chain: &[],
-                    user_chain: &[],
-                    ..*sample
-                },
-                is_cut: sample.stack.is_cut,
-                stack: sample.stack.bytes.into(),
-                kernel_chain: sample.kernel_chain.into(),
-                user_chain: sample.user_chain.into(),
+    /// Gives the sample as it came out of the ring.
+    pub(super) fn with<T>(&self, visit: impl FnOnce(&RawSample<'_>, &Origin) -> T) -> T {
+        let sample = RawSample {
+            stack: StackCopy {
+                bytes: &self.stack,
+                is_cut: self.is_cut,
             },
+            kernel_chain: &self.kernel_chain,
+            user_chain: &self.user_chain,
+            ..self.bare
         };
-        Kept { item }
-    }
-
-    /// Gives the item as it came out of the ring.
-    pub(super) fn with<T>(&self, visit: impl FnOnce(&Item<'_>) -> T) -> T {
-        match &self.item {
-            KeptItem::SideBand(item) => visit(item),
-            KeptItem::Sample {
-                bare,
-                is_cut,
-                stack,
-                kernel_chain,
-                user_chain,
-            } => visit(&Item::Sample(RawSample {
-                stack: StackCopy {
-                    bytes: stack,
-                    is_cut: *is_cut,
-                },
-                kernel_chain,
-                user_chain,
-                ..*bare
-            })),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match &self.item {
-            KeptItem::SideBand(_) => 0,
-            KeptItem::Sample { stack, .. } => stack.len(),
-        }
+        visit(&sample, &self.origin)
     }
 }
 
-/// The queue.
+/// What a sample takes when it is kept: its mappings, too, as nobody else may have them any more.
+fn bytes(sample: &RawSample<'_>, origin: &Origin) -> usize {
+    size_of::<Kept>()
+        + sample.stack.bytes.len()
+        + size_of_val(sample.kernel_chain)
+        + size_of_val(sample.user_chain)
+        + origin.space.iter().count() * size_of::<Mapping>()
+}
+
+/// The samples that wait.
 #[derive(Default)]
 pub(super) struct Backlog {
-    items: VecDeque<Kept>,
+    items: Vec<Kept>,
     bytes: usize,
 }
 
@@ -92,33 +65,50 @@ impl Backlog {
         self.items.is_empty()
     }
 
-    /// Keeps an item; `false` if it is a sample and there is no room. Side-band records are small and always kept.
-    pub(super) fn push(&mut self, item: &Item<'_>) -> bool {
-        if let Item::Sample(sample) = item
-            && self.bytes + sample.stack.bytes.len() > MOST_BYTES
-        {
+    /// Keeps a sample; `false` if there is no room.
+    pub(super) fn push(&mut self, sample: &RawSample<'_>, origin: Origin, needs: Pending) -> bool {
+        let bytes = self.bytes + bytes(sample, &origin);
+        if bytes > MOST_BYTES {
             return false;
         }
-        let kept = Kept::new(item);
-        self.bytes += kept.bytes();
-        self.items.push_back(kept);
+        self.bytes = bytes;
+        self.items.push(Kept {
+            bare: RawSample {
+                stack: StackCopy {
+                    bytes: &[],
+                    is_cut: false,
+                },
+                kernel_chain: &[],
+                user_chain: &[],
+                ..*sample
+            },
+            is_cut: sample.stack.is_cut,
+            stack: sample.stack.bytes.into(),
+            kernel_chain: sample.kernel_chain.into(),
+            user_chain: sample.user_chain.into(),
+            origin,
+            needs: needs.0,
+        });
         true
     }
 
-    /// The item that came first.
-    pub(super) fn pop(&mut self) -> Option<Kept> {
-        let kept = self.items.pop_front()?;
-        self.bytes -= kept.bytes();
-        if self.items.is_empty() {
-            // The room of a start-up burst is not needed again.
-            self.items.shrink_to_fit();
-        }
-        Some(kept)
+    /// Takes out the samples whose table is not pending any more.
+    pub(super) fn take_ready(&mut self, is_pending: impl Fn(ModuleId) -> bool) -> Vec<Kept> {
+        // A vector of its own for those that wait on: the room of a start-up burst is not needed again.
+        let (waiting, ready): (_, Vec<Kept>) = std::mem::take(&mut self.items)
+            .into_iter()
+            .partition(|kept| is_pending(kept.needs));
+        self.items = waiting;
+        self.bytes -= ready.iter().map(|kept| kept.with(bytes)).sum::<usize>();
+        ready
     }
 
-    /// Puts back what was popped last.
-    pub(super) fn put_back(&mut self, kept: Kept) {
-        self.bytes += kept.bytes();
-        self.items.push_front(kept);
+    /// Puts back a sample that needs another table, too.
+    pub(super) fn put_back(&mut self, kept: Kept, needs: Pending) {
+        self.bytes += kept.with(bytes);
+        self.items.push(Kept {
+            needs: needs.0,
+            ..kept
+        });
     }
 }

@@ -1,8 +1,10 @@
 //! The way of a sample, on one screen: out of a ring, through the unwinder, into the open window.
 //!
-//! Knows no file, no clock and no thread; what has to wait for a table goes to the backlog and comes back here.
+//! Knows no file, no clock and no thread; a sample that has to wait for a table goes to the backlog and comes back here.
 
-use super::backlog::Backlog;
+use std::sync::Arc;
+
+use super::backlog::{Backlog, Origin};
 use super::spec::Labels;
 use super::tables::Tables;
 use crate::aggregate::{Counting, Stacks, TaskKey};
@@ -43,6 +45,8 @@ pub(super) struct Pipeline {
     /// Whether any process is a target.
     whole_host: bool,
     frames: Vec<Frame>,
+    /// What is mapped where nothing is known.
+    nothing: Arc<AddressSpace>,
 }
 
 impl Pipeline {
@@ -67,56 +71,40 @@ impl Pipeline {
             labels,
             whole_host,
             frames: Vec::new(),
+            nothing: Arc::default(),
         }
     }
 
-    /// Takes an item out of the rings; behind others that wait, it waits too.
+    /// Takes an item out of the rings. Records hold at once; a sample that needs a table waits for it, with what was known at its time.
     pub(super) fn take(&mut self, item: &Item<'_>) {
-        if self.backlog.is_empty() && self.process(item).is_ok() {
-            return;
-        }
-        if !self.backlog.push(item)
-            && let Item::Sample(sample) = item
-        {
-            self.taken[sample.event.0].queue_full += 1;
+        match item {
+            Item::SideBand(time, record) => self.follow(*time, record),
+            Item::Sample(sample) => self.sample(sample),
         }
     }
 
-    /// Goes on with what waited, as far as the tables that have come allow; `true` if nothing waits any more.
+    /// Goes on with the samples whose tables have come; `true` if none waits any more.
     pub(super) fn resume(&mut self) -> bool {
-        while let Some(kept) = self.backlog.pop() {
-            if kept.with(|item| self.process(item)).is_err() {
-                self.backlog.put_back(kept);
-                return false;
+        let tables = &self.tables;
+        let is_pending = |module| matches!(tables.rows(module), Rows::Pending);
+        for kept in self.backlog.take_ready(is_pending) {
+            if let Err(pending) = kept.with(|sample, origin| self.count(sample, origin)) {
+                self.backlog.put_back(kept, pending);
             }
         }
-        true
+        self.is_settled()
     }
 
     /// Takes what still waits for lost: its tables will never come.
     pub(super) fn give_up(&mut self) {
-        while let Some(kept) = self.backlog.pop() {
-            kept.with(|item| {
-                if let Item::Sample(sample) = item {
-                    self.taken[sample.event.0].queue_full += 1;
-                }
-            });
+        for kept in self.backlog.take_ready(|_| false) {
+            kept.with(|sample, _| self.taken[sample.event.0].queue_full += 1);
         }
     }
 
     /// Whether everything that was taken is counted.
     pub(super) fn is_settled(&self) -> bool {
         self.backlog.is_empty()
-    }
-
-    fn process(&mut self, item: &Item<'_>) -> Result<(), Pending> {
-        match item {
-            Item::SideBand(time, record) => {
-                self.follow(*time, record);
-                Ok(())
-            }
-            Item::Sample(sample) => self.sample(sample),
-        }
     }
 
     fn follow(&mut self, time: MonoNs, record: &SideBand<'_>) {
@@ -137,12 +125,25 @@ impl Pipeline {
         }
     }
 
-    fn sample(&mut self, sample: &RawSample<'_>) -> Result<(), Pending> {
+    fn sample(&mut self, sample: &RawSample<'_>) {
         if self.processes.space(sample.pid).is_none() && !self.adopt(sample) {
             self.taken[sample.event.0].foreign += 1;
-            return Ok(());
+            return;
         }
-        let walked = match self.stack(sample) {
+        let space = self.processes.space(sample.pid).unwrap_or(&self.nothing);
+        let origin = Origin {
+            space: space.clone(),
+            task: self.task(sample),
+        };
+        if let Err(pending) = self.count(sample, &origin)
+            && !self.backlog.push(sample, origin, pending)
+        {
+            self.taken[sample.event.0].queue_full += 1;
+        }
+    }
+
+    fn count(&mut self, sample: &RawSample<'_>, origin: &Origin) -> Result<(), Pending> {
+        let walked = match self.stack(sample, &origin.space) {
             Err(Pending(module)) => {
                 // With the whole host as target, tables are asked for by the first sample that needs them. Some modules
                 // never have one (JIT code); then there is nothing to wait for.
@@ -150,7 +151,7 @@ impl Pipeline {
                 if matches!(self.tables.rows(module), Rows::Pending) {
                     return Err(Pending(module));
                 }
-                return self.sample(sample);
+                return self.count(sample, origin);
             }
             Ok(walked) => walked,
         };
@@ -162,9 +163,8 @@ impl Pipeline {
         let too_short = walked.ended == Ended::CopyTooShort;
         let resized = self.copy_size.observe(walked.used_stack, too_short);
         self.wanted_copy = resized.or(self.wanted_copy);
-        let task = self.task(sample);
         let stack = self.counting.add(
-            task,
+            origin.task,
             &self.frames,
             walked.ended,
             sample.event,
@@ -208,7 +208,7 @@ impl Pipeline {
     }
 
     /// Fills `frames`, leaf first: the kernel's, then the user's.
-    fn stack(&mut self, sample: &RawSample<'_>) -> Result<Walked, Pending> {
+    fn stack(&mut self, sample: &RawSample<'_>, space: &AddressSpace) -> Result<Walked, Pending> {
         self.frames.clear();
         let mut kind = AddressKind::Interrupted;
         for address in sample.kernel_chain {
@@ -219,8 +219,6 @@ impl Pipeline {
             });
             kind = AddressKind::Return;
         }
-        let nothing = AddressSpace::new();
-        let space = self.processes.space(sample.pid).unwrap_or(&nothing);
         let n_kernel = self.frames.len();
         let ended = match (self.stack_source, sample.registers) {
             // In exec and exit the kernel works on when the user's stack is gone.
@@ -294,4 +292,157 @@ fn leaf(pc: u64, space: &AddressSpace) -> Option<Frame> {
         kind: AddressKind::Interrupted,
         offset: mapping.offset_of(Avma(pc)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Cpu, EventIdx, Pid, Registers, StackCopy};
+    use crate::sampler::Reach;
+
+    fn pipeline(tables: Tables) -> Pipeline {
+        let plan = SamplePlan {
+            events: Vec::new(),
+            stack_source: StackSource::Copy(64),
+            reach: Reach::Threads,
+            inherit: true,
+        };
+        let mut processes = Processes::new("/proc".into());
+        processes.add_empty(Pid(1), b"first");
+        processes.add_empty(Pid(2), b"second");
+        processes.take_changed();
+        let copy_size = CopySize::fixed(64);
+        let mut pipeline = Pipeline::new(
+            processes,
+            tables,
+            &plan,
+            copy_size,
+            Labels::default(),
+            false,
+        );
+        pipeline.counting = Counting::new(1);
+        pipeline.taken = vec![Taken::default()];
+        pipeline
+    }
+
+    fn mmap(time: u64, pid: u32, path: &'static [u8]) -> Item<'static> {
+        let record = SideBand::Mmap {
+            pid: Pid(pid),
+            start: Avma(0x1000),
+            length: 0x1000,
+            file_offset: FileOffset(0),
+            dev: 1,
+            inode: path.len() as u64,
+            path: path.into(),
+            executable: true,
+        };
+        Item::SideBand(MonoNs(time), record)
+    }
+
+    fn name(time: u64, pid: u32, comm: &'static [u8]) -> Item<'static> {
+        let record = SideBand::Comm {
+            pid: Pid(pid),
+            tid: Tid(pid),
+            comm: comm.into(),
+            by_exec: false,
+        };
+        Item::SideBand(MonoNs(time), record)
+    }
+
+    fn sample(time: u64, pid: u32) -> Item<'static> {
+        Item::Sample(RawSample {
+            event: EventIdx(0),
+            pid: Pid(pid),
+            tid: Tid(pid),
+            cpu: Cpu(0),
+            time: MonoNs(time),
+            weight: 1,
+            registers: Some(Registers {
+                pc: 0x1800,
+                sp: 0x8000,
+                fp: u64::MAX,
+                drap: 0,
+                link: 0,
+                base: 0,
+                in_syscall: false,
+            }),
+            stack: StackCopy {
+                bytes: &[0; 64],
+                is_cut: true,
+            },
+            kernel_chain: &[],
+            user_chain: &[],
+        })
+    }
+
+    /// Name and leaf module of what was counted since this was last asked, each with a new stack.
+    fn counted(pipeline: &mut Pipeline) -> Vec<(String, String)> {
+        let stacks = pipeline.counting.stacks.take_new();
+        let window = pipeline.counting.close_window();
+        assert_eq!(window.rows.len(), stacks.len());
+        let rows = window.rows.iter().zip(&stacks).map(|(row, stack)| {
+            let comm = pipeline.processes.comms.get(row.task.comm);
+            let module = pipeline.processes.modules.get(stack[0].module);
+            (comm.to_string(), module.short_name())
+        });
+        rows.collect()
+    }
+
+    fn changed(pipeline: &mut Pipeline) -> Vec<Pid> {
+        pipeline.processes.take_changed().into_iter().collect()
+    }
+
+    #[test]
+    fn a_sample_that_waits_for_a_table_keeps_no_mapping_from_the_kernel() {
+        let (tables, _todo, _done) = Tables::without_workers(None);
+        let mut pipeline = pipeline(tables);
+        [mmap(1, 1, b"large"), sample(2, 1)]
+            .iter()
+            .for_each(|item| pipeline.take(item));
+        assert!(!pipeline.is_settled());
+        pipeline.processes.take_changed();
+        pipeline.take(&mmap(3, 2, b"other"));
+        assert_eq!(changed(&mut pipeline), [Pid(2)]);
+        pipeline.take(&mmap(4, 1, b"newer"));
+        assert_eq!(changed(&mut pipeline), [Pid(1)]);
+        let space = pipeline.processes.space(Pid(1)).expect("is known");
+        let module = space.find(Avma(0x1800)).expect("is mapped").module;
+        assert_eq!(pipeline.processes.modules.get(module).short_name(), "newer");
+    }
+
+    #[test]
+    fn samples_wait_for_their_own_tables_and_see_what_held_at_their_time() {
+        let (tables, todo, done) = Tables::without_workers(None);
+        let mut pipeline = pipeline(tables);
+        let items = [
+            mmap(1, 1, b"large"),
+            sample(2, 1),
+            mmap(3, 2, b"other"),
+            sample(4, 2),
+            // Both are something else by the time the tables come.
+            mmap(5, 1, b"newer"),
+            name(6, 1, b"renamed"),
+        ];
+        items.iter().for_each(|item| pipeline.take(item));
+        let asked = |path: &str| {
+            let request = todo
+                .try_iter()
+                .find(|(_, module)| module.short_name() == path);
+            request.expect("asked for").0
+        };
+        let (large, other) = (asked("large"), asked("other"));
+        assert_eq!(counted(&mut pipeline), []);
+
+        done.send((other, None)).expect("is taken in");
+        assert!(pipeline.tables.collect() && !pipeline.resume());
+        let second = ("second".to_owned(), "other".to_owned());
+        assert_eq!(counted(&mut pipeline), [second]);
+
+        done.send((large, None)).expect("is taken in");
+        assert!(pipeline.tables.collect() && pipeline.resume());
+        let first = ("first".to_owned(), "large".to_owned());
+        assert_eq!(counted(&mut pipeline), [first]);
+        assert_eq!(pipeline.taken[0].delivered.samples, 2);
+        assert_eq!(pipeline.taken[0].queue_full, 0);
+    }
 }

@@ -1,6 +1,7 @@
 //! A run from its spec to its end, in the order in which things are opened and started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -23,6 +24,10 @@ use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
 use crate::sys::{self, Waker, limits};
 use crate::target::{self, Processes, Selection};
+
+/// How long a command waits for the tables that it will most likely need first. Those of a shell's or an interpreter's files take a
+/// few ms; those of a large compiler come when it runs already.
+const FORESIGHT: Duration = Duration::from_millis(20);
 
 /// Does a run.
 pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome> {
@@ -115,6 +120,9 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         outputs,
     )
     .context("start the names thread")?;
+    if prepared.is_some() {
+        stages.pipeline.tables.wait_for_all(FORESIGHT);
+    }
     let started = sys::now();
     stages.meter = Meter::start(spec.roots.proc.clone());
     if is_host && spec.delay.is_zero() {

@@ -17,7 +17,7 @@ use super::spec::{Spec, Target};
 use super::stages::Stages;
 use super::window::Windows;
 use crate::model::MonoNs;
-use crate::sampler::{CopySize, Reach, SamplePlan, StackSource};
+use crate::sampler::{CopySize, SamplePlan, StackSource};
 use crate::sys::signals::{Asked, EndSignal, Signals};
 use crate::sys::spawn::Child;
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
@@ -59,6 +59,8 @@ pub(super) struct Running<'a> {
     open_outputs: Arc<AtomicUsize>,
     poller: Poller,
     ticker: Ticker,
+    /// Whether the next tick was brought forward.
+    is_awaited: bool,
     waker: Waker,
     signals: Signals,
     started: MonoNs,
@@ -96,6 +98,7 @@ impl<'a> Running<'a> {
             open_outputs,
             poller: Poller::new().context("create an epoll set")?,
             ticker: Ticker::every(DRAIN_EVERY).context("create a timer")?,
+            is_awaited: false,
             waker,
             signals,
             started,
@@ -138,6 +141,15 @@ impl<'a> Running<'a> {
             }
             if ready.contains(&TICK) {
                 self.ticker.acknowledge();
+                self.is_awaited = false;
+            }
+            if ready.contains(&RINGS) && !self.is_awaited {
+                // A sample came through the ring because the kernel does not know a mapping or a table: it is told as soon as the
+                // records before that sample can be read.
+                self.ticker
+                    .set_next(SETTLE, DRAIN_EVERY)
+                    .context("set a timer")?;
+                self.is_awaited = true;
             }
             if ready.contains(&WORKERS) {
                 self.waker.acknowledge();
@@ -179,15 +191,8 @@ impl<'a> Running<'a> {
         }
         self.windows
             .send_new(&mut self.stages.pipeline, &self.names);
-        // Forks that wait behind other records are not known yet: their events would be closed and not opened anew.
-        let is_settled = self.stages.pipeline.is_settled();
-        if is_settled {
-            self.resize_copy()?;
-        }
-        if is_settled || self.stages.sampling.plan().reach == Reach::Cpus {
-            self.bound_overhead(now)?;
-        }
-        Ok(())
+        self.resize_copy()?;
+        self.bound_overhead(now)
     }
 
     /// Opens the events anew if the stack copy should have another size.

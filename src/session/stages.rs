@@ -1,13 +1,14 @@
 //! What a run samples with, from the kernel's events to the open window.
 
 use anyhow::Context;
+use rustc_hash::FxHashSet;
 
 use super::account::{self, Earlier, Seen};
 use super::meter::Meter;
 use super::pipeline::Pipeline;
-use crate::model::{Ledger, MonoNs, ProcessCounts, RateChange, total};
+use crate::model::{Ledger, MonoNs, Pid, ProcessCounts, RateChange, total};
 use crate::sampler::counters::Counters;
-use crate::sampler::{PlannedEvent, Sampling, Totals};
+use crate::sampler::{Item, PlannedEvent, Sampling, Totals};
 
 /// The open events, the counters beside them, and the stages behind.
 pub(super) struct Stages {
@@ -34,11 +35,15 @@ impl Stages {
         let Stages {
             sampling, pipeline, ..
         } = self;
-        sampling.drain(horizon, |item| pipeline.take(&item));
-        // Behind records that wait, what is mapped is not known yet.
-        if self.pipeline.is_settled() {
-            self.publish_changed(horizon);
-        }
+        let mut left_to_ring = FxHashSet::default();
+        sampling.drain(horizon, |item| {
+            if let Item::Sample(sample) = &item {
+                left_to_ring.insert(sample.pid);
+            }
+            pipeline.take(&item);
+        });
+        // Samples may wait for tables; records never do.
+        self.publish(&left_to_ring, horizon);
     }
 
     /// Takes in what was walked in the kernel until now.
@@ -51,13 +56,18 @@ impl Stages {
             .context("read what was walked in the kernel")
     }
 
-    fn publish_changed(&mut self, as_of: MonoNs) {
+    fn publish(&mut self, left_to_ring: &FxHashSet<Pid>, as_of: MonoNs) {
         let processes = &mut self.pipeline.processes;
-        let changed = processes.take_changed();
         let Some(kernel_walk) = self.sampling.kernel_walk_mut() else {
+            processes.take_changed();
             return;
         };
-        for pid in changed {
+        for &pid in left_to_ring {
+            if kernel_walk.is_outdated(pid, as_of) {
+                processes.forget_unmapped(pid);
+            }
+        }
+        for pid in processes.take_changed() {
             match processes.space(pid) {
                 // Where there is no room for it, its samples go through the ring.
                 Some(space) => drop(kernel_walk.publish(pid, space, as_of)),

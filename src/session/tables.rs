@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -20,12 +20,14 @@ use crate::unwind::{RowSource, Rows, Table};
 const QUEUE: usize = 64;
 /// Workers: building is bound by memory bandwidth, and the host has other work.
 const WORKERS: usize = 2;
+/// Tables that are shown to the kernel at a time: each waits for a grace period, some 10 ms, and takes no time of a CPU meanwhile.
+const SHOWING: usize = 4;
 
 /// How long the end of a run waits for the next table.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Request = (ModuleId, Arc<Module>);
-type Built = (ModuleId, Option<Table>);
+pub(super) type Request = (ModuleId, Arc<Module>);
+pub(super) type Built = (ModuleId, Option<Table>);
 
 enum State {
     /// Nobody has asked for it.
@@ -54,23 +56,33 @@ impl Tables {
         waker: &Waker,
         loader: Option<&TableLoader>,
     ) -> std::io::Result<Tables> {
-        let (requests, todo) = bounded::<Request>(QUEUE);
-        let (done, built) = bounded::<Built>(QUEUE);
+        let (tables, todo, done) = Tables::without_workers(loader);
+        let kernel = loader.map(ToKernel::start).transpose()?;
         for n in 0..WORKERS {
             let (todo, done, waker) = (todo.clone(), done.clone(), waker.clone());
-            let (proc_root, loader) = (proc_root.to_owned(), loader.cloned());
+            let (proc_root, kernel) = (proc_root.to_owned(), kernel.clone());
             thread::Builder::new()
                 .name(format!("perfd-tables-{n}"))
-                .spawn(move || work(&proc_root, &todo, &done, &waker, loader.as_ref()))?;
+                .spawn(move || work(&proc_root, &todo, &done, &waker, kernel.as_ref()))?;
         }
-        Ok(Tables {
+        Ok(tables)
+    }
+
+    /// With the workers' ends of both queues.
+    pub(super) fn without_workers(
+        loader: Option<&TableLoader>,
+    ) -> (Tables, Receiver<Request>, Sender<Built>) {
+        let (requests, todo) = bounded(QUEUE);
+        let (done, built) = bounded(QUEUE);
+        let tables = Tables {
             states: Vec::new(),
             n_pending: 0,
             waiting: VecDeque::new(),
             requests,
             built,
             loader: loader.cloned(),
-        })
+        };
+        (tables, todo, done)
     }
 
     /// Asks for a module's table, unless that was done before.
@@ -120,6 +132,18 @@ impl Tables {
         true
     }
 
+    /// Waits until all that were asked for are built, but no longer than `patience`.
+    pub(super) fn wait_for_all(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.feed();
+        while self.n_pending > 0
+            && let Ok(built) = self.built.recv_deadline(deadline)
+        {
+            self.store(built);
+            self.feed();
+        }
+    }
+
     fn store(&mut self, (id, table): Built) {
         let state = &mut self.states[id.0 as usize];
         if matches!(state, State::Pending) {
@@ -167,21 +191,48 @@ fn work(
     todo: &Receiver<Request>,
     done: &Sender<Built>,
     waker: &Waker,
-    loader: Option<&TableLoader>,
+    kernel: Option<&ToKernel>,
 ) {
     for (id, module) in todo {
         // The bytes are foreign; whatever a parser makes of them must not end the run.
         let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module)))
             .ok()
             .flatten();
-        let prepared = loader.and_then(|loader| prepare(loader, table.as_ref()));
+        let prepared = kernel.and_then(|kernel| prepare(&kernel.loader, table.as_ref()));
         if done.send((id, table)).is_err() {
             return;
         }
         waker.wake();
-        if let Some(loader) = loader {
-            show(loader, id, prepared);
+        if let Some(kernel) = kernel {
+            let _ = kernel.prepared.send((id, prepared));
         }
+    }
+}
+
+/// The way of a table into the kernel, by way of threads that wait there, so that none that builds tables has to.
+#[derive(Clone)]
+struct ToKernel {
+    loader: TableLoader,
+    prepared: Sender<(ModuleId, Option<Prepared>)>,
+}
+
+impl ToKernel {
+    fn start(loader: &TableLoader) -> std::io::Result<ToKernel> {
+        let (prepared, todo) = bounded::<(ModuleId, Option<Prepared>)>(QUEUE);
+        for n in 0..SHOWING {
+            let (loader, todo) = (loader.clone(), todo.clone());
+            thread::Builder::new()
+                .name(format!("perfd-show-{n}"))
+                .spawn(move || {
+                    for (id, prepared) in todo {
+                        show(&loader, id, prepared);
+                    }
+                })?;
+        }
+        Ok(ToKernel {
+            loader: loader.clone(),
+            prepared,
+        })
     }
 }
 

@@ -55,35 +55,42 @@ impl Windows {
 
     /// Tells the names thread of new stacks; if it is behind, they wait here. `true` if all are sent.
     pub(super) fn send_new(&mut self, pipeline: &mut Pipeline, names: &Names) -> bool {
-        self.new_stacks(pipeline)
-            .is_none_or(|message| match names.messages.try_send(message) {
-                Ok(()) => {
-                    self.sent(pipeline);
-                    true
+        let Some(message) = self.new_stacks(pipeline) else {
+            return true;
+        };
+        let n_modules = match &message {
+            Message::New { modules, .. } => modules.len(),
+            Message::Window(_) => 0,
+        };
+        match names.messages.try_send(message) {
+            Ok(()) => {
+                self.sent_modules += n_modules;
+                self.sent_comms = pipeline.processes.comms.len();
+                true
+            }
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+                if let Message::New { stacks, .. } = message {
+                    pipeline.counting.stacks.put_back(stacks);
                 }
-                Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
-                    if let Message::New { stacks, .. } = message {
-                        pipeline.counting.stacks.put_back(stacks);
-                    }
-                    false
-                }
-            })
+                false
+            }
+        }
     }
 
     fn new_stacks(&self, pipeline: &mut Pipeline) -> Option<Message> {
         let stacks = pipeline.counting.stacks.take_new();
         let (modules, comms) = (&pipeline.processes.modules, &pipeline.processes.comms);
         let is_quiet = self.sent_comms == comms.len() && stacks.is_empty();
+        // Where a module is mapped may be learnt until a stack leads through it.
+        let modules = match stacks.is_empty() {
+            true => Vec::new(),
+            false => modules.from(self.sent_modules).to_vec(),
+        };
         (!is_quiet).then(|| Message::New {
-            modules: modules.from(self.sent_modules).to_vec(),
+            modules,
             comms: comms.from(self.sent_comms).to_vec(),
             stacks,
         })
-    }
-
-    fn sent(&mut self, pipeline: &Pipeline) {
-        self.sent_modules = pipeline.processes.modules.len();
-        self.sent_comms = pipeline.processes.comms.len();
     }
 
     /// Closes the window at the time up to which samples were taken, unless the names thread is behind: then it grows,

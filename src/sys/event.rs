@@ -81,6 +81,15 @@ pub enum Start {
     OnExec,
 }
 
+/// When a record wakes who waits for the ring that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakes {
+    /// With the watermark of the ring's owner.
+    AtWatermark,
+    /// Every sample at once (`perf_output_sample` in kernel/events/core.c): where samples in the ring are the exception.
+    AtOnce,
+}
+
 /// The user registers that samples carry (`sample_regs_user`).
 pub const USER_REGISTERS: u64 = host::SAMPLED;
 pub(super) const N_USER_REGISTERS: usize = host::SAMPLED.count_ones() as usize;
@@ -204,6 +213,7 @@ pub fn open_sampling(
     content: &SampleContent,
     scope: EventScope,
     start: Start,
+    wakes: Wakes,
 ) -> io::Result<EventFd> {
     let mut builder = scoped(event, scope);
     let mut fields = IN_EVERY_RECORD | SampleFlag::IP;
@@ -231,6 +241,9 @@ pub fn open_sampling(
     }
     if content.stack_bytes > 0 {
         builder.sample_stack_user(content.stack_bytes);
+    }
+    if wakes == Wakes::AtOnce {
+        builder.wakeup_events(1);
     }
     match rate {
         Rate::Frequency(hz) => builder.sample_frequency(hz.0),

@@ -21,8 +21,8 @@ mod usage;
 
 pub use clock::{now, unix_ns_at};
 pub use event::{
-    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, open_ring_owner,
-    open_sampling, open_side_band,
+    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
+    open_ring_owner, open_sampling, open_side_band,
 };
 pub use poller::{Poller, Ticker, Waker, Wakeup};
 pub use priority::lower_priority;

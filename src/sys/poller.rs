@@ -85,6 +85,13 @@ impl Ticker {
         Ok(self.timer.set(expiration, TimerSetTimeFlags::empty())?)
     }
 
+    /// Fires in a `delay`, and from then on every `period`.
+    pub fn set_next(&self, delay: Duration, period: Duration) -> io::Result<()> {
+        let [delay, period] = [delay, period].map(TimeSpec::from_duration);
+        let expiration = Expiration::IntervalDelayed(delay, period);
+        Ok(self.timer.set(expiration, TimerSetTimeFlags::empty())?)
+    }
+
     /// Takes note of a firing, so that it does not wake again.
     pub fn acknowledge(&self) {
         // EAGAIN when it has not fired: nothing to take note of.

@@ -8,10 +8,11 @@
 //! `std::process::Command` cannot do this: its `spawn` returns only after `exec`. The child stays in perfd's process
 //! group, so that Ctrl-C reaches both. It inherits perfd's resource limits: fork before raising them.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
@@ -55,6 +56,8 @@ impl Status {
 pub struct Prepared {
     child: Child,
     program: OsString,
+    /// The file that will most likely be executed.
+    file: Option<PathBuf>,
     /// One byte through it lets the child go; its end lets the child leave.
     go: OwnedFd,
     /// An errno comes through it if `exec` fails, its end if `exec` succeeds.
@@ -95,6 +98,7 @@ impl Prepared {
                         ended: None,
                     },
                     program: command.first().cloned().unwrap_or_default(),
+                    file: image.file(),
                     go: go_write,
                     failed: failed_read,
                 })
@@ -105,6 +109,11 @@ impl Prepared {
     /// The child's process id; it stays the same through `exec`.
     pub fn pid(&self) -> Pid {
         self.child.pid
+    }
+
+    /// The file that the command is, as far as can be told before its `exec`.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Lets the child execute its command, and returns once it does so.
@@ -271,6 +280,15 @@ impl Image {
             stdout,
             _strings: arguments.into_iter().chain(environment).collect(),
         })
+    }
+
+    /// The first candidate that is a file.
+    fn file(&self) -> Option<PathBuf> {
+        let paths = self.candidates.iter().map(|path| {
+            let path = OsStr::from_bytes(path.to_bytes());
+            PathBuf::from(path)
+        });
+        paths.into_iter().find(|path| path.is_file())
     }
 
     /// The child's whole life before `exec`. Nothing in here may allocate, lock or panic: another thread of perfd may have

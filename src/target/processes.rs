@@ -1,9 +1,12 @@
 //! The table of processes and threads of a run, kept by records in time order.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -29,7 +32,8 @@ pub struct Task {
 /// What is known of a process.
 #[derive(Clone, Debug, Default)]
 struct Process {
-    space: AddressSpace,
+    /// Shared with samples that wait for a table: they see what was mapped at their time.
+    space: Arc<AddressSpace>,
     /// Its threads in the table; with the last one it goes.
     n_tasks: usize,
 }
@@ -86,6 +90,37 @@ impl Processes {
         Ok(mapped)
     }
 
+    /// The modules that a command will most likely map, while its process `pid` is still a copy of perfd: its `file`, and of what is mapped
+    /// there all but perfd itself: the loader, the C library, the vDSO.
+    ///
+    /// # Errors
+    /// Those of reading `/proc/PID/maps`.
+    pub fn foresee(&mut self, pid: Pid, file: Option<&Path>) -> io::Result<Vec<ModuleId>> {
+        let ourselves = fs::read_link(self.proc_root.join(pid.to_string()).join("exe"))?;
+        let lines = maps::executable(&self.proc_root, pid)?;
+        // As the kernel will say it.
+        let file = file.and_then(|file| {
+            let path = file.canonicalize().ok()?;
+            let found = path.metadata().ok()?;
+            let (dev, inode) = (found.dev(), found.ino());
+            Some((ModuleKind::File { dev, inode }, path))
+        });
+        let shared = lines
+            .iter()
+            .filter(|line| line.path != ourselves)
+            .filter_map(|line| kind_and_path(pid, line))
+            .filter(|(kind, _)| matches!(kind, ModuleKind::File { .. } | ModuleKind::Vdso));
+        let modules = &mut self.modules;
+        let intern = |(kind, path)| {
+            modules.intern(Module {
+                kind,
+                path,
+                seen_in: None,
+            })
+        };
+        Ok(file.into_iter().chain(shared).map(intern).collect())
+    }
+
     /// Adds a process of which nothing is known yet but its name.
     pub fn add_empty(&mut self, pid: Pid, comm: &[u8]) {
         let comm = self.comms.intern(comm);
@@ -128,13 +163,30 @@ impl Processes {
     }
 
     /// What a process has mapped; `None` if it was never heard of.
-    pub fn space(&self, pid: Pid) -> Option<&AddressSpace> {
+    pub fn space(&self, pid: Pid) -> Option<&Arc<AddressSpace>> {
         Some(&self.processes.get(&pid)?.space)
     }
 
+    /// Forgets the code of a process that `/proc` does not show any more: no record tells of what was unmapped.
+    pub fn forget_unmapped(&mut self, pid: Pid) {
+        let (Some(process), Ok(lines)) = (
+            self.processes.get_mut(&pid),
+            maps::executable(&self.proc_root, pid),
+        ) else {
+            return;
+        };
+        let is_there = |mapping: &Mapping| {
+            let overlaps =
+                |line: &maps::MapsLine| line.start < mapping.end && mapping.start < line.end;
+            lines.iter().any(overlaps)
+        };
+        Arc::make_mut(&mut process.space).retain(is_there);
+        self.changed.insert(pid);
+    }
+
     /// The processes whose mappings are others than when this was last asked; those that are gone have none.
-    pub fn take_changed(&mut self) -> Vec<Pid> {
-        self.changed.drain().collect()
+    pub fn take_changed(&mut self) -> FxHashSet<Pid> {
+        std::mem::take(&mut self.changed)
     }
 
     /// What is known of a thread.
@@ -202,7 +254,7 @@ impl Processes {
                 let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
                 self.add_task(tid, Task { pid, comm, is_new });
                 if by_exec {
-                    self.processes.entry(pid).or_default().space.clear();
+                    self.processes.entry(pid).or_default().space = Arc::default();
                     self.changed.insert(pid);
                 }
                 None
@@ -268,19 +320,7 @@ impl Processes {
     }
 
     fn map(&mut self, pid: Pid, since: MonoNs, line: &maps::MapsLine) -> Option<ModuleId> {
-        let (kind, path) = match line.path.as_os_str().as_bytes() {
-            b"[vdso]" => (ModuleKind::Vdso, PathBuf::from("[vdso]")),
-            // The page of the old vsyscalls is emulated: no user code ever runs there.
-            b"[vsyscall]" => return None,
-            _ if line.inode != 0 => (
-                ModuleKind::File {
-                    dev: line.dev,
-                    inode: line.inode,
-                },
-                line.path.clone(),
-            ),
-            _ => (ModuleKind::Anonymous { pid }, PathBuf::from("[anon]")),
-        };
+        let (kind, path) = kind_and_path(pid, line)?;
         let file_offset = match kind {
             ModuleKind::Anonymous { .. } => FileOffset(line.start.0),
             ModuleKind::Vdso => FileOffset(0),
@@ -298,19 +338,33 @@ impl Processes {
         });
         let (start, end) = (line.start, line.end);
         self.changed.insert(pid);
-        self.processes
-            .entry(pid)
-            .or_default()
-            .space
-            .insert(Mapping {
-                start,
-                end,
-                file_offset,
-                module,
-                since,
-            });
+        let space = &mut self.processes.entry(pid).or_default().space;
+        Arc::make_mut(space).insert(Mapping {
+            start,
+            end,
+            file_offset,
+            module,
+            since,
+        });
         Some(module)
     }
+}
+
+/// What a mapping shows; `None` for what holds no code.
+fn kind_and_path(pid: Pid, line: &maps::MapsLine) -> Option<(ModuleKind, PathBuf)> {
+    Some(match line.path.as_os_str().as_bytes() {
+        b"[vdso]" => (ModuleKind::Vdso, PathBuf::from("[vdso]")),
+        // The page of the old vsyscalls is emulated: no user code ever runs there.
+        b"[vsyscall]" => return None,
+        _ if line.inode != 0 => (
+            ModuleKind::File {
+                dev: line.dev,
+                inode: line.inode,
+            },
+            line.path.clone(),
+        ),
+        _ => (ModuleKind::Anonymous { pid }, PathBuf::from("[anon]")),
+    })
 }
 
 #[cfg(test)]

@@ -99,6 +99,13 @@ const MEANT_COUNTING: &[Meant] = &[(
     "nothing that counts alone is in a record",
 )];
 
+/// Beside those where stacks are walked in the kernel.
+const MEANT_WITH_BPF: &[Meant] = &[(
+    "{ wakeup_events, wakeup_watermark }",
+    "1",
+    "a sample in the ring is one that the kernel could not walk: perfd is to hear of it at once",
+)];
+
 /// Beside those where the kernel's part may not be sampled.
 const MEANT_IN_USER_MODE: &[Meant] = &[
     (
@@ -137,6 +144,9 @@ fn the_default_events_are_sampled_with_the_attributes_that_perf_record_uses() {
         let mut meant = [MEANT, MEANT_SAMPLING].concat();
         if own.get("exclude_kernel") == "1" {
             meant.extend(MEANT_IN_USER_MODE);
+        }
+        if support::backend_forbidden("bpf").is_none() {
+            meant.extend(MEANT_WITH_BPF);
         }
         compare(event, &own, &perfs, &meant);
     }

@@ -127,7 +127,7 @@ impl Recording {
         let last = self.last_space.get(&sample.pid).copied();
         let is_same = |idx: &usize| spaces[*idx].iter().eq(space.iter());
         let idx = last.filter(is_same).unwrap_or_else(|| {
-            spaces.push(space.clone());
+            spaces.push(space.as_ref().clone());
             spaces.len() - 1
         });
         self.last_space.insert(sample.pid, idx);
