@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
-use perfd::bpf::{KernelWalk, MAX_EVENTS};
+use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS};
 use serde_json::Value;
 use support::calls::CALLS;
 use support::{compile_c, perfd, skip};
@@ -136,9 +136,13 @@ fn the_kernel_takes_the_programs() {
         return;
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable");
-    for n_events in [1, MAX_EVENTS] {
+    for (n_events, count_each) in [
+        (1, CountEach::Stack),
+        (MAX_EVENTS, CountEach::Stack),
+        (MAX_EVENTS, CountEach::Sample),
+    ] {
         let start = Instant::now();
-        let loaded = KernelWalk::load(n_events, true, [1, 2]);
+        let loaded = KernelWalk::load(n_events, true, count_each, [1, 2]);
         let took = start.elapsed();
         if let Err(error) = loaded {
             panic!("{:#}", anyhow::Error::new(error));

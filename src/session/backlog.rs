@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{RawSample, StackCopy};
+use crate::model::{MonoNs, RawSample, StackCopy};
 use crate::sampler::Item;
 
 /// Stack bytes that may wait: two seconds of a compiler's stacks at 997 Hz.
@@ -72,6 +72,14 @@ impl Kept {
         }
     }
 
+    fn time(&self) -> MonoNs {
+        match &self.item {
+            KeptItem::SideBand(Item::SideBand(time, _)) => *time,
+            KeptItem::SideBand(Item::Sample(sample)) => sample.time,
+            KeptItem::Sample { bare, .. } => bare.time,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match &self.item {
             KeptItem::SideBand(_) => 0,
@@ -90,6 +98,11 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// When what came first was recorded; nothing that waits is older.
+    pub(super) fn first_time(&self) -> Option<MonoNs> {
+        self.items.front().map(Kept::time)
     }
 
     /// Keeps an item; `false` if it is a sample and there is no room. Side-band records are small and always kept.

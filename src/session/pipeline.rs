@@ -2,10 +2,12 @@
 //!
 //! Knows no file, no clock and no thread; what has to wait for a table goes to the backlog and comes back here.
 
+use std::time::Duration;
+
 use super::backlog::Backlog;
 use super::spec::Labels;
 use super::tables::Tables;
-use crate::aggregate::{Counting, Stacks, TaskKey};
+use crate::aggregate::{Counting, Stacks, TaskKey, TimedSample, Timeline};
 use crate::bpf::WalkedSamples;
 use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, ModuleKind,
@@ -32,6 +34,8 @@ pub(super) struct Pipeline {
     pub(super) processes: Processes,
     pub(super) tables: Tables,
     pub(super) counting: Counting<CommId>,
+    /// Every sample by itself, if that is asked for.
+    pub(super) timeline: Option<Timeline<CommId>>,
     pub(super) copy_size: CopySize,
     pub(super) stacks: StackLedger,
     pub(super) taken: Vec<Taken>,
@@ -52,12 +56,14 @@ impl Pipeline {
         plan: &SamplePlan,
         copy_size: CopySize,
         labels: Labels,
+        timeline: Option<Timeline<CommId>>,
         whole_host: bool,
     ) -> Pipeline {
         Pipeline {
             processes,
             tables,
             counting: Counting::new(plan.events.len()),
+            timeline,
             copy_size,
             stacks: StackLedger::default(),
             taken: vec![Taken::default(); plan.events.len()],
@@ -107,6 +113,13 @@ impl Pipeline {
     /// Whether everything that was taken is counted.
     pub(super) fn is_settled(&self) -> bool {
         self.backlog.is_empty()
+    }
+
+    /// The time up to which everything is counted, of what was taken out of the rings up to `taken`.
+    pub(super) fn counted_until(&self, taken: MonoNs) -> MonoNs {
+        self.backlog.first_time().map_or(taken, |waits| {
+            waits.minus(Duration::from_nanos(1)).min(taken)
+        })
     }
 
     fn process(&mut self, item: &Item<'_>) -> Result<(), Pending> {
@@ -172,6 +185,20 @@ impl Pipeline {
         );
         self.stacks.stack_table_full += u64::from(stack == Stacks::FULL);
         self.taken[sample.event.0].delivered.add(sample.weight);
+        if let Some(timeline) = &mut self.timeline {
+            let timed = TimedSample {
+                time: sample.time,
+                cpu: sample.cpu,
+                pid: sample.pid,
+                tid: sample.tid,
+                comm: task.comm,
+                event: sample.event,
+                period: sample.weight,
+                stack,
+                ended: walked.ended,
+            };
+            timeline.add(timed, &Weight::of(sample.weight));
+        }
         Ok(())
     }
 
@@ -205,6 +232,20 @@ impl Pipeline {
             self.stacks.stack_table_full += n_samples;
         }
         self.taken[samples.event.0].delivered.merge(&samples.weight);
+        if let (Some(timeline), Some((time, cpu))) = (&mut self.timeline, samples.taken) {
+            let timed = TimedSample {
+                time,
+                cpu,
+                pid: samples.pid,
+                tid: samples.tid,
+                comm: task.comm,
+                event: samples.event,
+                period: samples.weight.total,
+                stack,
+                ended: samples.ended,
+            };
+            timeline.add(timed, &samples.weight);
+        }
     }
 
     /// Fills `frames`, leaf first: the kernel's, then the user's.

@@ -177,8 +177,10 @@ impl<'a> Running<'a> {
         {
             self.windows.close(settled, &mut self.stages, &self.names)?;
         }
+        // What is walked in the kernel is known up to when it was last taken in.
+        let until = self.walked_at.minus(SETTLE);
         self.windows
-            .send_new(&mut self.stages.pipeline, &self.names);
+            .send_ready(until, &mut self.stages.pipeline, &self.names);
         // Forks that wait behind other records are not known yet: their events would be closed and not opened anew.
         let is_settled = self.stages.pipeline.is_settled();
         if is_settled {
