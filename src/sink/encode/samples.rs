@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! gzip      42/42      [003]  1234.567890:    1003009 cpu-clock:
-//! 	            11d6 inner (inlined)
-//! 	            11d6 main (/usr/bin/gzip)
-//! 	           27249 [unknown] (/usr/lib/libc.so.6)
+//!                 11d6 inner (inlined)
+//!                 11d6 main (/usr/bin/gzip)
+//!                27249 [unknown] (/usr/lib/libc.so.6)
 //!
 //! ```
 //!
-//! Leaf first; the number before a name is the place in the module's file, 0 in the kernel and in memory without a file. A record never
+//! Leaf first, a tab before each frame; the number before a name is the place in the module's file, 0 in the kernel and in memory without a file. A record never
 //! has fewer than one frame, since collapsers drop those that have none. What is perfd's own word, and no frame of the program's, has
 //! the module `perfd`. Text is encoded by [`super::escape`].
 
