@@ -9,6 +9,9 @@
 /* Drawn anew for each run, so that no target can know which stacks look alike. */
 volatile const u64 seeds[2] = {1, 2};
 
+/* Whether each sample has a count of its own. Fixed when the programs are loaded: where it is 0, the verifier drops the code for it. */
+volatile const u32 timestamps = 0;
+
 INLINE s64 opaque(s64 value)
 {
 	asm volatile("" : "+r"(value));
@@ -237,6 +240,10 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 		.stack = w->hash,
 	};
 	bpf_get_current_comm(key.comm, sizeof(key.comm));
+	if (timestamps) {
+		key.time = bpf_ktime_get_ns();
+		key.cpu = bpf_get_smp_processor_id();
+	}
 	if (set->active)
 		return add_count(&counts_1, &stacks_1, w, &key, context->sample_period);
 	return add_count(&counts_0, &stacks_0, w, &key, context->sample_period);

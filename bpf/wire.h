@@ -141,19 +141,22 @@ struct chunk {
 };
 WIRE_SIZE(chunk, 8 * CHUNK_FRAMES);
 
-/* Which samples are counted together. */
+/* Which samples are counted together; with `timestamps` each by itself. */
 struct count_key {
 	struct stack_key stack;
 	u32 pid;
 	u32 tid;
 	u8 comm[16];
-	u16 event;
+	/* On CLOCK_MONOTONIC, and where; both 0 without `timestamps`. */
+	u64 time;
+	u16 cpu;
 	/* Frames, leaf first: the kernel's, then the user's. */
 	u16 n_kernel;
 	u16 n_user;
-	u16 ended;
+	u8 event;
+	u8 ended;
 };
-WIRE_SIZE(count_key, 48);
+WIRE_SIZE(count_key, 56);
 
 struct count {
 	u64 weight;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
-use perfd::bpf::{KernelWalk, MAX_EVENTS};
+use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS};
 use perfd::model::{
     AddressSpace, EventIdx, KernelWalkLedger, Modes, MonoNs, Pid, Rate, ResolvedEvent, Tid,
 };
@@ -182,9 +182,13 @@ fn the_kernel_takes_the_programs() {
         return;
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable");
-    for n_events in [1, MAX_EVENTS] {
+    for (n_events, count_each) in [
+        (1, CountEach::Stack),
+        (MAX_EVENTS, CountEach::Stack),
+        (MAX_EVENTS, CountEach::Sample),
+    ] {
         let start = Instant::now();
-        let loaded = KernelWalk::load(n_events, true, [1, 2]);
+        let loaded = KernelWalk::load(n_events, true, count_each, [1, 2]);
         let took = start.elapsed();
         if let Err(error) = loaded {
             panic!("{:#}", anyhow::Error::new(error));
@@ -262,7 +266,7 @@ fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
     if is_forbidden() {
         return;
     }
-    let mut walk = KernelWalk::load(1, true, [1, 2]).expect("as above");
+    let mut walk = KernelWalk::load(1, true, CountEach::Stack, [1, 2]).expect("as above");
     let event = ResolvedEvent {
         type_: 1,
         config: 0,

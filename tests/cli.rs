@@ -72,6 +72,10 @@ fn a_command_line_that_makes_no_sense_ends_with_64_and_the_reason() {
         (&["record", "--call-graph", "dwarf,65529", "ls"], "65528"),
         (&["record", "-m", "3", "ls"], "power of two"),
         (
+            &["record", "--timestamps", "-o", "x.folded", "ls"],
+            "--timestamps: every -o names another format, so that no output would hold the samples\n  try: -o out.samples",
+        ),
+        (
             &["record", "-e", "cycles/period=0/", "ls"],
             "period \"0\" in \"cycles/period=0/\" is not a number",
         ),

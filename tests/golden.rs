@@ -16,7 +16,7 @@ use ledgers::{bad_ledger, good_ledger};
 use perfd::model::*;
 use perfd::session::report::{verdict, write_counters, write_ledger, write_verdict};
 use perfd::sink::SinkSpec;
-use perfd::sink::encode::{Measure, View, folded, functions, json};
+use perfd::sink::encode::{Measure, View, folded, functions, json, samples};
 
 fn golden(name: &str, actual: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -205,6 +205,60 @@ fn folded_stacks_of_each_view() {
     golden("second-event.folded", &encode(view(1, Measure::Weight)));
 }
 
+#[test]
+fn samples_one_by_one() {
+    let module = |kind, path: &str| {
+        Arc::new(Module {
+            kind,
+            path: path.into(),
+            seen_in: None,
+        })
+    };
+    let gzip = module(ModuleKind::File { dev: 1, inode: 2 }, "/usr/bin/gzip");
+    let kernel = module(ModuleKind::Kernel, "[kernel]");
+    let placed = |module: &Arc<Module>, offset, names: &[FrameName]| NamedFrame {
+        names: names.into(),
+        module: module.clone(),
+        offset: FileOffset(offset),
+    };
+    let user = |text| frame(text, NameKind::User);
+    let unnamed = FrameName {
+        unnamed: Some(Unnamed::NotCovered),
+        ..user("gzip+0x2f10")
+    };
+    let sample = |micros: u64, ended, stack: &[NamedFrame]| NamedSample {
+        time: MonoNs(micros * 1000 + 999),
+        cpu: Cpu(1),
+        pid: Pid(42),
+        tid: Tid(43),
+        comm: "gzip".into(),
+        event: EventIdx(0),
+        period: 1_003_009,
+        ended,
+        stack: Some(stack.into()),
+    };
+    let inlined = frame("<[u8; 4] as Clone>::clone", NameKind::Inlined);
+    let whole = [
+        placed(
+            &kernel,
+            0xffff_ffff_8100_0040,
+            &[frame("entry_SYSCALL_64", NameKind::Kernel)],
+        ),
+        placed(&gzip, 0x31d6, &[user("main"), inlined]),
+        placed(&gzip, 0x2f10, &[unnamed]),
+    ];
+    let cut = [placed(&gzip, 0x4c07, &[user("inflate\u{1b}[2J")])];
+    let samples = [
+        sample(8_123_456_789, Ended::Root, &whole),
+        sample(8_124_459_812, Ended::CopyTooShort, &cut),
+    ];
+    let run = run(vec![clock()]);
+    golden(
+        "gzip.samples",
+        &text(|out| samples::encode(&samples, &run, None, out)),
+    );
+}
+
 /// A run of four events, of which one took turns.
 fn hardware_run() -> Profile {
     let sampled = |event: &str, period| SampledEvent {
@@ -389,6 +443,7 @@ fn the_page_on_outputs_shows_what_is_written_and_types_what_is_understood() {
     for name in [
         "weight.folded",
         "weight.functions",
+        "gzip.samples",
         "counters-one.txt",
         "ledger-good.txt",
     ] {

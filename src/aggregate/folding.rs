@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{StackId, Stacks, WindowCounts};
-use crate::model::{Frame, FrameName, NameKind, Row, TaskLabel};
+use super::{StackId, Stacks, TimedSample, WindowCounts};
+use crate::model::{
+    Frame, FrameName, Module, ModuleId, NameKind, NamedFrame, NamedSample, Row, TaskLabel,
+};
 
 /// A frame's names, outermost function first, with the functions inlined into it behind.
 type Names = Arc<[FrameName]>;
@@ -71,6 +73,42 @@ impl Folding {
             same
         });
         rows
+    }
+
+    /// Names samples one by one, in their order. Equal stacks share their frames.
+    pub fn name_samples<C>(
+        &self,
+        samples: &[TimedSample<C>],
+        label: impl Fn(&C) -> Arc<str>,
+        module: impl Fn(ModuleId) -> Arc<Module>,
+    ) -> Vec<NamedSample> {
+        let mut stacks: FxHashMap<StackId, Option<Arc<[NamedFrame]>>> = FxHashMap::default();
+        let name = |frame: &Frame| NamedFrame {
+            names: self.names[frame].clone(),
+            module: module(frame.module),
+            offset: frame.offset,
+        };
+        let mut stack = |id: StackId| {
+            let named = stacks.entry(id).or_insert_with(|| {
+                let frames = self.stacks.get(id.0 as usize)?;
+                Some(frames.iter().map(name).collect())
+            });
+            named.clone()
+        };
+        samples
+            .iter()
+            .map(|sample| NamedSample {
+                time: sample.time,
+                cpu: sample.cpu,
+                pid: sample.pid,
+                tid: sample.tid,
+                comm: label(&sample.comm),
+                event: sample.event,
+                period: sample.period,
+                ended: sample.ended,
+                stack: stack(sample.stack),
+            })
+            .collect()
     }
 
     /// Root first.

@@ -11,7 +11,8 @@ use super::wire::{
     FRAME_RETURN,
 };
 use crate::model::{
-    AddressKind, Ended, EventIdx, FileOffset, Frame, ModuleId, Modules, Pid, Tid, Weight,
+    AddressKind, Cpu, Ended, EventIdx, FileOffset, Frame, ModuleId, Modules, MonoNs, Pid, Tid,
+    Weight,
 };
 
 /// Samples of one thread and event with the same stack.
@@ -33,6 +34,8 @@ pub struct WalkedSamples<'a> {
     pub ended: Ended,
     /// Number and Σ period.
     pub weight: Weight,
+    /// When and where, if each sample is counted by itself; two of a thread at the same time are still one.
+    pub taken: Option<(MonoNs, Cpu)>,
 }
 
 /// One set of the maps that programs count in.
@@ -52,9 +55,11 @@ pub(super) fn drain(
         pid: 0,
         tid: 0,
         comm: [0; 16],
-        event: 0,
+        time: 0,
+        cpu: 0,
         n_kernel: 0,
         n_user: 0,
+        event: 0,
         ended: 0,
     };
     let no_count = Count {
@@ -105,6 +110,7 @@ pub(super) fn drain(
                 samples: count.samples,
                 squares: u128::from(count.squares) << 16,
             },
+            taken: (key.time != 0).then(|| (MonoNs(key.time), Cpu(u32::from(key.cpu)))),
         });
     }
     Ok(without_stack)
@@ -176,9 +182,11 @@ mod tests {
             pid: 1,
             tid: 1,
             comm: [0; 16],
-            event: 0,
+            time: 0,
+            cpu: 0,
             n_kernel: 1,
             n_user: 64,
+            event: 0,
             ended: 0,
         };
         let mut chunks = [[0u64; CHUNK_FRAMES]; 2];

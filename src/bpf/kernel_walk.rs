@@ -54,6 +54,15 @@ pub enum LoadError {
     TooManyEvents(usize),
 }
 
+/// What has a count of its own in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountEach {
+    /// The samples of a thread and event with the same stack.
+    Stack,
+    /// Every sample, with its time and CPU.
+    Sample,
+}
+
 /// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
 #[derive(Clone)]
 pub struct TableLoader {
@@ -166,13 +175,16 @@ impl KernelWalk {
     pub fn load(
         n_events: usize,
         only_targets: bool,
+        count_each: CountEach,
         seeds: [u64; 2],
     ) -> Result<KernelWalk, LoadError> {
         if n_events > MAX_EVENTS {
             return Err(LoadError::TooManyEvents(n_events));
         }
+        let timestamps = u32::from(count_each == CountEach::Sample);
         let mut ebpf = EbpfLoader::new()
             .override_global("seeds", &seeds[..], true)
+            .override_global("timestamps", &timestamps, true)
             .load(OBJECT)?;
         let map_fds = meter::descriptors(&ebpf).map_err(MapError::from)?;
         for event in 0..n_events {

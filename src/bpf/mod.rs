@@ -17,5 +17,5 @@ mod wire;
 
 pub use blocks::TableWords;
 pub use drain::WalkedSamples;
-pub use kernel_walk::{KernelWalk, LoadError, Prepared, TableLoader};
+pub use kernel_walk::{CountEach, KernelWalk, LoadError, Prepared, TableLoader};
 pub use wire::MAX_EVENTS;

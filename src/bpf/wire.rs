@@ -56,8 +56,8 @@ wire! {
     /// `struct chunk`
     Chunk, 8 * CHUNK_FRAMES, { frames: [u64; CHUNK_FRAMES] }
     /// `struct count_key`
-    CountKey, 48, {
-        stack: [u64; 2], pid: u32, tid: u32, comm: [u8; 16], event: u16, n_kernel: u16, n_user: u16, ended: u16,
+    CountKey, 56, {
+        stack: [u64; 2], pid: u32, tid: u32, comm: [u8; 16], time: u64, cpu: u16, n_kernel: u16, n_user: u16, event: u8, ended: u8,
     }
     /// `struct count`
     Count, 24, { weight: u64, samples: u64, squares: u64 }

@@ -76,9 +76,13 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "DURATION", value_parser = values::with_unit, help_heading = WHEN)]
     pub interval: Option<Duration>,
 
-    /// Where output goes, as often as you like: a file ending in .folded, .functions, .svg, .json or .jsonl, - for standard output, unix:PATH, tcp:HOST:PORT
+    /// Where output goes, as often as you like: a file ending in .folded, .functions, .samples, .svg, .json or .jsonl, - for standard output, unix:PATH, tcp:HOST:PORT
     #[arg(short = 'o', long = "output", value_name = "[FORMAT:]WHERE", help_heading = OUTPUT)]
     pub outputs: Vec<String>,
+
+    /// Write every sample by itself, with its time, as `perf script` does, to the outputs that name no other format
+    #[arg(long, help_heading = OUTPUT)]
+    pub timestamps: bool,
 
     /// The event whose stacks go to standard output and other places that hold one event [default: the first]
     #[arg(long, value_name = "EVENT", help_heading = OUTPUT)]

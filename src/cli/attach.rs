@@ -3,11 +3,13 @@
 //! A process is followed with what it forks from now on; `--tree` takes its living descendants too. The run ends after `-d`, with
 //! Ctrl-C, or when the last target ends. Without `-o` the folded stacks of the first event (or of `--show`) go to standard output,
 //! everything said to a person to standard error. With `--interval` each window is written when it closes; windows
-//! are deltas, so that their folded text one after the other is again valid.
+//! are deltas, so that their folded text one after the other is again valid. With `--timestamps` it is every sample by itself, in order of
+//! time, as `perf script` writes them.
 //!
 //! ```text
 //! $ perfd attach 4242 -d 5 | inferno-flamegraph > flame.svg
 //! $ perfd attach --interval 1s 4242 | head
+//! $ perfd attach --timestamps 4242 -d 60 > 4242.samples
 //! $ perfd attach --tree -o flame.svg -o run.json $(pgrep -o nginx)
 //! $ perfd attach -a -d 10 -o host.svg
 //! ```

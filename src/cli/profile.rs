@@ -10,9 +10,10 @@ use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
 use crate::session::{self, Backend, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
-use crate::sink::{Measure, Place, SinkSpec, same_place_twice};
+use crate::sink::{Format, Measure, Place, SinkSpec, same_place_twice};
 
-/// Does the run that the flags ask for; `default_output` is where the profile goes without `-o`.
+/// Does the run that the flags ask for; `default_output` is where the profile goes without `-o`. Its format is that of the run, if it says
+/// none.
 pub(super) fn run(
     args: &SamplingArgs,
     target: Target,
@@ -38,6 +39,7 @@ pub(super) fn run(
         duration: args.duration,
         interval: args.interval,
         max_overhead: args.max_overhead,
+        timestamps: sinks.iter().any(|sink| sink.format == Format::Samples),
         labels: Labels {
             pid: args.pid_label,
             tid: args.tid_label,
@@ -65,6 +67,10 @@ pub(super) fn takes_stdout(args: &SamplingArgs) -> bool {
 
 fn sinks(args: &SamplingArgs, default_output: &str) -> anyhow::Result<Vec<SinkSpec>> {
     let usage = |text: String| Fault::new(FaultClass::Usage, text);
+    let unsaid = match args.timestamps {
+        true => Format::Samples,
+        false => Format::Folded,
+    };
     let mut typed: Vec<&str> = args.outputs.iter().map(String::as_str).collect();
     if typed.is_empty() {
         typed.push(default_output);
@@ -72,12 +78,17 @@ fn sinks(args: &SamplingArgs, default_output: &str) -> anyhow::Result<Vec<SinkSp
     let sinks = typed
         .into_iter()
         .map(|output| {
-            SinkSpec::parse(OsStr::new(output))
+            SinkSpec::parse(OsStr::new(output), unsaid)
                 .map_err(|error| usage(format!("-o {output}: {error}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
     if let Some(twice) = same_place_twice(&sinks) {
         return Err(usage(format!("-o {twice} is given twice")).into());
+    }
+    if args.timestamps && sinks.iter().all(|sink| sink.format != Format::Samples) {
+        let text =
+            "--timestamps: every -o names another format, so that no output would hold the samples";
+        return Err(usage(text.to_owned()).hint("try: -o out.samples").into());
     }
     Ok(sinks)
 }

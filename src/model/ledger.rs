@@ -231,6 +231,9 @@ pub struct Ledger {
     pub side_band_lost: u64,
     /// Records that came later than the time order they belong in.
     pub out_of_order: u64,
+    /// With `--timestamps`: samples that are in the profile but not among those that were written one by one, because these could not be
+    /// written as fast.
+    pub records_left_out: u64,
     /// What perfd itself took; `None` where it was not measured.
     pub cost: Option<Cost>,
     /// Changes of the rate, in the order of time.

@@ -15,6 +15,7 @@ mod frame;
 mod id;
 mod ledger;
 mod module;
+mod named_sample;
 mod profile;
 mod ratio;
 mod rule;
@@ -37,6 +38,7 @@ pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
 pub use id::{Cpu, Pid, Tid};
 pub use ledger::{EventLedger, KernelWalkLedger, Ledger, LossReason, RateChange, StackLedger};
 pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
+pub use named_sample::{NamedFrame, NamedSample};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
 };

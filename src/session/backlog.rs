@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::aggregate::TaskKey;
-use crate::model::{AddressSpace, Mapping, ModuleId, RawSample, StackCopy};
+use crate::model::{AddressSpace, Mapping, ModuleId, MonoNs, RawSample, StackCopy};
 use crate::target::CommId;
 use crate::unwind::Pending;
 
@@ -63,6 +63,11 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// When the earliest of them was taken.
+    pub(super) fn first_time(&self) -> Option<MonoNs> {
+        self.items.iter().map(|kept| kept.bare.time).min()
     }
 
     /// Keeps a sample; `false` if there is no room.

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::spec::{Backend, Spec, Target};
 use crate::arch::host;
-use crate::bpf::{KernelWalk, MAX_EVENTS};
+use crate::bpf::{CountEach, KernelWalk, MAX_EVENTS};
 use crate::model::{CallGraph, EventSource, Fault, FaultClass, Rate};
 use crate::procfs::SysRoots;
 use crate::sampler::{PlannedEvent, Reach};
@@ -49,9 +49,13 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
     }
     let reach = reach(spec);
     let only_targets = reach == Reach::Cpus && !on_host;
+    let count_each = match spec.timestamps {
+        true => CountEach::Sample,
+        false => CountEach::Stack,
+    };
     let loaded = match unfit(spec, events) {
         Some(reason) => Err((FaultClass::Unavailable, reason)),
-        None => match KernelWalk::load(events.len(), only_targets, seeds()) {
+        None => match KernelWalk::load(events.len(), only_targets, count_each, seeds()) {
             Ok(walk) if spec.max_overhead.is_some() && walk.time().is_none() => Err((
                 FaultClass::Unavailable,
                 "--max-overhead needs the run time of BPF programs, which the kernel measures with CAP_SYS_ADMIN alone".to_owned(),
@@ -105,7 +109,7 @@ fn asks_for_copies(spec: &Spec) -> bool {
 pub fn works(roots: &SysRoots) -> Result<(), String> {
     match unfit_host(roots) {
         Some(reason) => Err(reason),
-        None => KernelWalk::load(1, true, seeds())
+        None => KernelWalk::load(1, true, CountEach::Stack, seeds())
             .map(drop)
             .map_err(|error| format!("{:#}", anyhow::Error::new(error))),
     }

@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::outputs::Outputs;
-use crate::aggregate::{Folding, WindowCounts};
+use super::outputs::{Outputs, Piece};
+use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
     Frame, FrameName, Ledger, Module, ProcessCounts, Profile, RunInfo, StackLedger, WindowSpan,
 };
@@ -31,6 +31,8 @@ pub(super) enum Message {
         comms: Vec<Arc<str>>,
         stacks: Vec<Arc<[Frame]>>,
     },
+    /// Samples by themselves, in order of time; their stacks have been told.
+    Samples(Vec<TimedSample<CommId>>),
     /// A window is closed.
     Window(Box<ClosedWindow>),
 }
@@ -130,9 +132,17 @@ impl Naming {
                     self.comms.extend(comms);
                     self.name(stacks);
                 }
+                Message::Samples(samples) => {
+                    let named = self.folding.name_samples(
+                        &samples,
+                        |comm| self.comms[comm.0 as usize].clone(),
+                        |module| self.modules[module.0 as usize].clone(),
+                    );
+                    self.outputs.write(&Piece::Samples(named.into()));
+                }
                 Message::Window(window) => {
                     let profile = Arc::new(self.fold(*window));
-                    self.outputs.write(&profile);
+                    self.outputs.write(&Piece::Window(profile.clone()));
                     self.last = profile.span.is_last.then_some(profile);
                 }
             }

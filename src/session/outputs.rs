@@ -7,11 +7,11 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::model::Profile;
-use crate::sink::{Sink, WriteError};
+use crate::model::{NamedSample, Profile};
+use crate::sink::{Format, Sink, WriteError};
 use crate::sys::Waker;
 
-/// Windows that may wait for a slow reader; then the whole run's windows grow longer, and nothing is lost.
+/// Windows (or batches of samples) that may wait for a slow reader; then the whole run's windows grow longer, and nothing is lost.
 const QUEUE: usize = 16;
 
 /// How an output ended.
@@ -23,8 +23,18 @@ pub struct OutputReport {
     pub failures: Vec<String>,
 }
 
+/// What outputs are handed.
+#[derive(Clone)]
+pub(super) enum Piece {
+    /// A window, for all of them.
+    Window(Arc<Profile>),
+    /// Samples by themselves, for those that hold such.
+    Samples(Arc<[NamedSample]>),
+}
+
 struct Lane {
-    windows: Sender<Arc<Profile>>,
+    format: Format,
+    pieces: Sender<Piece>,
     thread: JoinHandle<OutputReport>,
 }
 
@@ -42,7 +52,8 @@ impl Outputs {
             .into_iter()
             .enumerate()
             .map(|(n, sink)| {
-                let (windows, inbox) = bounded(QUEUE);
+                let (pieces, inbox) = bounded(QUEUE);
+                let format = sink.spec().format;
                 let (open, waker) = (open.clone(), waker.clone());
                 let thread = thread::Builder::new()
                     .name(format!("perfd-sink-{n}"))
@@ -52,7 +63,11 @@ impl Outputs {
                         waker.wake();
                         report
                     })?;
-                Ok(Lane { windows, thread })
+                Ok(Lane {
+                    format,
+                    pieces,
+                    thread,
+                })
             })
             .collect::<std::io::Result<Vec<Lane>>>()?;
         Ok(Outputs { lanes, open })
@@ -63,11 +78,13 @@ impl Outputs {
         self.open.clone()
     }
 
-    /// Hands a window to every output that is still open.
-    pub(super) fn write(&mut self, profile: &Arc<Profile>) {
+    /// Hands a piece to every output that takes such and is still open.
+    pub(super) fn write(&mut self, piece: &Piece) {
         for lane in &self.lanes {
-            // Fails when the thread has ended because its reader went away.
-            let _ = lane.windows.send(profile.clone());
+            if let (Piece::Window(_), _) | (_, Format::Samples) = (piece, lane.format) {
+                // Fails when the thread has ended because its reader went away.
+                let _ = lane.pieces.send(piece.clone());
+            }
         }
     }
 
@@ -83,18 +100,27 @@ impl Outputs {
     }
 }
 
-fn write_all(mut sink: Sink, inbox: &Receiver<Arc<Profile>>) -> OutputReport {
+impl Piece {
+    fn write(&self, sink: &mut Sink) -> Result<(), WriteError> {
+        match self {
+            Piece::Window(profile) => sink.write(profile),
+            Piece::Samples(samples) => sink.write_samples(samples),
+        }
+    }
+}
+
+fn write_all(mut sink: Sink, inbox: &Receiver<Piece>) -> OutputReport {
     let mut report = OutputReport {
         places: sink.places().map(str::to_owned).collect(),
         failures: Vec::new(),
     };
-    for profile in inbox {
-        match sink.write(&profile) {
+    for piece in inbox {
+        match piece.write(&mut sink) {
             Ok(()) => (),
             Err(WriteError::Closed { .. }) => return report,
             Err(error) => {
                 let cause = format!("{:#}", anyhow::Error::new(error));
-                if !rescue(&mut sink, &profile, cause, &mut report) {
+                if !rescue(&mut sink, &piece, cause, &mut report) {
                     return report;
                 }
             }
@@ -108,8 +134,8 @@ fn write_all(mut sink: Sink, inbox: &Receiver<Arc<Profile>>) -> OutputReport {
     report
 }
 
-/// Writes a window, and all that follow, to a new file where there may be room; `false` if there is none anywhere.
-fn rescue(sink: &mut Sink, profile: &Profile, cause: String, report: &mut OutputReport) -> bool {
+/// Writes a piece, and all that follow, to a new file where there may be room; `false` if there is none anywhere.
+fn rescue(sink: &mut Sink, piece: &Piece, cause: String, report: &mut OutputReport) -> bool {
     let folders = [
         std::env::temp_dir(),
         PathBuf::from("/dev/shm"),
@@ -119,7 +145,7 @@ fn rescue(sink: &mut Sink, profile: &Profile, cause: String, report: &mut Output
         let Ok(paths) = sink.divert(&folder) else {
             continue;
         };
-        if sink.write(profile).is_ok() {
+        if piece.write(sink).is_ok() {
             let paths: Vec<String> = paths
                 .iter()
                 .map(|path| path.display().to_string())

@@ -3,11 +3,12 @@
 //! Knows no file, no clock and no thread; a sample that has to wait for a table goes to the backlog and comes back here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
 use super::spec::Labels;
 use super::tables::Tables;
-use crate::aggregate::{Counting, Stacks, TaskKey};
+use crate::aggregate::{Counting, Stacks, TaskKey, TimedSample, Timeline};
 use crate::bpf::WalkedSamples;
 use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, ModuleKind,
@@ -34,6 +35,8 @@ pub(super) struct Pipeline {
     pub(super) processes: Processes,
     pub(super) tables: Tables,
     pub(super) counting: Counting<CommId>,
+    /// Every sample by itself, if that is asked for.
+    pub(super) timeline: Option<Timeline<CommId>>,
     pub(super) copy_size: CopySize,
     pub(super) stacks: StackLedger,
     pub(super) taken: Vec<Taken>,
@@ -56,12 +59,14 @@ impl Pipeline {
         plan: &SamplePlan,
         copy_size: CopySize,
         labels: Labels,
+        timeline: Option<Timeline<CommId>>,
         whole_host: bool,
     ) -> Pipeline {
         Pipeline {
             processes,
             tables,
             counting: Counting::new(plan.events.len()),
+            timeline,
             copy_size,
             stacks: StackLedger::default(),
             taken: vec![Taken::default(); plan.events.len()],
@@ -105,6 +110,13 @@ impl Pipeline {
     /// Whether everything that was taken is counted.
     pub(super) fn is_settled(&self) -> bool {
         self.backlog.is_empty()
+    }
+
+    /// The time up to which everything is counted, of what was taken out of the rings up to `taken`.
+    pub(super) fn counted_until(&self, taken: MonoNs) -> MonoNs {
+        self.backlog.first_time().map_or(taken, |waits| {
+            waits.minus(Duration::from_nanos(1)).min(taken)
+        })
     }
 
     fn follow(&mut self, time: MonoNs, record: &SideBand<'_>) {
@@ -172,6 +184,20 @@ impl Pipeline {
         );
         self.stacks.stack_table_full += u64::from(stack == Stacks::FULL);
         self.taken[sample.event.0].delivered.add(sample.weight);
+        if let Some(timeline) = &mut self.timeline {
+            let timed = TimedSample {
+                time: sample.time,
+                cpu: sample.cpu,
+                pid: sample.pid,
+                tid: sample.tid,
+                comm: origin.task.comm,
+                event: sample.event,
+                period: sample.weight,
+                stack,
+                ended: walked.ended,
+            };
+            timeline.add(timed, &Weight::of(sample.weight));
+        }
         Ok(())
     }
 
@@ -205,6 +231,20 @@ impl Pipeline {
             self.stacks.stack_table_full += n_samples;
         }
         self.taken[samples.event.0].delivered.merge(&samples.weight);
+        if let (Some(timeline), Some((time, cpu))) = (&mut self.timeline, samples.taken) {
+            let timed = TimedSample {
+                time,
+                cpu,
+                pid: samples.pid,
+                tid: samples.tid,
+                comm: task.comm,
+                event: samples.event,
+                period: samples.weight.total,
+                stack,
+                ended: samples.ended,
+            };
+            timeline.add(timed, &samples.weight);
+        }
     }
 
     /// Fills `frames`, leaf first: the kernel's, then the user's.
@@ -318,6 +358,7 @@ mod tests {
             &plan,
             copy_size,
             Labels::default(),
+            None,
             false,
         );
         pipeline.counting = Counting::new(1);

@@ -16,6 +16,7 @@ use super::spec::Spec;
 use super::stages::Stages;
 use super::tables::Tables;
 use super::{attach, events, kernel_walk, opening};
+use crate::aggregate::Timeline;
 use crate::bpf::KernelWalk;
 use crate::model::CallGraph;
 use crate::procfs::cpus;
@@ -77,6 +78,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         sampling.plan(),
         copy_size,
         spec.labels,
+        spec.timestamps.then(Timeline::new),
         selection == Selection::Host,
     );
     let mut stages = Stages {

@@ -189,8 +189,10 @@ impl<'a> Running<'a> {
         {
             self.windows.close(settled, &mut self.stages, &self.names)?;
         }
+        // What is walked in the kernel is known up to when it was last taken in.
+        let until = self.walked_at.minus(SETTLE);
         self.windows
-            .send_new(&mut self.stages.pipeline, &self.names);
+            .send_ready(until, &mut self.stages.pipeline, &self.names);
         self.resize_copy()?;
         self.bound_overhead(now)
     }

@@ -79,6 +79,8 @@ pub struct Spec {
     pub max_overhead: Option<f64>,
     /// Length of a window; `None` for one window over the whole run.
     pub interval: Option<Duration>,
+    /// Whether every sample is written by itself too; some output holds them then.
+    pub timestamps: bool,
     /// Labels.
     pub labels: Labels,
     /// Pages of each ring; `None` for a size that fits the host.

@@ -6,6 +6,7 @@ use rustc_hash::FxHashSet;
 use super::account::{self, Earlier, Seen};
 use super::meter::Meter;
 use super::pipeline::Pipeline;
+use crate::aggregate::Timeline;
 use crate::model::{Ledger, MonoNs, Pid, ProcessCounts, RateChange, total};
 use crate::sampler::counters::Counters;
 use crate::sampler::{Item, PlannedEvent, Sampling, Totals};
@@ -127,6 +128,7 @@ impl Stages {
             stacks: pipeline.stacks.clone(),
             side_band_lost,
             out_of_order: sampling.out_of_order(),
+            records_left_out: pipeline.timeline.as_ref().map_or(0, Timeline::left_out),
             cost: Some(meter.read(sampling)),
             rate_changes: rate_changes.clone(),
         };

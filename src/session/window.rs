@@ -14,6 +14,9 @@ use crate::sys;
 
 /// How long a window waits for tables that its samples need.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Samples that are named and written at once, with `--timestamps`. What may wait for that, 64 messages of them and 16 more for each
+/// output, is 50 MB.
+const BATCH: usize = 8192;
 
 /// The sequence of windows, and what has been told to the names thread.
 pub(super) struct Windows {
@@ -53,14 +56,21 @@ impl Windows {
         self.is_due(now.minus(PATIENCE))
     }
 
+    /// Tells the names thread of new stacks, and of samples by themselves if many wait.
+    pub(super) fn send_ready(&mut self, until: MonoNs, pipeline: &mut Pipeline, names: &Names) {
+        if self.send_new(pipeline, names) && pipeline.timeline.is_some() {
+            self.send_samples(pipeline.counted_until(until), BATCH, pipeline, names);
+        }
+    }
+
     /// Tells the names thread of new stacks; if it is behind, they wait here. `true` if all are sent.
-    pub(super) fn send_new(&mut self, pipeline: &mut Pipeline, names: &Names) -> bool {
+    fn send_new(&mut self, pipeline: &mut Pipeline, names: &Names) -> bool {
         let Some(message) = self.new_stacks(pipeline) else {
             return true;
         };
         let n_modules = match &message {
             Message::New { modules, .. } => modules.len(),
-            Message::Window(_) => 0,
+            Message::Samples(_) | Message::Window(_) => 0,
         };
         match names.messages.try_send(message) {
             Ok(()) => {
@@ -75,6 +85,32 @@ impl Windows {
                 false
             }
         }
+    }
+
+    /// Hands samples from up to `until` to the names thread, as long as `least` or more wait: they go on in order of time. `false` if it is
+    /// behind. All stacks must be sent before.
+    fn send_samples(
+        &self,
+        until: MonoNs,
+        least: usize,
+        pipeline: &mut Pipeline,
+        names: &Names,
+    ) -> bool {
+        let Some(timeline) = &mut pipeline.timeline else {
+            return true;
+        };
+        while timeline.len() >= least {
+            if names.messages.is_full() {
+                return false;
+            }
+            let samples = timeline.take(until, BATCH);
+            if samples.is_empty() {
+                break;
+            }
+            // Only this thread sends, and there was room above.
+            let _ = names.messages.send(Message::Samples(samples));
+        }
+        true
     }
 
     fn new_stacks(&self, pipeline: &mut Pipeline) -> Option<Message> {
@@ -101,8 +137,10 @@ impl Windows {
         stages: &mut Stages,
         names: &Names,
     ) -> anyhow::Result<()> {
+        let until = stages.pipeline.counted_until(end);
         if names.messages.is_full()
             || !self.send_new(&mut stages.pipeline, names)
+            || !self.send_samples(until, 1, &mut stages.pipeline, names)
             || names.messages.is_full()
         {
             return Ok(());
@@ -124,6 +162,12 @@ impl Windows {
     ) -> anyhow::Result<()> {
         if let Some(message) = self.new_stacks(&mut stages.pipeline) {
             let _ = names.messages.send(message);
+        }
+        if let Some(timeline) = &mut stages.pipeline.timeline {
+            while !timeline.is_empty() {
+                let samples = timeline.take(MonoNs(u64::MAX), BATCH);
+                let _ = names.messages.send(Message::Samples(samples));
+            }
         }
         let whole = stages.account()?;
         let mut window = self.window(end, &whole, &mut stages.pipeline, true);
@@ -157,6 +201,7 @@ impl Windows {
                 stacks: whole.ledger.stacks.since(&self.before.stacks),
                 side_band_lost: whole.ledger.side_band_lost - self.before.side_band_lost,
                 out_of_order: whole.ledger.out_of_order - self.before.out_of_order,
+                records_left_out: whole.ledger.records_left_out - self.before.records_left_out,
                 cost: whole.ledger.cost.as_ref().map(|cost| {
                     let before = self.before.cost.as_ref();
                     before.map_or_else(|| cost.clone(), |before| cost.since(before))

@@ -1,7 +1,7 @@
 //! `[FORMAT:]WHERE`: an output as it is typed.
 //!
 //! ```text
-//! FORMAT   folded | functions | svg | json | jsonl
+//! FORMAT   folded | functions | samples | svg | json | jsonl
 //!                                             from the file's ending where it is not given
 //! WHERE    -                                  standard output
 //!          PATH                               a file, FIFO or device; `./a:b` if it has a colon
@@ -9,7 +9,7 @@
 //!          tcp:HOST:PORT                      a listening TCP socket; [::1]:9000 for IPv6
 //! ```
 //!
-//! A file without an ending, standard output and sockets are folded. Nothing is opened here.
+//! A file without an ending, standard output and sockets are folded, or with `--timestamps` samples. Nothing is opened here.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -24,6 +24,8 @@ pub enum Format {
     Folded,
     /// A table of functions with all events.
     Functions,
+    /// Every sample by itself.
+    Samples,
     /// A flame graph.
     Svg,
     /// Counters and ledger of the run as one document.
@@ -34,9 +36,10 @@ pub enum Format {
 
 impl Format {
     /// Every format; its name is also its file ending.
-    pub const ALL: [Format; 5] = [
+    pub const ALL: [Format; 6] = [
         Format::Folded,
         Format::Functions,
+        Format::Samples,
         Format::Svg,
         Format::Json,
         Format::Jsonl,
@@ -47,6 +50,7 @@ impl Format {
         match self {
             Format::Folded => "folded",
             Format::Functions => "functions",
+            Format::Samples => "samples",
             Format::Svg => "svg",
             Format::Json => "json",
             Format::Jsonl => "jsonl",
@@ -127,7 +131,7 @@ pub enum ParseSinkError {
     NoPlace(String),
     /// A word before a colon that is neither format nor kind of place.
     #[error(
-        "output {whole:?}: {head:?} is neither a format (folded, functions, svg, json, jsonl) nor a kind of place (unix, tcp)\n  for a file with a colon in its name type {as_file:?}"
+        "output {whole:?}: {head:?} is neither a format (folded, functions, samples, svg, json, jsonl) nor a kind of place (unix, tcp)\n  for a file with a colon in its name type {as_file:?}"
     )]
     Head {
         /// As typed.
@@ -139,7 +143,7 @@ pub enum ParseSinkError {
     },
     /// A file ending that is no format's.
     #[error(
-        "output {path:?}: the ending .{ending} says no format (folded, functions, svg, json, jsonl do)\n  for folded stacks in that file type {as_folded:?}"
+        "output {path:?}: the ending .{ending} says no format (folded, functions, samples, svg, json, jsonl do)\n  for folded stacks in that file type {as_folded:?}"
     )]
     Ending {
         /// As typed.
@@ -162,8 +166,8 @@ pub enum ParseSinkError {
 }
 
 impl SinkSpec {
-    /// Reads `[FORMAT:]WHERE`.
-    pub fn parse(typed: &OsStr) -> Result<SinkSpec, ParseSinkError> {
+    /// Reads `[FORMAT:]WHERE`; a place that says no format has the one of `unsaid`.
+    pub fn parse(typed: &OsStr, unsaid: Format) -> Result<SinkSpec, ParseSinkError> {
         let whole = typed.as_bytes();
         let (format, place) = match head_of(whole).and_then(Format::named) {
             Some(format) => (Some(format), &whole[format.name().len() + 1..]),
@@ -172,8 +176,8 @@ impl SinkSpec {
         let place = parse_place(place, typed)?;
         let format = match (format, &place) {
             (Some(format), _) => format,
-            (None, Place::File(path)) => format_of_ending(path)?,
-            (None, _) => Format::Folded,
+            (None, Place::File(path)) => format_of_ending(path, unsaid)?,
+            (None, _) => unsaid,
         };
         Ok(SinkSpec { format, place })
     }
@@ -183,7 +187,7 @@ impl FromStr for SinkSpec {
     type Err = ParseSinkError;
 
     fn from_str(typed: &str) -> Result<SinkSpec, ParseSinkError> {
-        SinkSpec::parse(OsStr::new(typed))
+        SinkSpec::parse(OsStr::new(typed), Format::Folded)
     }
 }
 
@@ -254,9 +258,9 @@ fn is_host_and_port(address: &str) -> bool {
     !host.is_empty() && (is_bare || is_bracketed) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn format_of_ending(path: &Path) -> Result<Format, ParseSinkError> {
+fn format_of_ending(path: &Path, unsaid: Format) -> Result<Format, ParseSinkError> {
     let Some(ending) = path.extension() else {
-        return Ok(Format::Folded);
+        return Ok(unsaid);
     };
     Format::named(ending.as_bytes()).ok_or_else(|| ParseSinkError::Ending {
         path: path.to_string_lossy().into_owned(),
@@ -284,6 +288,7 @@ mod tests {
         check("out.folded", Format::Folded, file("out.folded"));
         check("/a.b/out.svg", Format::Svg, file("/a.b/out.svg"));
         check("out.functions", Format::Functions, file("out.functions"));
+        check("out.samples", Format::Samples, file("out.samples"));
         check("out.json", Format::Json, file("out.json"));
         check("out.jsonl", Format::Jsonl, file("out.jsonl"));
         check("/dev/full", Format::Folded, file("/dev/full"));
@@ -320,6 +325,20 @@ mod tests {
             Format::Svg,
             Place::Tcp("[::1]:80".into()),
         );
+    }
+
+    #[test]
+    fn a_place_that_says_no_format_has_the_one_that_the_run_is_about() {
+        for (typed, expected) in [
+            ("-", Format::Samples),
+            ("out", Format::Samples),
+            ("unix:/run/x.json", Format::Samples),
+            ("out.folded", Format::Folded),
+            ("folded:-", Format::Folded),
+        ] {
+            let spec = SinkSpec::parse(OsStr::new(typed), Format::Samples);
+            assert_eq!(spec.map(|spec| spec.format), Ok(expected), "{typed}");
+        }
     }
 
     #[test]
@@ -361,7 +380,7 @@ mod tests {
         let typed = OsStr::from_bytes(b"svg:\xff");
         let place = Place::File(PathBuf::from(OsStr::from_bytes(b"\xff")));
         assert_eq!(
-            SinkSpec::parse(typed),
+            SinkSpec::parse(typed, Format::Folded),
             Ok(SinkSpec {
                 format: Format::Svg,
                 place

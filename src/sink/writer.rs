@@ -1,7 +1,8 @@
 //! One output for a whole run: an encoder joined to its open places.
 //!
 //! Each window goes through [`Sink::write`] once, in order. Folded stacks and JSON lines are written at once; a flame
-//! graph, a table of functions and a JSON document with the last window. A window stands in the output whole or not at all, where the
+//! graph, a table of functions and a JSON document with the last window. Samples one by one go through [`Sink::write_samples`], batch by
+//! batch. A window or batch stands in the output whole or not at all, where the
 //! place allows.
 
 use std::fmt;
@@ -11,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carry::{Carry, FileCarrier, StdoutCarrier, TcpCarrier, UnixCarrier};
-use super::encode::{Measure, View, folded, functions, json, svg};
+use super::encode::{Measure, View, folded, functions, json, samples, svg};
 use super::{Format, OpenError, Place, SinkSpec, WriteError, names};
-use crate::model::{EventIdx, Profile, RunInfo, WindowSpan};
+use crate::model::{EventIdx, NamedSample, Profile, RunInfo, WindowSpan};
 
 const BUFFER: usize = 1 << 16;
 
@@ -58,6 +59,8 @@ struct Output {
 enum Encoder {
     Folded,
     Functions(Box<functions::Functions>),
+    /// Of all events, or of one.
+    Samples(Option<EventIdx>),
     /// One for each output.
     Svg(Vec<svg::Chart>),
     Json,
@@ -69,7 +72,10 @@ impl Encoder {
     fn writes(&self, profile: &Profile) -> bool {
         match self {
             Encoder::Folded | Encoder::Jsonl => true,
-            Encoder::Functions(_) | Encoder::Svg(_) | Encoder::Json => profile.span.is_last,
+            // Of samples the last window writes nothing, which makes a file where there were none.
+            Encoder::Functions(_) | Encoder::Samples(_) | Encoder::Svg(_) | Encoder::Json => {
+                profile.span.is_last
+            }
         }
     }
 
@@ -78,7 +84,7 @@ impl Encoder {
         match self {
             Encoder::Svg(charts) => charts.iter_mut().for_each(|chart| chart.add(profile)),
             Encoder::Functions(functions) => functions.add(profile),
-            Encoder::Folded | Encoder::Json | Encoder::Jsonl => (),
+            Encoder::Folded | Encoder::Samples(_) | Encoder::Json | Encoder::Jsonl => (),
         }
     }
 
@@ -92,7 +98,7 @@ impl Encoder {
         match self {
             Encoder::Functions(functions) => functions.write(run, out),
             Encoder::Svg(charts) => charts[idx].draw(run, out),
-            Encoder::Folded | Encoder::Json | Encoder::Jsonl => Ok(()),
+            Encoder::Folded | Encoder::Samples(_) | Encoder::Json | Encoder::Jsonl => Ok(()),
         }
     }
 
@@ -107,6 +113,7 @@ impl Encoder {
         match self {
             Encoder::Folded => folded::encode(profile, view, out),
             Encoder::Functions(_) | Encoder::Svg(_) => self.draw(idx, &profile.run, out),
+            Encoder::Samples(_) => Ok(()),
             Encoder::Json => json::encode(profile, first, out),
             Encoder::Jsonl => {
                 json::encode_window(profile, out)?;
@@ -158,6 +165,7 @@ impl Sink {
             Format::Functions => {
                 Encoder::Functions(Box::new(functions::Functions::new(outputs[0].view)))
             }
+            Format::Samples => Encoder::Samples(context.shown),
             Format::Svg => Encoder::Svg(
                 outputs
                     .iter()
@@ -212,6 +220,20 @@ impl Sink {
         }
         self.is_whole = profile.span.is_last;
         Ok(())
+    }
+
+    /// Writes samples one by one, if the output holds such. What is said of [`Sink::write`] and its windows holds for these, too.
+    pub fn write_samples(&mut self, samples: &[NamedSample]) -> Result<(), WriteError> {
+        let Encoder::Samples(shown) = self.encoder else {
+            return Ok(());
+        };
+        let run = &self.run;
+        put(
+            &mut self.outputs,
+            &mut self.is_broken,
+            self.timeout,
+            |_, _, out| samples::encode(samples, run, shown, out),
+        )
     }
 
     /// Closes the output. A flame graph or table whose last window never came is made of what there is.

@@ -114,6 +114,7 @@ pub fn bad_ledger() -> Ledger {
         },
         side_band_lost: 7,
         out_of_order: 1,
+        records_left_out: 9,
         rate_changes: vec![RateChange {
             at: MonoNs(4_020_000_000),
             after: Duration::from_millis(3020),

@@ -41,6 +41,13 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
         );
         write_remark(&what, None, out)?;
     }
+    if ledger.records_left_out > 0 {
+        let what = format!(
+            "{} counted, but left out where every sample is written: the output was too slow",
+            n_of(ledger.records_left_out, "sample", "samples")
+        );
+        write_remark(&what, Some("a lower -F, or a larger -c"), out)?;
+    }
     for change in &ledger.rate_changes {
         write_rate_change(run, change, out)?;
     }

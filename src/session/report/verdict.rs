@@ -1,7 +1,7 @@
 //! The verdict of `--strict`: whether a ledger is good enough to be relied on.
 //!
 //! Bad are: samples that nothing explains; samples lost in the kernel's ring, in perfd's queue, as malformed records or without their stack;
-//! lost side-band records; stacks in the overflow bucket; and more than one in a hundred user stacks truncated. Not
+//! lost side-band records; samples that should have been written one by one and were not; stacks in the overflow bucket; and more than one in a hundred user stacks truncated. Not
 //! bad are samples that the kernel did not raise (it does so on every busy machine, and the rest of a period at each
 //! thread's end counts as one) and samples of processes that are no targets.
 
@@ -30,6 +30,8 @@ pub enum Flaw {
     },
     /// Records of mappings, names and forks were lost.
     SideBandLost { n_records: u64 },
+    /// Samples are missing where every one was to be written.
+    RecordsLeftOut { n_samples: u64 },
     /// Stacks stand in the overflow bucket.
     StackTableFull { n_stacks: u64 },
     /// Too many user stacks do not reach their root.
@@ -70,6 +72,11 @@ pub fn verdict(ledger: &Ledger) -> Verdict {
     if ledger.side_band_lost > 0 {
         flaws.push(Flaw::SideBandLost {
             n_records: ledger.side_band_lost,
+        });
+    }
+    if ledger.records_left_out > 0 {
+        flaws.push(Flaw::RecordsLeftOut {
+            n_samples: ledger.records_left_out,
         });
     }
     if ledger.stacks.stack_table_full > 0 {
@@ -116,6 +123,10 @@ pub fn write_verdict(run: &RunInfo, verdict: &Verdict, out: &mut impl Write) -> 
             Flaw::SideBandLost { n_records } => {
                 let n = n_of(n_records, "side-band record", "side-band records");
                 writeln!(out, "{n} lost")
+            }
+            Flaw::RecordsLeftOut { n_samples } => {
+                let n = n_of(n_samples, "sample", "samples");
+                writeln!(out, "{n} not written by themselves")
             }
             Flaw::StackTableFull { n_stacks } => {
                 let n = n_of(n_stacks, "stack", "stacks");
@@ -207,11 +218,13 @@ mod tests {
     fn a_full_table_and_lost_records_are_flaws() {
         let mut ledger = ledger(0, 0, &[]);
         ledger.side_band_lost = 2;
+        ledger.records_left_out = 4;
         ledger.stacks.stack_table_full = 3;
         check(
             &ledger,
             &[
                 Flaw::SideBandLost { n_records: 2 },
+                Flaw::RecordsLeftOut { n_samples: 4 },
                 Flaw::StackTableFull { n_stacks: 3 },
             ],
         );

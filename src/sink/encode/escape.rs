@@ -1,4 +1,4 @@
-//! The one form in which text of profiled programs is written into folded stacks and flame graphs.
+//! The one form in which text of profiled programs is written into folded stacks, flame graphs and records of samples.
 //!
 //! Whatever the bytes: one frame stays one frame on one line, cannot be taken for the count, for a comment, for
 //! another kind of frame or for perfd's own marks, and cannot steer a terminal. What could is written as `\xNN`, one for
@@ -10,6 +10,8 @@
 //! - the backslash of a text that already looks like `\xNN`; other backslashes (PHP, Windows) stay
 //! - the `#` of a text that begins with `# `, the `[` of one that begins with `[truncated: `, and the `_` of one that
 //!   ends in `_[k]`, `_[i]`, `_[j]` or `_[w]`
+//!
+//! In records of samples there are more: see [`script_comm`], [`script_symbol`] and [`script_module`].
 //!
 //! So [`decode`] gives the bytes back, except of a text that is empty (`[no name]`) or longer than [`MAX_LEN`], which is
 //! cut and ends in `..#` and a hash of the whole.
@@ -49,6 +51,44 @@ pub fn task(label: &TaskLabel, out: &mut String) {
 
 /// Appends any bytes as one frame.
 pub fn text(raw: &[u8], out: &mut String) {
+    guarded(raw, |_| false, out);
+}
+
+/// Appends the name of a thread as it begins a record of `perf script`: no word in it can be taken for the pid or the time behind it, nor
+/// the line for a comment.
+pub fn script_comm(raw: &[u8], out: &mut String) {
+    let is_guarded = |at: usize| match raw[at] {
+        b'#' => at == 0,
+        b' ' => matches!(raw.get(at + 1), Some(b'0'..=b'9' | b'.' | b'/')),
+        _ => false,
+    };
+    guarded(raw, is_guarded, out);
+}
+
+/// Appends the name of a function as a frame of `perf script` has it, so that its readers leave it as it is: they take `a->b` for two
+/// frames, cut off `+0x1f`, leave out what begins with `(`, call `[unknown]` after the module, and look for ` 12.34:` in any line.
+pub fn script_symbol(raw: &[u8], out: &mut String) {
+    let is_guarded = |at: usize| match raw[at] {
+        b'(' => at == 0,
+        b'[' => raw == b"[unknown]",
+        b'>' => at > 0 && raw[at - 1] == b'-',
+        b'+' => is_symbol_offset(&raw[at..]),
+        b' ' => is_time(&raw[at + 1..]),
+        _ => false,
+    };
+    guarded(raw, is_guarded, out);
+}
+
+/// Appends the path of a module as it stands in brackets behind a function: one word.
+pub fn script_module(raw: &[u8], out: &mut String) {
+    match raw {
+        b"" => out.push_str("[unknown]"),
+        raw => guarded(raw, |at| raw[at] == b' ', out),
+    }
+}
+
+/// Appends any bytes as one frame; at the places that `is_guarded` names a character is escaped whatever it is.
+fn guarded(raw: &[u8], is_guarded: impl Fn(usize) -> bool, out: &mut String) {
     if raw.is_empty() {
         out.push_str(EMPTY);
         return;
@@ -60,9 +100,9 @@ pub fn text(raw: &[u8], out: &mut String) {
     let mut offset = 0;
     for chunk in raw.utf8_chunks() {
         for character in chunk.valid().chars() {
-            let is_guarded = head == Some(offset) || tail == Some(offset);
+            let is_head_or_tail = head == Some(offset) || tail == Some(offset);
             let is_escape = character == '\\' && is_like_escape(&raw[offset..]);
-            if is_guarded || is_escape || must_be_escaped(character) {
+            if is_head_or_tail || is_guarded(offset) || is_escape || must_be_escaped(character) {
                 let mut utf8 = [0; 4];
                 let bytes = character.encode_utf8(&mut utf8).bytes();
                 bytes.for_each(|byte| push_escaped(byte, out));
@@ -153,6 +193,21 @@ fn tail_to_guard(raw: &[u8]) -> Option<usize> {
         .iter()
         .all(|byte| byte.is_ascii_digit() || *byte == b'.')
         .then_some(space)
+}
+
+/// `+0x` with nothing but hexadecimal digits behind it.
+fn is_symbol_offset(bytes: &[u8]) -> bool {
+    let digits = bytes.strip_prefix(b"+0x");
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Digits and dots, then a colon.
+fn is_time(bytes: &[u8]) -> bool {
+    let n = bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit() || **byte == b'.')
+        .count();
+    n > 0 && bytes.get(n) == Some(&b':')
 }
 
 fn is_like_escape(bytes: &[u8]) -> bool {

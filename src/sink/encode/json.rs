@@ -196,6 +196,7 @@ impl<'a> Account<'a> {
                 stacks: &ledger.stacks,
                 side_band_lost: ledger.side_band_lost,
                 out_of_order: ledger.out_of_order,
+                records_left_out: ledger.records_left_out,
                 rate_changes: ledger
                     .rate_changes
                     .iter()
@@ -258,6 +259,7 @@ struct FullLedger<'a> {
     stacks: &'a StackLedger,
     side_band_lost: u64,
     out_of_order: u64,
+    records_left_out: u64,
     rate_changes: Vec<Change>,
 }
 

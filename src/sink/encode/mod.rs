@@ -1,5 +1,5 @@
 //! Encoders: a profile in, bytes out. One file for each format, all of the same shape:
-//! `encode(&Profile, …, &mut impl Write)`.
+//! `encode(&Profile, …, &mut impl Write)`; `samples` takes samples one by one instead.
 //!
 //! An encoder opens nothing and keeps nothing between calls. Text that came from the profiled programs (names of
 //! threads, functions, files) passes through [`escape`] and through nothing else.
@@ -9,6 +9,7 @@ pub mod figures;
 pub mod folded;
 pub mod functions;
 pub mod json;
+pub mod samples;
 mod stacks;
 pub mod svg;
 mod texts;
