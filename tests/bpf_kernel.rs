@@ -321,6 +321,52 @@ fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
 }
 
 #[test]
+fn samples_one_by_one_have_whole_stacks_and_come_in_order_of_time() {
+    if is_forbidden() {
+        return;
+    }
+    let program = compile_c(WAITS, &["-O2", "-fomit-frame-pointer"]);
+    let mut perfd = sampling("record")
+        .arg("--timestamps")
+        .arg("--")
+        .arg(program.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("perfd runs");
+    let mut input = perfd.stdin.take();
+    let (mut whole, mut frames) = (0, Vec::new());
+    // Microseconds of every sample.
+    let mut times = Vec::new();
+    for line in BufReader::new(perfd.stdout.take().expect("piped")).lines() {
+        let line = line.expect("text");
+        if line.is_empty() {
+            let n_known = |name: &str| frames.iter().filter(|frame| *frame == name).count();
+            let is_whole = n_known("spin") == 1 && n_known("descend") == 40 && n_known("main") == 1;
+            // Not of a copy, which is too short for it.
+            whole += u64::from(is_whole);
+            frames.clear();
+        } else if line.starts_with('\t') {
+            frames.extend(line.split_whitespace().nth(1).map(str::to_owned));
+        } else {
+            let time = line.split_whitespace().find_map(|word| {
+                let (seconds, micros) = word.strip_suffix(':')?.split_once('.')?;
+                Some((seconds.parse::<u64>().ok()?, micros.parse::<u64>().ok()?))
+            });
+            times.push(time.expect("a time"));
+        }
+        if whole >= ENOUGH || times.len() as u64 >= TOO_MANY {
+            drop(input.take());
+        }
+    }
+    let output = perfd.wait_with_output().expect("our child");
+    assert!(output.status.success(), "{}", said(&output));
+    let n = times.len();
+    assert!(whole >= ENOUGH, "{whole} of {n}\n{}", said(&output));
+    assert!(times.is_sorted(), "{times:?}");
+    eprintln!("{whole} of {n} samples one by one have whole stacks");
+}
+
+#[test]
 fn every_call_is_accounted_for() {
     if is_forbidden() {
         return;
