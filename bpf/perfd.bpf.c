@@ -22,8 +22,8 @@ INLINE long read_user(void *to, u32 size, u64 address)
 
 INLINE const struct block *table_block(const struct walk *w, u32 block)
 {
-	u32 module = w->module;
-	void *blocks = bpf_map_lookup_elem(&tables, &module);
+	u32 table = w->table.table;
+	void *blocks = bpf_map_lookup_elem(&tables, &table);
 	return blocks ? bpf_map_lookup_elem(blocks, &block) : (void *)0;
 }
 

@@ -2,33 +2,22 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use rustc_hash::FxHashMap;
 
-use super::blocks::{self, TableWords};
 use super::drain::{self, Set, WalkedSamples};
 use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::spaces;
-use super::wire::{
-    Account, Block, Control, MAX_EVENTS, MAX_MODULES, MODULE_NO_TABLE, MappingBlock,
-    MappingBlockKey, Module, Space,
-};
-use crate::model::{
-    AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, ModuleId, MonoNs, Pid,
-};
+use super::tables::TableLoader;
+use super::wire::{Account, Control, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey, Space};
+use crate::model::{AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, MonoNs, Pid};
 use crate::sys::EventFd;
 
 /// The programs; `bpf/build` makes them from the sources beside them.
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/perfd.bpf.o");
-
-/// `BPF_F_INNER_MAP`: arrays in an array of maps may differ in size.
-const INNER_MAP: u32 = 1 << 12;
-/// Bytes that loaded tables may take; what is beyond goes through the ring.
-const TABLE_BUDGET: usize = 256 << 20;
 
 /// Why stacks are not walked in the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -42,83 +31,12 @@ pub enum LoadError {
     /// A map could not be used.
     #[error("use a BPF map")]
     Map(#[from] MapError),
-    /// Other tables take all the memory that they may.
-    #[error("loaded tables take {} MiB already", TABLE_BUDGET >> 20)]
-    Budget,
+    /// As many tables are loaded as can be at a time.
+    #[error("{} tables are loaded already", MAX_TABLES - 1)]
+    TooManyTables,
     /// More events than there are programs.
     #[error("{0} events are more than the {MAX_EVENTS} that can be walked in the kernel")]
     TooManyEvents(usize),
-}
-
-/// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
-#[derive(Clone)]
-pub struct TableLoader {
-    maps: Arc<Mutex<TableMaps>>,
-}
-
-struct TableMaps {
-    tables: ArrayOfMaps<MapData, Array<MapData, Block>>,
-    modules: Array<MapData, Module>,
-    bytes: usize,
-}
-
-/// A table in the kernel that no program sees yet; `None`: the module has none and never will.
-pub struct Prepared(Option<(Module, Array<MapData, Block>)>);
-
-impl TableLoader {
-    /// Copies a table into the kernel; `None`: the module has none and never will.
-    pub fn prepare(&self, table: Option<&TableWords<'_>>) -> Result<Prepared, LoadError> {
-        let Some(table) = table else {
-            return Ok(Prepared(None));
-        };
-        let (module, blocks) = blocks::encode(table);
-        let bytes = size_of_val(&*blocks);
-        {
-            let mut maps = self.lock();
-            if maps.bytes + bytes > TABLE_BUDGET {
-                return Err(LoadError::Budget);
-            }
-            maps.bytes += bytes;
-        }
-        let n_blocks = u32::try_from(blocks.len()).expect("within the budget");
-        let mut inner = Array::<MapData, Block>::create(n_blocks.max(1), INNER_MAP)?;
-        for (index, block) in (0..).zip(&blocks) {
-            inner.set(index, block, 0)?;
-        }
-        Ok(Prepared(Some((module, inner))))
-    }
-
-    /// Shows a module's table to the programs. The kernel waits until nobody uses the one before, which takes it some 10 ms.
-    pub fn show(&self, id: ModuleId, prepared: Prepared) -> Result<(), LoadError> {
-        if id.0 as usize >= MAX_MODULES {
-            return Ok(());
-        }
-        let mut maps = self.lock();
-        let module = match prepared.0 {
-            Some((module, inner)) => {
-                maps.tables.set(id.0, &inner, 0)?;
-                module
-            }
-            None => Module {
-                state: MODULE_NO_TABLE,
-                first_page: 0,
-                n_pages: 0,
-                rows: 0,
-                rules: 0,
-                n_rules: 0,
-            },
-        };
-        Ok(maps.modules.set(id.0, module, 0)?)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TableMaps> {
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Bytes that the loaded tables take.
-    pub fn bytes(&self) -> usize {
-        self.lock().bytes
-    }
 }
 
 /// Programs on events, their maps, and what they have counted.
@@ -167,15 +85,12 @@ impl KernelWalk {
         attach(&mut ebpf, "on_exec", "sched_process_exec")?;
         // Linux 5.7. Without it, a module at the place of another is known from its record alone, some 25 ms later.
         let _ = attach(&mut ebpf, "on_place", "vm_unmapped_area");
-        let tables = TableMaps {
-            tables: ArrayOfMaps::try_from(map(&mut ebpf, "tables"))?,
-            modules: Array::try_from(map(&mut ebpf, "modules"))?,
-            bytes: 0,
-        };
+        let loader = TableLoader::new(
+            ArrayOfMaps::try_from(map(&mut ebpf, "tables"))?,
+            Array::try_from(map(&mut ebpf, "modules"))?,
+        )?;
         let mut walk = KernelWalk {
-            loader: TableLoader {
-                maps: Arc::new(Mutex::new(tables)),
-            },
+            loader,
             spaces: HashMap::try_from(map(&mut ebpf, "spaces"))?,
             mappings: HashMap::try_from(map(&mut ebpf, "mappings"))?,
             changes: HashMap::try_from(map(&mut ebpf, "changes"))?,
@@ -345,7 +260,7 @@ impl KernelWalk {
         BpfCost {
             time: self.time(),
             map_bytes: meter::bytes(&self.map_fds, map_size),
-            table_bytes: self.loader.bytes() as u64,
+            table_bytes: self.loader.bytes(),
         }
     }
 

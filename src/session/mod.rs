@@ -23,7 +23,9 @@ mod running;
 mod spec;
 mod stages;
 pub mod stat;
-mod tables;
+mod table_cache;
+mod table_workers;
+pub mod tables;
 mod window;
 
 pub use outcome::{Observer, Outcome};

@@ -4,6 +4,7 @@
 
 use super::backlog::Backlog;
 use super::spec::Labels;
+use super::table_cache::Place;
 use super::tables::Tables;
 use crate::aggregate::{Counting, Stacks, TaskKey};
 use crate::bpf::WalkedSamples;
@@ -82,6 +83,20 @@ impl Pipeline {
         }
     }
 
+    /// Takes in the tables that have been built, and goes on with what waited for them.
+    pub(super) fn collect_tables(&mut self) {
+        let processes = &self.processes;
+        if self.tables.collect(|| processes.mapped()) {
+            self.resume();
+        }
+    }
+
+    /// Waits for the next table; `false` if none is on its way.
+    pub(super) fn wait_for_table(&mut self) -> bool {
+        let processes = &self.processes;
+        self.tables.wait(|| processes.mapped())
+    }
+
     /// Goes on with what waited, as far as the tables that have come allow; `true` if nothing waits any more.
     pub(super) fn resume(&mut self) -> bool {
         while let Some(kept) = self.backlog.pop() {
@@ -146,7 +161,8 @@ impl Pipeline {
             Err(Pending(module)) => {
                 // With the whole host as target, tables are asked for by the first sample that needs them. Some modules
                 // never have one (JIT code); then there is nothing to wait for.
-                self.want(module);
+                let what = self.processes.modules.get(module);
+                self.tables.need(module, what);
                 if matches!(self.tables.rows(module), Rows::Pending) {
                     return Err(Pending(module));
                 }
@@ -154,6 +170,7 @@ impl Pipeline {
             }
             Ok(walked) => walked,
         };
+        self.tables.used(Place::Perfd, &self.frames);
         let modules = &self.processes.modules;
         self.stacks.count(walked.ended, 1, || match walked.module {
             Some(module) => modules.get(module).short_name(),
@@ -177,6 +194,7 @@ impl Pipeline {
 
     /// Takes samples that were walked in the kernel.
     pub(super) fn take_walked(&mut self, samples: &WalkedSamples<'_>) {
+        self.tables.used(Place::Kernel, samples.frames);
         let modules = &self.processes.modules;
         let n_samples = samples.weight.samples;
         self.stacks

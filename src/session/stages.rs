@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::account::{self, Earlier, Seen};
 use super::meter::Meter;
 use super::pipeline::Pipeline;
-use crate::model::{Ledger, MonoNs, ProcessCounts, RateChange, total};
+use crate::model::{Cost, Ledger, MonoNs, ProcessCounts, RateChange, total};
 use crate::sampler::counters::Counters;
 use crate::sampler::{PlannedEvent, Sampling, Totals};
 
@@ -117,7 +117,10 @@ impl Stages {
             stacks: pipeline.stacks.clone(),
             side_band_lost,
             out_of_order: sampling.out_of_order(),
-            cost: Some(meter.read(sampling)),
+            cost: Some(Cost {
+                tables: pipeline.tables.cost(),
+                ..meter.read(sampling)
+            }),
             rate_changes: rate_changes.clone(),
         };
         Ok(Whole { ledger, counts })

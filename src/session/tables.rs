@@ -1,212 +1,460 @@
-//! Unwind tables of a run's modules, built by worker threads beside the way of the samples.
+//! Unwind tables of a run's modules: built beside the way of the samples, one for all modules that have the same, within a budget.
+//!
+//! A module's samples are walked in the kernel when its table is loaded there; else they come through the ring, where perfd's own copy is
+//! needed. What is evicted is unknown again, and comes back by the same way when a sample needs it.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::bpf::{Prepared, TableLoader, TableWords};
-use crate::model::{Module, ModuleId, ModuleKind};
-use crate::object::Elf;
-use crate::procfs::module_file;
-use crate::sys::Waker;
-use crate::unwind::{RowSource, Rows, Table};
+use super::table_cache::{CopyId, Evicted, Need, Place, TableCache, Use};
+use super::table_workers::{Done, Load, Origin, Workers, words};
+use crate::bpf::{LoadError, LoadedTable, MAX_MODULES, TableLoader};
+use crate::model::{Frame, Module, ModuleId, ModuleKind, MonoNs, TableCost};
+use crate::sys::{self, Waker};
+use crate::unwind::{Fingerprint, RowSource, Rows, Table};
 
-/// Requests on their way to the workers; more wait in [`Tables::waiting`].
-const QUEUE: usize = 64;
-/// Workers: building is bound by memory bandwidth, and the host has other work.
-const WORKERS: usize = 2;
+/// Bytes that tables may take, perfd's copies and the kernel's together. Both copies of the tables of clang, one of the largest programs there
+/// are, take 26 MB; a host that runs all of 2000 installed files would need some 200 MB.
+pub const TABLE_BUDGET: u64 = 512 << 20;
 
+/// Unused for so long a copy is idle. What is in use longer than the budget allows is built anew once in that time at most.
+const IDLE: Duration = Duration::from_secs(10);
 /// How long the end of a run waits for the next table.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Request = (ModuleId, Arc<Module>);
-type Built = (ModuleId, Option<Table>);
-
 enum State {
-    /// Nobody has asked for it.
+    /// Nobody has asked for it, or it was evicted.
     Unknown,
     Pending,
-    Ready(Table),
+    Ready(Fingerprint, Arc<Table>),
     /// There is none and never will be.
     None,
 }
 
+/// What is known of a module.
+struct Known {
+    state: State,
+    /// Whether a sample waits for its table.
+    is_needed: bool,
+    /// When it was used last, in each place.
+    in_perfd: MonoNs,
+    in_kernel: MonoNs,
+    /// When a copy of its table had to go, or was not let in, while another might have used the room.
+    refused: Option<MonoNs>,
+}
+
 /// All tables, by module.
-pub(super) struct Tables {
-    states: Vec<State>,
-    n_pending: usize,
-    waiting: VecDeque<Request>,
-    requests: Sender<Request>,
-    built: Receiver<Built>,
+pub struct Tables {
+    modules: Vec<Known>,
+    cache: TableCache,
+    /// Tables in the kernel; `None`: on their way.
+    loaded: FxHashMap<Fingerprint, Option<LoadedTable>>,
+    workers: Workers,
     loader: Option<TableLoader>,
+    n_pending: usize,
+    /// Refused before, long enough ago, and in use.
+    again: Vec<ModuleId>,
+    now: MonoNs,
+    /// Since when the oldest sample waits.
+    waiting_since: Option<MonoNs>,
+    cost: TableCost,
 }
 
 impl Tables {
     /// Starts the workers; `waker` is woken for every table that is built.
-    /// With a `loader` the kernel gets each table too.
-    pub(super) fn start(
+    /// With a `loader` the kernel gets each table too. All tables together take `budget` bytes.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(
         proc_root: &Path,
         waker: &Waker,
         loader: Option<&TableLoader>,
-    ) -> std::io::Result<Tables> {
-        let (requests, todo) = bounded::<Request>(QUEUE);
-        let (done, built) = bounded::<Built>(QUEUE);
-        for n in 0..WORKERS {
-            let (todo, done, waker) = (todo.clone(), done.clone(), waker.clone());
-            let (proc_root, loader) = (proc_root.to_owned(), loader.cloned());
-            thread::Builder::new()
-                .name(format!("perfd-tables-{n}"))
-                .spawn(move || work(&proc_root, &todo, &done, &waker, loader.as_ref()))?;
-        }
+        budget: u64,
+    ) -> io::Result<Tables> {
         Ok(Tables {
-            states: Vec::new(),
-            n_pending: 0,
-            waiting: VecDeque::new(),
-            requests,
-            built,
+            modules: Vec::new(),
+            cache: TableCache::new(budget),
+            loaded: FxHashMap::default(),
+            workers: Workers::start(proc_root, waker, loader)?,
             loader: loader.cloned(),
+            n_pending: 0,
+            again: Vec::new(),
+            now: sys::now(),
+            waiting_since: None,
+            cost: TableCost::default(),
         })
     }
 
-    /// Asks for a module's table, unless that was done before.
-    pub(super) fn want(&mut self, id: ModuleId, module: &Arc<Module>) {
-        let idx = id.0 as usize;
-        if self.states.len() <= idx {
-            self.states.resize_with(idx + 1, || State::Unknown);
+    /// Asks for a module's table ahead of its samples, unless that was done before.
+    pub fn want(&mut self, id: ModuleId, module: &Arc<Module>) {
+        let now = self.now;
+        let known = self.known(id);
+        if matches!(known.state, State::Unknown) && known.may_try(now) {
+            self.request(id, module);
         }
-        if !matches!(self.states[idx], State::Unknown) {
-            return;
-        }
-        if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel = module.kind {
-            self.states[idx] = State::None;
-            if let Some(loader) = &self.loader {
-                show(loader, id, prepare(loader, None));
-            }
-            return;
-        }
-        self.states[idx] = State::Pending;
-        self.n_pending += 1;
-        self.waiting.push_back((id, module.clone()));
-        self.feed();
     }
 
-    /// Takes in what the workers have built; `true` if there was something.
-    pub(super) fn collect(&mut self) -> bool {
+    /// Asks for the table that a sample waits for.
+    pub(super) fn need(&mut self, id: ModuleId, module: &Arc<Module>) {
+        self.waiting_since.get_or_insert(self.now);
+        let known = self.known(id);
+        known.is_needed = true;
+        if matches!(known.state, State::Unknown) {
+            self.request(id, module);
+        }
+    }
+
+    fn known(&mut self, id: ModuleId) -> &mut Known {
+        let idx = id.0 as usize;
+        if self.modules.len() <= idx {
+            self.modules.resize_with(idx + 1, Known::default);
+        }
+        &mut self.modules[idx]
+    }
+
+    fn request(&mut self, id: ModuleId, module: &Arc<Module>) {
+        if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel = module.kind {
+            self.has_none(id);
+            return;
+        }
+        self.known(id).state = State::Pending;
+        self.n_pending += 1;
+        self.workers.builds.push((id, module.clone()));
+    }
+
+    /// Notes that a stack was walked: through which modules, and where.
+    pub(super) fn used(&mut self, place: Place, frames: &[Frame]) {
+        let now = self.now;
+        let mut before = None;
+        for frame in frames {
+            if before.replace(frame.module) == Some(frame.module) {
+                continue;
+            }
+            let Some(known) = self.modules.get_mut(frame.module.0 as usize) else {
+                continue;
+            };
+            match place {
+                Place::Kernel => known.in_kernel = now,
+                Place::Perfd => {
+                    known.in_perfd = now;
+                    if known.refused.is_some() && known.may_try(now) {
+                        known.refused = None;
+                        self.again.push(frame.module);
+                    }
+                }
+            }
+        }
+        if place == Place::Perfd {
+            self.waiting_since = None;
+        }
+    }
+
+    /// Takes in what the workers have done; `true` if there was something. `mapped`: what living processes have mapped.
+    pub(super) fn collect(&mut self, mapped: impl Fn() -> FxHashSet<ModuleId>) -> bool {
+        self.now = sys::now();
         let before = self.n_pending;
-        while let Ok(built) = self.built.try_recv() {
-            self.store(built);
+        while let Ok(done) = self.workers.done.try_recv() {
+            self.take(done, &mapped);
+        }
+        for id in std::mem::take(&mut self.again) {
+            if let State::Ready(table, rows) = &self.known(id).state {
+                let (table, rows) = (*table, rows.clone());
+                self.load(id, table, &rows, &mapped);
+            }
         }
         self.feed();
         self.n_pending < before
     }
 
-    /// Waits for the next table; `false` if none is being built.
-    pub(super) fn wait(&mut self) -> bool {
+    /// Waits for the next table, or until the kernel has it; `false` if nothing is on its way.
+    pub fn wait(&mut self, mapped: impl Fn() -> FxHashSet<ModuleId>) -> bool {
         self.feed();
         if self.n_pending == 0 {
             return false;
         }
-        let Ok(built) = self.built.recv_timeout(PATIENCE) else {
+        let Ok(done) = self.workers.done.recv_timeout(PATIENCE) else {
             self.give_up();
             return true;
         };
-        self.store(built);
+        self.now = sys::now();
+        self.take(done, &mapped);
         self.feed();
         true
     }
 
-    fn store(&mut self, (id, table): Built) {
-        let state = &mut self.states[id.0 as usize];
-        if matches!(state, State::Pending) {
-            self.n_pending -= 1;
-            *state = table.map_or(State::None, State::Ready);
-        }
-    }
-
-    /// A file that cannot be read (a file system that does not answer) must not hold up the end of the run.
-    fn give_up(&mut self) {
-        self.waiting.clear();
-        self.n_pending = 0;
-        for state in &mut self.states {
-            if matches!(state, State::Pending) {
-                *state = State::None;
-            }
+    /// What tables have taken until now.
+    pub fn cost(&self) -> TableCost {
+        TableCost {
+            bytes: self.cache.bytes(),
+            ..self.cost
         }
     }
 
     fn feed(&mut self) {
-        while let Some(request) = self.waiting.pop_front() {
-            match self.requests.try_send(request) {
-                Ok(()) => (),
-                Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => {
-                    self.waiting.push_front(request);
+        self.workers.builds.feed();
+        self.workers.loads.feed();
+    }
+
+    /// A file that cannot be read (a file system that does not answer) must not hold up the end of the run.
+    fn give_up(&mut self) {
+        self.workers.builds.clear();
+        self.n_pending = 0;
+        for known in &mut self.modules {
+            if matches!(known.state, State::Pending) {
+                known.state = State::None;
+            }
+        }
+    }
+
+    fn take(&mut self, done: Done, mapped: &impl Fn() -> FxHashSet<ModuleId>) {
+        match done {
+            Done::Built {
+                module,
+                table,
+                origin,
+            } => {
+                if !matches!(self.known(module).state, State::Pending) {
                     return;
+                }
+                self.n_pending -= 1;
+                match origin {
+                    _ if table.is_none() => (),
+                    Origin::Module => self.cost.built += 1,
+                    Origin::Shared => self.cost.shared += 1,
+                }
+                match table {
+                    None => self.has_none(module),
+                    Some((table, rows)) => self.keep(module, table, rows, mapped),
+                }
+            }
+            Done::Loaded(table, loaded) => {
+                self.n_pending = self.n_pending.saturating_sub(1);
+                self.loaded(table, loaded);
+            }
+        }
+    }
+
+    fn has_none(&mut self, id: ModuleId) {
+        self.known(id).state = State::None;
+        self.show(id, None);
+    }
+
+    /// Keeps perfd's copy of a table, if there is room, and sees to the kernel's.
+    fn keep(
+        &mut self,
+        id: ModuleId,
+        table: Fingerprint,
+        rows: Arc<Table>,
+        mapped: &impl Fn() -> FxHashSet<ModuleId>,
+    ) {
+        let need = match self.known(id).is_needed {
+            true => Need::Now {
+                since: self.waiting_since.unwrap_or(self.now),
+            },
+            false => self.later(),
+        };
+        let bytes = u64::try_from(rows.memory()).unwrap_or(u64::MAX);
+        let copy = CopyId {
+            table,
+            place: Place::Perfd,
+        };
+        let is_kept = self.admit(copy, bytes, id, need, mapped);
+        let now = self.now;
+        let known = self.known(id);
+        known.is_needed = false;
+        known.in_perfd = now;
+        known.state = State::Unknown;
+        if is_kept {
+            known.state = State::Ready(table, rows.clone());
+            self.load(id, table, &rows, mapped);
+        }
+    }
+
+    /// Sees to the kernel's copy.
+    fn load(
+        &mut self,
+        id: ModuleId,
+        table: Fingerprint,
+        rows: &Arc<Table>,
+        mapped: &impl Fn() -> FxHashSet<ModuleId>,
+    ) {
+        if self.loader.is_none() {
+            return;
+        }
+        if id.0 as usize >= MAX_MODULES {
+            self.cost.beyond_kernel += 1;
+            return;
+        }
+        self.known(id).in_kernel = self.now;
+        let copy = CopyId {
+            table,
+            place: Place::Kernel,
+        };
+        if self.cache.share(copy, id) {
+            if let Some(Some(loaded)) = self.loaded.get(&table) {
+                self.show(id, Some(loaded));
+            }
+            return;
+        }
+        let bytes = words(rows).bytes_in_kernel();
+        if self.admit(copy, bytes, id, self.later(), mapped) {
+            self.loaded.insert(table, None);
+            self.n_pending += 1;
+            self.workers.loads.push(Load::In(table, rows.clone()));
+        }
+    }
+
+    fn loaded(&mut self, table: Fingerprint, loaded: Result<LoadedTable, LoadError>) {
+        let copy = CopyId {
+            table,
+            place: Place::Kernel,
+        };
+        match loaded {
+            Ok(loaded) => {
+                for id in self.cache.modules(copy) {
+                    self.show(*id, Some(&loaded));
+                }
+                self.loaded.insert(table, Some(loaded));
+            }
+            // The kernel has no room for it: what can be done without it goes on.
+            Err(_) => {
+                self.loaded.remove(&table);
+                let modules = self.cache.remove(copy);
+                self.refuse(&modules);
+            }
+        }
+    }
+
+    /// What the kernel does not take in goes through the ring.
+    fn show(&self, id: ModuleId, table: Option<&LoadedTable>) {
+        if let Some(loader) = &self.loader {
+            let _ = loader.show(id, table);
+        }
+    }
+
+    fn later(&self) -> Need {
+        Need::Later {
+            idle_since: self.now.minus(IDLE),
+        }
+    }
+
+    /// Makes room for a copy and lets it in; `false` if it is refused.
+    fn admit(
+        &mut self,
+        copy: CopyId,
+        bytes: u64,
+        module: ModuleId,
+        need: Need,
+        mapped: &impl Fn() -> FxHashSet<ModuleId>,
+    ) -> bool {
+        if self.cache.share(copy, module) {
+            return true;
+        }
+        let mapped = match self.cache.has_room(bytes) {
+            true => FxHashSet::default(),
+            false => mapped(),
+        };
+        let (modules, loaded) = (&self.modules, &self.loaded);
+        let usage = |copy: CopyId, ids: &[ModuleId]| {
+            let used = |id: &ModuleId| match copy.place {
+                Place::Perfd => modules[id.0 as usize].in_perfd,
+                Place::Kernel => modules[id.0 as usize].in_kernel,
+            };
+            let is_on_its_way =
+                copy.place == Place::Kernel && matches!(loaded.get(&copy.table), Some(None));
+            match is_on_its_way {
+                true => Use::IN_WORK,
+                false => Use {
+                    is_mapped: ids.iter().any(|id| mapped.contains(id)),
+                    last: ids.iter().map(used).max().unwrap_or(MonoNs(0)),
+                },
+            }
+        };
+        let admitted = self.cache.admit(copy, bytes, module, need, usage);
+        let is_admitted = admitted.is_some();
+        admitted
+            .into_iter()
+            .flatten()
+            .for_each(|evicted| self.evict(evicted));
+        if !is_admitted {
+            self.refuse(&[module]);
+        }
+        is_admitted
+    }
+
+    fn evict(&mut self, Evicted { copy, modules }: Evicted) {
+        self.cost.evicted += 1;
+        match copy.place {
+            Place::Perfd => {
+                for id in modules {
+                    let known = self.known(id);
+                    if matches!(known.state, State::Ready(..)) {
+                        known.state = State::Unknown;
+                    }
+                }
+            }
+            Place::Kernel => {
+                let hidden = self.loader.as_ref().map(|loader| {
+                    let mut ids = modules.iter();
+                    ids.try_for_each(|id| loader.hide(*id))
+                });
+                // Programs must not be left with the number of a table that is gone.
+                if let (Some(Some(loaded)), Some(Ok(()))) =
+                    (self.loaded.remove(&copy.table), hidden)
+                {
+                    self.workers.loads.push(Load::Out(loaded));
+                }
+                let now = self.now;
+                for id in modules {
+                    self.known(id).refused = Some(now);
                 }
             }
         }
+    }
+
+    fn refuse(&mut self, modules: &[ModuleId]) {
+        self.cost.refused += 1;
+        let now = self.now;
+        for id in modules {
+            self.known(*id).refused = Some(now);
+        }
+    }
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known {
+            state: State::Unknown,
+            is_needed: false,
+            in_perfd: MonoNs(0),
+            in_kernel: MonoNs(0),
+            refused: None,
+        }
+    }
+}
+
+impl Known {
+    /// What was refused is tried again when all that was in use then may be idle.
+    fn may_try(&self, now: MonoNs) -> bool {
+        self.refused.is_none_or(|at| at.plus(IDLE) <= now)
     }
 }
 
 impl RowSource for Tables {
     fn rows(&self, module: ModuleId) -> Rows<'_> {
-        match self.states.get(module.0 as usize) {
-            Some(State::Ready(table)) => Rows::Table(table),
+        match self
+            .modules
+            .get(module.0 as usize)
+            .map(|known| &known.state)
+        {
+            Some(State::Ready(_, table)) => Rows::Table(table),
             Some(State::None) => Rows::None,
             Some(State::Unknown | State::Pending) | None => Rows::Pending,
         }
-    }
-}
-
-fn work(
-    proc_root: &Path,
-    todo: &Receiver<Request>,
-    done: &Sender<Built>,
-    waker: &Waker,
-    loader: Option<&TableLoader>,
-) {
-    for (id, module) in todo {
-        // The bytes are foreign; whatever a parser makes of them must not end the run.
-        let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module)))
-            .ok()
-            .flatten();
-        let prepared = loader.and_then(|loader| prepare(loader, table.as_ref()));
-        if done.send((id, table)).is_err() {
-            return;
-        }
-        waker.wake();
-        if let Some(loader) = loader {
-            show(loader, id, prepared);
-        }
-    }
-}
-
-fn build(proc_root: &Path, module: &Module) -> Option<Table> {
-    let elf = Elf::parse(module_file::open(proc_root, module).ok()?).ok()?;
-    match module.kind {
-        ModuleKind::Vdso => Table::build_vdso(&elf).ok(),
-        _ => Table::build(&elf).ok(),
-    }
-}
-
-/// Copies a table into the kernel.
-fn prepare(loader: &TableLoader, table: Option<&Table>) -> Option<Prepared> {
-    let words = table.map(|table| TableWords {
-        first_page: table.first_page(),
-        index: table.index(),
-        rows: table.rows(),
-        rules: table.rules(),
-    });
-    loader.prepare(words.as_ref()).ok()
-}
-
-/// Shows it to the kernel's walk. If that fails, samples in the module go on coming through the ring.
-fn show(loader: &TableLoader, id: ModuleId, prepared: Option<Prepared>) {
-    if let Some(prepared) = prepared {
-        let _ = loader.show(id, prepared);
     }
 }

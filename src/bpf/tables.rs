@@ -1,0 +1,174 @@
+//! Unwind tables in the kernel: loaded once for all modules whose tables are equal, shown to the programs module by module, and taken out.
+//!
+//! A table is an array of its blocks, at its number in an array of maps; a module names the number. Which tables are there, and when, is
+//! somebody else's decision.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aya::maps::{Array, ArrayOfMaps, MapData, MapError};
+
+use super::LoadError;
+use super::blocks::{self, TableWords};
+use super::wire::{Block, MAX_MODULES, MAX_TABLES, MODULE_NO_TABLE, MODULE_UNKNOWN, Module};
+use crate::model::ModuleId;
+
+/// `BPF_F_INNER_MAP`: arrays in an array of maps may differ in size.
+const INNER_MAP: u32 = 1 << 12;
+/// The number that no table has.
+const NOTHING: u32 = 0;
+
+/// Loads tables. To load or unload one waits for grace periods of the kernel's, some 10 ms each; what is done to modules does not, and may
+/// be done by another thread meanwhile.
+#[derive(Clone)]
+pub struct TableLoader {
+    maps: Arc<Maps>,
+}
+
+struct Maps {
+    tables: Mutex<Tables>,
+    modules: Mutex<Array<MapData, Module>>,
+    bytes: AtomicU64,
+}
+
+struct Tables {
+    map: ArrayOfMaps<MapData, Array<MapData, Block>>,
+    /// Stands where there is no table.
+    nothing: Array<MapData, Block>,
+    free: Vec<u32>,
+    /// The first number that was never given.
+    next: u32,
+}
+
+/// A table in the kernel. Dropped, it stays there: [`TableLoader::unload`] takes it out.
+#[derive(Debug)]
+pub struct LoadedTable {
+    module: Module,
+    bytes: u64,
+}
+
+impl TableLoader {
+    pub(super) fn new(
+        map: ArrayOfMaps<MapData, Array<MapData, Block>>,
+        modules: Array<MapData, Module>,
+    ) -> Result<TableLoader, MapError> {
+        let tables = Tables {
+            map,
+            nothing: Array::create(1, INNER_MAP)?,
+            free: Vec::new(),
+            next: NOTHING + 1,
+        };
+        Ok(TableLoader {
+            maps: Arc::new(Maps {
+                tables: Mutex::new(tables),
+                modules: Mutex::new(modules),
+                bytes: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// Copies a table into the kernel. No program looks at it before a module is shown with it.
+    ///
+    /// # Errors
+    /// What the kernel says, for want of memory or descriptors for example; no number is left.
+    pub fn load(&self, table: &TableWords<'_>) -> Result<LoadedTable, LoadError> {
+        let (module, blocks) = blocks::encode(table);
+        let n_blocks = u32::try_from(blocks.len()).expect("the limits of tables are far lower");
+        let mut inner = Array::<MapData, Block>::create(n_blocks.max(1), INNER_MAP)?;
+        for (index, block) in (0..).zip(&blocks) {
+            inner.set(index, block, 0)?;
+        }
+        let number = lock(&self.maps.tables).insert(&inner)?;
+        let bytes = table.bytes_in_kernel();
+        self.maps.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(LoadedTable {
+            module: Module {
+                table: number,
+                ..module
+            },
+            bytes,
+        })
+    }
+
+    /// Takes a table out that no module is shown with any more, when no program looks at it any more.
+    ///
+    /// # Errors
+    /// Those of the system calls; the memory stays taken then.
+    pub fn unload(&self, table: LoadedTable) -> Result<(), LoadError> {
+        lock(&self.maps.tables).remove(table.module.table)?;
+        self.maps.bytes.fetch_sub(table.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Shows the programs a module's table; `None`: it has none and never will. What no program can name goes through the ring as ever.
+    ///
+    /// # Errors
+    /// Those of the system call; samples in the module go through the ring then.
+    pub fn show(&self, id: ModuleId, table: Option<&LoadedTable>) -> Result<(), LoadError> {
+        let module = table.map_or(stateless(MODULE_NO_TABLE), |table| table.module);
+        self.set(id, module)
+    }
+
+    /// Lets samples in a module go through the ring again.
+    ///
+    /// # Errors
+    /// Those of the system call: its table must not be unloaded then.
+    pub fn hide(&self, id: ModuleId) -> Result<(), LoadError> {
+        self.set(id, stateless(MODULE_UNKNOWN))
+    }
+
+    fn set(&self, id: ModuleId, module: Module) -> Result<(), LoadError> {
+        if id.0 as usize >= MAX_MODULES {
+            return Ok(());
+        }
+        Ok(lock(&self.maps.modules).set(id.0, module, 0)?)
+    }
+
+    /// Bytes that the loaded tables take.
+    pub fn bytes(&self) -> u64 {
+        self.maps.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Tables {
+    fn insert(&mut self, table: &Array<MapData, Block>) -> Result<u32, LoadError> {
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None if self.next < MAX_TABLES => {
+                self.next += 1;
+                self.next - 1
+            }
+            None => return Err(LoadError::TooManyTables),
+        };
+        let set = self.map.set(number, table, 0);
+        if set.is_err() {
+            self.free.push(number);
+        }
+        Ok(set.map(|()| number)?)
+    }
+
+    fn remove(&mut self, number: u32) -> Result<(), LoadError> {
+        // The kernel comes back from a change of an array of maps when every program that ran before it has ended (`maybe_wait_bpf_programs`).
+        // The first waits for those that still have the module as it was shown, the second takes the table from nobody.
+        self.map.set(NOTHING, &self.nothing, 0)?;
+        self.map.set(number, &self.nothing, 0)?;
+        self.free.push(number);
+        Ok(())
+    }
+}
+
+fn stateless(state: u32) -> Module {
+    Module {
+        state,
+        first_page: 0,
+        n_pages: 0,
+        rows: 0,
+        rules: 0,
+        n_rules: 0,
+        table: NOTHING,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
