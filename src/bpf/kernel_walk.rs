@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use rustc_hash::FxHashMap;
@@ -86,7 +86,7 @@ impl KernelWalk {
         // Linux 5.7. Without it, a module at the place of another is known from its record alone, some 25 ms later.
         let _ = attach(&mut ebpf, "on_place", "vm_unmapped_area");
         let loader = TableLoader::new(
-            ArrayOfMaps::try_from(map(&mut ebpf, "tables"))?,
+            map(&mut ebpf, "tables"),
             Array::try_from(map(&mut ebpf, "modules"))?,
         )?;
         let mut walk = KernelWalk {

@@ -3,14 +3,15 @@
 //! A table is an array of its blocks, at its number in an array of maps; a module names the number. Which tables are there, and when, is
 //! somebody else's decision.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aya::maps::{Array, ArrayOfMaps, MapData, MapError};
+use aya::maps::{Array, ArrayOfMaps, InnerMap, Map, MapData, MapError};
 
-use super::LoadError;
 use super::blocks::{self, TableWords};
 use super::wire::{Block, MAX_MODULES, MAX_TABLES, MODULE_NO_TABLE, MODULE_UNKNOWN, Module};
+use super::{LoadError, batch};
 use crate::model::ModuleId;
 
 /// `BPF_F_INNER_MAP`: arrays in an array of maps may differ in size.
@@ -32,6 +33,7 @@ struct Maps {
 }
 
 struct Tables {
+    descriptor: OwnedFd,
     map: ArrayOfMaps<MapData, Array<MapData, Block>>,
     /// Stands where there is no table.
     nothing: Array<MapData, Block>,
@@ -48,12 +50,10 @@ pub struct LoadedTable {
 }
 
 impl TableLoader {
-    pub(super) fn new(
-        map: ArrayOfMaps<MapData, Array<MapData, Block>>,
-        modules: Array<MapData, Module>,
-    ) -> Result<TableLoader, MapError> {
+    pub(super) fn new(map: Map, modules: Array<MapData, Module>) -> Result<TableLoader, MapError> {
         let tables = Tables {
-            map,
+            descriptor: descriptor_of(&map)?,
+            map: ArrayOfMaps::try_from(map)?,
             nothing: Array::create(1, INNER_MAP)?,
             free: Vec::new(),
             next: NOTHING + 1,
@@ -67,27 +67,20 @@ impl TableLoader {
         })
     }
 
-    /// Copies a table into the kernel. No program looks at it before a module is shown with it.
+    /// Copies tables into the kernel. No program looks at them before a module is shown with them.
     ///
     /// # Errors
-    /// What the kernel says, for want of memory or descriptors for example; no number is left.
-    pub fn load(&self, table: &TableWords<'_>) -> Result<LoadedTable, LoadError> {
-        let (module, blocks) = blocks::encode(table);
-        let n_blocks = u32::try_from(blocks.len()).expect("the limits of tables are far lower");
-        let mut inner = Array::<MapData, Block>::create(n_blocks.max(1), INNER_MAP)?;
-        for (index, block) in (0..).zip(&blocks) {
-            inner.set(index, block, 0)?;
-        }
-        let number = lock(&self.maps.tables).insert(&inner)?;
-        let bytes = table.bytes_in_kernel();
-        self.maps.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(LoadedTable {
-            module: Module {
-                table: number,
-                ..module
-            },
-            bytes,
-        })
+    /// For each table: what the kernel says, for want of memory or descriptors for example; no number is left.
+    pub fn load(&self, tables: &[TableWords<'_>]) -> Vec<Result<LoadedTable, LoadError>> {
+        let copies = tables.iter().map(copy).collect();
+        let numbered = lock(&self.maps.tables).insert(copies);
+        let loaded = tables.iter().zip(numbered).map(|(table, numbered)| {
+            let bytes = table.bytes_in_kernel();
+            let module = numbered?;
+            self.maps.bytes.fetch_add(bytes, Ordering::Relaxed);
+            Ok(LoadedTable { module, bytes })
+        });
+        loaded.collect()
     }
 
     /// Takes a table out that no module is shown with any more, when no program looks at it any more.
@@ -130,21 +123,67 @@ impl TableLoader {
     }
 }
 
+/// A table in an array of its own, which nobody knows of yet.
+type Copied = (Module, Array<MapData, Block>);
+
+fn copy(table: &TableWords<'_>) -> Result<Copied, LoadError> {
+    let (module, blocks) = blocks::encode(table);
+    let n_blocks = u32::try_from(blocks.len()).expect("the limits of tables are far lower");
+    let array = Array::create(n_blocks.max(1), INNER_MAP)?;
+    let numbers: Vec<u32> = (0..n_blocks).collect();
+    batch::set(descriptor(&array), &numbers, &blocks).map_err(MapError::from)?;
+    Ok((module, array))
+}
+
+/// The trait that has the descriptor can be a bound, but not be named.
+fn descriptor<V: InnerMap>(map: &V) -> BorrowedFd<'_> {
+    map.fd().as_fd()
+}
+
 impl Tables {
-    fn insert(&mut self, table: &Array<MapData, Block>) -> Result<u32, LoadError> {
-        let number = match self.free.pop() {
-            Some(number) => number,
+    /// Gives tables their numbers. All at once, since the kernel waits after each change for programs to end.
+    fn insert(&mut self, copies: Vec<Result<Copied, LoadError>>) -> Vec<Result<Module, LoadError>> {
+        let mut numbered: Vec<Result<Copied, LoadError>> = copies
+            .into_iter()
+            .map(|copied| {
+                let (module, array) = copied?;
+                let table = self.number()?;
+                Ok((Module { table, ..module }, array))
+            })
+            .collect();
+        let (numbers, maps): (Vec<u32>, Vec<u32>) = numbered
+            .iter()
+            .flatten()
+            .map(|(module, array)| {
+                let map = descriptor(array).as_raw_fd().cast_unsigned();
+                (module.table, map)
+            })
+            .unzip();
+        if batch::set(self.descriptor.as_fd(), &numbers, &maps).is_err() {
+            for numbered in &mut numbered {
+                if let Ok((module, array)) = numbered
+                    && let Err(error) = self.map.set(module.table, array, 0)
+                {
+                    self.free.push(module.table);
+                    *numbered = Err(error.into());
+                }
+            }
+        }
+        let modules = numbered.into_iter();
+        modules
+            .map(|numbered| numbered.map(|(module, _)| module))
+            .collect()
+    }
+
+    fn number(&mut self) -> Result<u32, LoadError> {
+        match self.free.pop() {
+            Some(number) => Ok(number),
             None if self.next < MAX_TABLES => {
                 self.next += 1;
-                self.next - 1
+                Ok(self.next - 1)
             }
-            None => return Err(LoadError::TooManyTables),
-        };
-        let set = self.map.set(number, table, 0);
-        if set.is_err() {
-            self.free.push(number);
+            None => Err(LoadError::TooManyTables),
         }
-        Ok(set.map(|()| number)?)
     }
 
     fn remove(&mut self, number: u32) -> Result<(), LoadError> {
@@ -155,6 +194,13 @@ impl Tables {
         self.free.push(number);
         Ok(())
     }
+}
+
+fn descriptor_of(map: &Map) -> Result<OwnedFd, MapError> {
+    let Map::ArrayOfMaps(data) = map else {
+        unreachable!("tables are declared as an array of maps, not as {map:?}");
+    };
+    Ok(data.fd().as_fd().try_clone_to_owned()?)
 }
 
 fn stateless(state: u32) -> Module {

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::io;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -280,17 +281,23 @@ impl Tables {
     }
 }
 
+/// Takes what has been asked for meanwhile together.
 fn load(loader: &TableLoader, to_load: &Receiver<Load>, report: &Report) {
-    for request in to_load {
-        match request {
-            Load::In(fingerprint, table) => {
-                let loaded = loader.load(&words(&table));
-                if !report.say(Done::Loaded(fingerprint, loaded)) {
-                    return;
-                }
+    for first in to_load {
+        let mut tables = Vec::new();
+        for request in iter::once(first).chain(to_load.try_iter()) {
+            match request {
+                Load::In(fingerprint, table) => tables.push((fingerprint, table)),
+                // What the kernel does not give back is counted as taken.
+                Load::Out(table) => drop(loader.unload(table)),
             }
-            // What the kernel does not give back is counted as taken.
-            Load::Out(table) => drop(loader.unload(table)),
+        }
+        let words: Vec<TableWords<'_>> = tables.iter().map(|(_, table)| words(table)).collect();
+        let loaded = loader.load(&words);
+        for ((fingerprint, _), loaded) in tables.iter().zip(loaded) {
+            if !report.say(Done::Loaded(*fingerprint, loaded)) {
+                return;
+            }
         }
     }
 }
