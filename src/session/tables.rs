@@ -40,10 +40,16 @@ struct Known {
     state: State,
     /// Whether a sample waits for its table.
     is_needed: bool,
-    /// When it was used last, in each place.
-    in_perfd: MonoNs,
-    in_kernel: MonoNs,
-    /// When a copy of its table had to go, or was not let in, while another might have used the room.
+    in_perfd: Presence,
+    in_kernel: Presence,
+}
+
+/// What is known of a module in one place.
+#[derive(Clone, Copy)]
+struct Presence {
+    /// When it was used last.
+    used: MonoNs,
+    /// When there was no room for its table, if there has been none since.
     refused: Option<MonoNs>,
 }
 
@@ -94,7 +100,7 @@ impl Tables {
     pub fn want(&mut self, id: ModuleId, module: &Arc<Module>) {
         let now = self.now;
         let known = self.known(id);
-        if matches!(known.state, State::Unknown) && known.may_try(now) {
+        if matches!(known.state, State::Unknown) && known.in_perfd.may_try(now) {
             self.request(id, module);
         }
     }
@@ -138,15 +144,11 @@ impl Tables {
             let Some(known) = self.modules.get_mut(frame.module.0 as usize) else {
                 continue;
             };
-            match place {
-                Place::Kernel => known.in_kernel = now,
-                Place::Perfd => {
-                    known.in_perfd = now;
-                    if known.refused.is_some() && known.may_try(now) {
-                        known.refused = None;
-                        self.again.push(frame.module);
-                    }
-                }
+            known.at(place).used = now;
+            let in_kernel = &mut known.in_kernel;
+            if place == Place::Perfd && in_kernel.refused.is_some() && in_kernel.may_try(now) {
+                in_kernel.refused = None;
+                self.again.push(frame.module);
             }
         }
         if place == Place::Perfd {
@@ -267,9 +269,9 @@ impl Tables {
         let now = self.now;
         let known = self.known(id);
         known.is_needed = false;
-        known.in_perfd = now;
         known.state = State::Unknown;
         if is_kept {
+            known.in_perfd = Presence::since(now);
             known.state = State::Ready(table, rows.clone());
             self.load(id, table, &rows, mapped);
         }
@@ -290,7 +292,7 @@ impl Tables {
             self.cost.beyond_kernel += 1;
             return;
         }
-        self.known(id).in_kernel = self.now;
+        self.known(id).in_kernel = Presence::since(self.now);
         let copy = CopyId {
             table,
             place: Place::Kernel,
@@ -325,7 +327,7 @@ impl Tables {
             Err(_) => {
                 self.loaded.remove(&table);
                 let modules = self.cache.remove(copy);
-                self.refuse(&modules);
+                self.refuse(Place::Kernel, &modules);
             }
         }
     }
@@ -362,8 +364,8 @@ impl Tables {
         let (modules, loaded) = (&self.modules, &self.loaded);
         let usage = |copy: CopyId, ids: &[ModuleId]| {
             let used = |id: &ModuleId| match copy.place {
-                Place::Perfd => modules[id.0 as usize].in_perfd,
-                Place::Kernel => modules[id.0 as usize].in_kernel,
+                Place::Perfd => modules[id.0 as usize].in_perfd.used,
+                Place::Kernel => modules[id.0 as usize].in_kernel.used,
             };
             let is_on_its_way =
                 copy.place == Place::Kernel && matches!(loaded.get(&copy.table), Some(None));
@@ -382,7 +384,7 @@ impl Tables {
             .flatten()
             .for_each(|evicted| self.evict(evicted));
         if !is_admitted {
-            self.refuse(&[module]);
+            self.refuse(copy.place, &[module]);
         }
         is_admitted
     }
@@ -411,17 +413,17 @@ impl Tables {
                 }
                 let now = self.now;
                 for id in modules {
-                    self.known(id).refused = Some(now);
+                    self.known(id).in_kernel.refused = Some(now);
                 }
             }
         }
     }
 
-    fn refuse(&mut self, modules: &[ModuleId]) {
+    fn refuse(&mut self, place: Place, modules: &[ModuleId]) {
         self.cost.refused += 1;
         let now = self.now;
         for id in modules {
-            self.known(*id).refused = Some(now);
+            self.known(*id).at(place).refused = Some(now);
         }
     }
 }
@@ -431,14 +433,29 @@ impl Default for Known {
         Known {
             state: State::Unknown,
             is_needed: false,
-            in_perfd: MonoNs(0),
-            in_kernel: MonoNs(0),
-            refused: None,
+            in_perfd: Presence::since(MonoNs(0)),
+            in_kernel: Presence::since(MonoNs(0)),
         }
     }
 }
 
 impl Known {
+    fn at(&mut self, place: Place) -> &mut Presence {
+        match place {
+            Place::Perfd => &mut self.in_perfd,
+            Place::Kernel => &mut self.in_kernel,
+        }
+    }
+}
+
+impl Presence {
+    fn since(now: MonoNs) -> Presence {
+        Presence {
+            used: now,
+            refused: None,
+        }
+    }
+
     /// What was refused is tried again when all that was in use then may be idle.
     fn may_try(&self, now: MonoNs) -> bool {
         self.refused.is_none_or(|at| at.plus(IDLE) <= now)
