@@ -144,10 +144,9 @@ fn times(files: &[PathBuf]) -> Result<()> {
     let [least, median, most] = [0, RUNS / 2, RUNS - 1].map(|run| runs[run].0);
     let mut cpu: Vec<Duration> = runs.iter().map(|(_, cpu)| *cpu).collect();
     cpu.sort_unstable();
-    println!(
-        "{told} in {median:.0?} [{least:.0?}, {most:.0?}], {:.0?} of CPU time; {RUNS} runs",
-        cpu[RUNS / 2]
-    );
+    let cpu = cpu[RUNS / 2].as_millis();
+    let [least, median, most] = [least, median, most].map(|time| time.as_millis());
+    println!("{told} in {median} ms [{least}, {most}], {cpu} ms of CPU time; {RUNS} runs");
     Ok(())
 }
 

@@ -17,8 +17,9 @@ use crate::model::{Frame, Module, ModuleId, ModuleKind, MonoNs, TableCost};
 use crate::sys::{self, Waker};
 use crate::unwind::{Fingerprint, RowSource, Rows, Table};
 
-/// Bytes that tables may take, perfd's copies and the kernel's together. Both copies of the tables of clang, one of the largest programs there
-/// are, take 26 MB; a host that runs all of 2000 installed files would need some 200 MB.
+/// Bytes that tables may take, perfd's copies and the kernel's together. Both copies for clang and its libraries, one of the largest programs
+/// there are, take 26 MB; those for 460 libraries, all that a development host has installed, 82 MB (`cargo bench --bench tables`). So this
+/// is what a host needs that runs six times as much at once.
 pub const TABLE_BUDGET: u64 = 512 << 20;
 
 /// Unused for so long a copy is idle. What is in use longer than the budget allows is built anew once in that time at most.

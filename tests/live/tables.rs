@@ -184,7 +184,7 @@ fn without_room(program: &Program, library: &Path, backend: Backend) -> Spec {
     let output = |name: &str| SinkSpec::parse(program.folder().join(name).as_os_str());
     Spec {
         target: Whom::Command {
-            argv: vec![program.path().into(), library.into(), "60000".into()],
+            argv: vec![program.path().into(), library.into(), "20000".into()],
             stdout_to_stderr: true,
             whole_host: false,
         },
