@@ -160,9 +160,10 @@ impl Tables {
     /// Takes in what the workers have done; `true` if there was something. `mapped`: what living processes have mapped.
     pub(super) fn collect(&mut self, mapped: impl Fn() -> FxHashSet<ModuleId>) -> bool {
         self.now = sys::now();
-        let before = self.n_pending;
+        let mut is_something = false;
         while let Ok(done) = self.workers.done.try_recv() {
             self.take(done, &mapped);
+            is_something = true;
         }
         for id in std::mem::take(&mut self.again) {
             if let State::Ready(table, rows) = &self.known(id).state {
@@ -171,7 +172,7 @@ impl Tables {
             }
         }
         self.feed();
-        self.n_pending < before
+        is_something
     }
 
     /// Waits for the next table, or until the kernel has it; `false` if nothing is on its way.
