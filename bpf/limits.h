@@ -28,8 +28,12 @@
 /* Mappings that a CPU remembers: a JIT's code and its runtime, or a compiler and the libraries it is made of, call each other in turns. */
 #define KNOWN_MAPPINGS 4
 
-/* Modules whose tables can be loaded at a time. A host that runs everything it has installed maps some 2000. */
-#define MAX_MODULES 4096
+/* Modules of a run: what the 16 bits of a frame tell apart. Each file and each process with code of its own making takes one, and keeps it. */
+#define MAX_MODULES 65536
+
+/* Tables that are loaded at a time, and one that stands where there is none. A host that runs everything it has installed maps some
+ * 2000 files. */
+#define MAX_TABLES 4096
 
 /* Bytes of a block of a table: the unit in which the memory of a module's table is allocated and looked at. */
 #define BLOCK 4096

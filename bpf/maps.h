@@ -4,7 +4,7 @@
 #include "helpers.h"
 #include "unwind.h"
 
-/* Tables: for each module an array of its blocks, as many as it needs. */
+/* Tables: for each an array of its blocks, as many as it needs. */
 struct blocks {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP);
@@ -16,7 +16,7 @@ struct blocks {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, MAX_MODULES);
+	__uint(max_entries, MAX_TABLES);
 	__type(key, u32);
 	__array(values, struct blocks);
 } tables SEC(".maps");
@@ -27,6 +27,14 @@ struct {
 	__type(key, u32);
 	__type(value, struct module);
 } modules SEC(".maps");
+
+/* How often a module has lost its table, whose number another one may get. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} hidings SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

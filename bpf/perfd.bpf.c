@@ -23,9 +23,9 @@ INLINE long read_user(void *to, u32 size, u64 address)
 	return bpf_probe_read_user(to, size, (const void *)address);
 }
 
-INLINE const struct block *table_block(u32 module, u32 block)
+INLINE const struct block *table_block(u32 table, u32 block)
 {
-	void *blocks = bpf_map_lookup_elem(&tables, &module);
+	void *blocks = bpf_map_lookup_elem(&tables, &table);
 	return blocks ? bpf_map_lookup_elem(blocks, &block) : (void *)0;
 }
 
@@ -76,12 +76,16 @@ APART int find_mapping(struct walk *w, u64 address, struct mapped *found)
 	return 1;
 }
 
-/* Forgets the mappings of another process, or of the same one as it was before. */
+/* Forgets the mappings of another process, or of the same one as it was before, and all of them if a table may have gone. */
 INLINE void keep_mappings_of(struct walk *w, u32 generation)
 {
-	if (w->generation == generation)
+	u32 zero = 0;
+	u64 *so_far = bpf_map_lookup_elem(&hidings, &zero);
+	u64 n_hidden = so_far ? *so_far : 0;
+	if (w->generation == generation && w->n_hidden == n_hidden)
 		return;
 	w->generation = generation;
+	w->n_hidden = n_hidden;
 #pragma unroll
 	for (int i = 0; i < KNOWN_MAPPINGS; i++)
 		w->mapped[i].start = w->mapped[i].end = 0;

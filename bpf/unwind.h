@@ -34,7 +34,6 @@ struct mapped {
 	u64 bias;
 	u32 number;
 	struct module module;
-	u32 unused;
 };
 
 struct walk {
@@ -55,8 +54,9 @@ struct walk {
 	struct mapped mapped[KNOWN_MAPPINGS];
 	/* The place of the last frame's mapping. */
 	u32 here;
-	/* Whose mappings they are: `generation` of its `struct space`. */
+	/* Whose mappings they are: `generation` of its `struct space`, and how many modules had lost their tables by then. */
 	u32 generation;
+	u64 n_hidden;
 	u32 pid;
 	u32 n_kernel;
 	u32 n_user;
@@ -74,8 +74,8 @@ struct walk {
 
 /* Says what is mapped at the address; 0 if that, or the module's table, is not known. */
 int find_mapping(struct walk *w, u64 address, struct mapped *found);
-/* A block of a module's table; NULL if there is none. */
-INLINE const struct block *table_block(u32 module, u32 block);
+/* A block of the table of that number; NULL if there is none. */
+INLINE const struct block *table_block(u32 table, u32 block);
 /* Reads user memory; 0 if it could. */
 INLINE long read_user(void *to, u32 size, u64 address);
 /* Keeps a value from being computed by branches. */
@@ -171,19 +171,19 @@ APART int find_rule(struct walk *w, u64 address, u32 slot)
 	const struct mapped *mapped = &w->mapped[w->here & (KNOWN_MAPPINGS - 1)];
 	struct rule *rule = &w->known[slot & (KNOWN_RULES - 1)].rule;
 	rule->cfa = CFA_NONE;
-	u32 module = mapped->number;
+	u32 table = mapped->module.table;
 	u64 offset = address + mapped->bias;
 	u64 page = (offset >> 8) - mapped->module.first_page;
 	if (page >= mapped->module.n_pages)
 		return GO_ON;
-	const struct block *index = table_block(module, page >> 10);
+	const struct block *index = table_block(table, page >> 10);
 	if (!index)
 		return ENDED_ASK_PERFD;
 	u32 entry = index->words[page & 1023];
 	u32 first = entry >> 8, count = entry & 255;
 	if (!count)
 		return GO_ON;
-	const struct block *rows = table_block(module, mapped->module.rows + (first >> 10));
+	const struct block *rows = table_block(table, mapped->module.rows + (first >> 10));
 	if (!rows)
 		return ENDED_ASK_PERFD;
 	/* The last row that begins at or before the offset; the first one of a page always does. Without branches: the verifier would
@@ -201,7 +201,7 @@ APART int find_rule(struct walk *w, u64 address, u32 slot)
 	u32 number = rows->words[(first + at) & 1023] & 0xffff;
 	if (number >= mapped->module.n_rules)
 		return GO_ON;
-	const struct block *rules = table_block(module, mapped->module.rules + (number >> 8));
+	const struct block *rules = table_block(table, mapped->module.rules + (number >> 8));
 	if (!rules)
 		return ENDED_ASK_PERFD;
 	__builtin_memcpy(rule, &rules->words[(number & 255) * 4], sizeof(*rule));

@@ -83,8 +83,10 @@ struct module {
 	u32 rows;
 	u32 rules;
 	u32 n_rules;
+	/* Its table's number: files whose tables are equal have one. */
+	u32 table;
 };
-WIRE_SIZE(module, 24);
+WIRE_SIZE(module, 28);
 
 /* 4 KiB of a table. */
 struct block {

@@ -11,9 +11,10 @@ use std::time::Instant;
 
 use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
-use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS};
+use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS, TableWords};
 use perfd::model::{
-    AddressSpace, EventIdx, KernelWalkLedger, Modes, MonoNs, Pid, Rate, ResolvedEvent, Tid,
+    AddressSpace, EventIdx, KernelWalkLedger, Modes, ModuleId, MonoNs, Pid, Rate, ResolvedEvent,
+    Rule, Tid,
 };
 use perfd::procfs::SysRoots;
 use perfd::sys::{Callchain, EventFd, EventScope, SampleContent, Start, Wakes, open_sampling};
@@ -197,6 +198,41 @@ fn the_kernel_takes_the_programs() {
             "Linux {}: programs for {n_events} events are loaded in {took:.1?}",
             release.trim()
         );
+    }
+}
+
+/// On kernels that set many entries of an array of maps at once, and on those that do not.
+#[test]
+fn tables_are_loaded_together_and_taken_out_again() {
+    if is_forbidden() {
+        return;
+    }
+    let walk = KernelWalk::load(1, true, CountEach::Stack, [1, 2]).expect("loaded");
+    let loader = walk.table_loader();
+    let (index, rows) = (vec![0; 3000], vec![0; 5000]);
+    let words = |n: usize| TableWords {
+        first_page: 0,
+        index: &index[..n],
+        rows: &rows,
+        rules: &[Rule::NONE],
+    };
+    let tables = [words(0), words(3000), words(1000)];
+    for _ in 0..3 {
+        let mut loaded = Vec::new();
+        loader.load(&tables, |index, table| {
+            assert_eq!(index, loaded.len(), "each is announced once, in order");
+            loaded.push(table);
+        });
+        assert_eq!(loaded.len(), 3);
+        let expected: u64 = tables.iter().map(TableWords::bytes_in_kernel).sum();
+        assert_eq!(loader.bytes(), expected);
+        for (id, table) in (7..).zip(loaded) {
+            let table = table.expect("loaded");
+            loader.show(ModuleId(id), Some(&table)).expect("shown");
+            loader.hide(ModuleId(id)).expect("hidden");
+            loader.unload(table).expect("taken out");
+        }
+        assert_eq!(loader.bytes(), 0);
     }
 }
 

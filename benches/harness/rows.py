@@ -1,13 +1,18 @@
 """The rows of the table: one function each, `row(bench) -> [Line]`. Rounds go over all recorders in turn, so that a
 change of the machine's load hits them alike; what is shown is the median over the rounds."""
 
+import re
+import subprocess
 import sys
 import statistics
 import time
 from collections import defaultdict
+from pathlib import Path
 
 from .folded import Completeness, Roots
 from .targets import Target, median
+
+TOP = Path(__file__).resolve().parents[2]
 
 LOW, HIGH, VERY_HIGH = 999, 4999, 20000
 
@@ -271,6 +276,25 @@ def got_of_expected(bench):
     return [line]
 
 
+def tables(bench):
+    """Size of the unwind tables of clang and its libraries, and the time until the kernel has them; `cargo bench --bench tables`."""
+    size = Line("unwind tables of clang's modules, bytes a row: perfd's copy, the kernel's as allocated", "≤ 6.5")
+    ready = Line("all of clang's modules ready in the kernel, ms (CPU)", "≤ 400")
+    if not any(recorder.label == "perfd" for recorder in bench.each()):
+        return [size, ready]
+    command = ["cargo", "bench", "--quiet", "--bench", "tables"]
+    run = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    all_of = re.search(r"^ *\d+ +([\d.]+) +[\d.]+ +([\d.]+)  all$", run.stdout, re.MULTILINE)
+    took = re.search(r"in the kernel in (\d+) ms \[(\d+), (\d+)\], (\d+) ms of CPU", run.stdout)
+    if all_of and took:
+        size.cells["perfd"] = f"{all_of[1]}, {all_of[2]}"
+        ready.cells["perfd"] = f"{took[1]} [{took[2]}, {took[3]}] ({took[4]})"
+    else:
+        bench.failures.append(f"tables: {(run.stdout + run.stderr).strip().splitlines()[-1:]}")
+        size.cells["perfd"] = ready.cells["perfd"] = "failed"
+    return [size, ready]
+
+
 ROWS = {
     "cost": cost_and_memory,
     "slowdown": slow_down,
@@ -280,4 +304,5 @@ ROWS = {
     "short": short_processes,
     "first-line": first_line,
     "20khz": got_of_expected,
+    "tables": tables,
 }

@@ -22,7 +22,7 @@ use object::elf;
 use crate::model::Rule;
 
 /// The instruction set a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Machine {
     /// x86, 64 bits.
     X86_64,
@@ -72,7 +72,7 @@ pub struct Stub {
 }
 
 /// A run of code that no row covers, and whose rule is known all the same. Offsets are from the start of the bytes that it was found in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Known {
     /// First byte.
     pub start: u64,

@@ -1,10 +1,15 @@
-//! Whole maps at a time: the map commands that read and delete many entries in one system call (Linux 5.6), which aya does not have.
+//! Map commands that aya does not have: many entries at a time, read and deleted or set in one system call (Linux 5.6), and the deletion of an entry
+//! of an array of maps.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH` of `enum bpf_cmd`.
 const LOOKUP_AND_DELETE_BATCH: libc::c_int = 25;
+/// `BPF_MAP_UPDATE_BATCH` of `enum bpf_cmd`.
+const UPDATE_BATCH: libc::c_int = 26;
+/// `BPF_MAP_DELETE_ELEM` of `enum bpf_cmd`.
+const DELETE: libc::c_int = 3;
 /// Entries asked for at once. More than a bucket of a hash map ever holds, and few enough to stay in the cache.
 const ENTRIES: u32 = 512;
 
@@ -76,5 +81,64 @@ pub(super) fn take_all<K: aya::Pod, V: aya::Pod>(
         }
         position = next;
         is_first = false;
+    }
+}
+
+/// Sets entries of an array: each value at its number. Of arrays of maps older kernels do not set many at a time (`ENOTSUPP`).
+pub(super) fn set<V: aya::Pod>(
+    array: BorrowedFd<'_>,
+    numbers: &[u32],
+    values: &[V],
+) -> io::Result<()> {
+    debug_assert_eq!(numbers.len(), values.len());
+    let count = u32::try_from(numbers.len()).map_err(io::Error::other)?;
+    let mut attributes = Attributes {
+        keys: numbers.as_ptr().addr() as u64,
+        values: values.as_ptr().addr() as u64,
+        count,
+        map_fd: array.as_raw_fd().cast_unsigned(),
+        ..Attributes::default()
+    };
+    // SAFETY: the attributes hold addresses of as many keys and values as they say, of the types that the map was declared with
+    // (an array's keys are u32, V is the value's); the kernel only reads them, and they outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            UPDATE_BATCH,
+            &raw mut attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    match result < 0 {
+        true => Err(io::Error::last_os_error()),
+        false => Ok(()),
+    }
+}
+
+/// The part of `union bpf_attr` for single entries.
+#[repr(C)]
+struct Entry {
+    map_fd: u32,
+    unused: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Empties a place in an array of maps.
+pub(super) fn delete(array: BorrowedFd<'_>, number: u32) -> io::Result<()> {
+    let mut entry = Entry {
+        map_fd: array.as_raw_fd().cast_unsigned(),
+        unused: 0,
+        key: (&raw const number).addr() as u64,
+        value: 0,
+        flags: 0,
+    };
+    // SAFETY: the entry holds the address of a key of an array's type, which the kernel only reads and which outlives the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, DELETE, &raw mut entry, size_of::<Entry>()) };
+    match result < 0 {
+        true => Err(io::Error::last_os_error()),
+        false => Ok(()),
     }
 }

@@ -19,6 +19,32 @@ pub struct TableWords<'a> {
     pub rules: &'a [Rule],
 }
 
+impl TableWords<'_> {
+    /// Bytes of the table's blocks.
+    pub fn bytes_in_blocks(&self) -> u64 {
+        let words = [
+            self.index.len(),
+            self.rows.len(),
+            RULE_WORDS * self.rules.len(),
+        ];
+        let n_blocks: usize = words.iter().map(|n| n.div_ceil(BLOCK_WORDS)).sum();
+        (n_blocks.max(1) * size_of::<Block>()) as u64
+    }
+
+    /// Bytes of kernel memory that the table takes: its blocks and the head of their array, as the kernel allocates them
+    /// (`__bpf_map_area_alloc` of kernel/bpf/syscall.c): up to 32 KiB a power of two, beyond that whole pages.
+    pub fn bytes_in_kernel(&self) -> u64 {
+        /// `struct bpf_array` without its values: some 320 bytes.
+        const HEAD: u64 = 512;
+        const LARGEST_POWER: u64 = 32 << 10;
+        let bytes = self.bytes_in_blocks() + HEAD;
+        match bytes <= LARGEST_POWER {
+            true => bytes.next_power_of_two(),
+            false => bytes.next_multiple_of(4096),
+        }
+    }
+}
+
 /// The blocks, and where in them what begins.
 pub(super) fn encode(table: &TableWords<'_>) -> (Module, Vec<Block>) {
     let mut blocks = Vec::new();
@@ -35,6 +61,7 @@ pub(super) fn encode(table: &TableWords<'_>) -> (Module, Vec<Block>) {
         rows: number(rows),
         rules: number(rules),
         n_rules: number(table.rules.len()),
+        table: 0,
     };
     (module, blocks)
 }
@@ -74,12 +101,14 @@ mod tests {
         let mut rules = vec![Rule::NONE; 300];
         rules[257].cfa_offset = -2;
         rules[257].ra_offset = -8;
-        let (module, blocks) = encode(&TableWords {
+        let table = TableWords {
             first_page: 7,
             index: &index,
             rows: &rows,
             rules: &rules,
-        });
+        };
+        let (module, blocks) = encode(&table);
+        assert_eq!(table.bytes_in_kernel(), 32 << 10);
         assert_eq!((module.rows, module.rules, blocks.len()), (2, 3, 5));
         assert_eq!((module.n_pages, module.n_rules), (1500, 300));
         assert_eq!(blocks[1].words[475..477], [1499, 0]);

@@ -2,34 +2,26 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use rustc_hash::FxHashMap;
 
-use super::blocks::{self, TableWords};
 use super::drain::{self, Set, WalkedSamples};
 use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::spaces;
+use super::tables::TableLoader;
 use super::wire::{
-    Account, Block, Control, MAX_EVENTS, MAX_MODULES, MODULE_NO_TABLE, MappingBlock,
-    MappingBlockKey, Module, SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
+    Account, Control, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey, SOME_TARGETS_UNTOLD,
+    Space, TOLD_TARGETS,
 };
-use crate::model::{
-    AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, ModuleId, MonoNs, Pid,
-};
+use crate::model::{AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, MonoNs, Pid};
 use crate::sys::EventFd;
 
 /// The programs; `bpf/build` makes them from the sources beside them.
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/perfd.bpf.o");
-
-/// `BPF_F_INNER_MAP`: arrays in an array of maps may differ in size.
-const INNER_MAP: u32 = 1 << 12;
-/// Bytes that loaded tables may take; what is beyond goes through the ring.
-const TABLE_BUDGET: usize = 256 << 20;
 
 /// By then a library is mapped whose place was taken: a loader first takes a place for all of it, and then maps its code there.
 const PLACE_FILLED: Duration = Duration::from_millis(100);
@@ -46,9 +38,9 @@ pub enum LoadError {
     /// A map could not be used.
     #[error("use a BPF map")]
     Map(#[from] MapError),
-    /// Other tables take all the memory that they may.
-    #[error("loaded tables take {} MiB already", TABLE_BUDGET >> 20)]
-    Budget,
+    /// As many tables are loaded as can be at a time.
+    #[error("{} tables are loaded already", MAX_TABLES - 1)]
+    TooManyTables,
     /// More events than there are programs.
     #[error("{0} events are more than the {MAX_EVENTS} that can be walked in the kernel")]
     TooManyEvents(usize),
@@ -61,80 +53,6 @@ pub enum CountEach {
     Stack,
     /// Every sample, with its time and CPU.
     Sample,
-}
-
-/// Loads tables; may be used from any thread, as it waits for the kernel's grace periods.
-#[derive(Clone)]
-pub struct TableLoader {
-    /// The map of tables, which each caller opens for itself: nobody is to wait while somebody else waits for a grace period.
-    tables: Arc<OwnedFd>,
-    maps: Arc<Mutex<TableMaps>>,
-}
-
-struct TableMaps {
-    modules: Array<MapData, Module>,
-    bytes: usize,
-}
-
-/// A table in the kernel that no program sees yet; `None`: the module has none and never will.
-pub struct Prepared(Option<(Module, Array<MapData, Block>)>);
-
-impl TableLoader {
-    /// Copies a table into the kernel; `None`: the module has none and never will.
-    pub fn prepare(&self, table: Option<&TableWords<'_>>) -> Result<Prepared, LoadError> {
-        let Some(table) = table else {
-            return Ok(Prepared(None));
-        };
-        let (module, blocks) = blocks::encode(table);
-        let bytes = size_of_val(&*blocks);
-        {
-            let mut maps = self.lock();
-            if maps.bytes + bytes > TABLE_BUDGET {
-                return Err(LoadError::Budget);
-            }
-            maps.bytes += bytes;
-        }
-        let n_blocks = u32::try_from(blocks.len()).expect("within the budget");
-        let mut inner = Array::<MapData, Block>::create(n_blocks.max(1), INNER_MAP)?;
-        for (index, block) in (0..).zip(&blocks) {
-            inner.set(index, block, 0)?;
-        }
-        Ok(Prepared(Some((module, inner))))
-    }
-
-    /// Shows a module's table to the programs. They see it at once; the call comes back when nobody can use the one before any more,
-    /// which takes the kernel some 10 ms.
-    pub fn show(&self, id: ModuleId, prepared: Prepared) -> Result<(), LoadError> {
-        if id.0 as usize >= MAX_MODULES {
-            return Ok(());
-        }
-        let Some((module, inner)) = prepared.0 else {
-            let module = Module {
-                state: MODULE_NO_TABLE,
-                first_page: 0,
-                n_pages: 0,
-                rows: 0,
-                rules: 0,
-                n_rules: 0,
-            };
-            return Ok(self.lock().modules.set(id.0, module, 0)?);
-        };
-        // Announced first: behind the grace period it would come too late for a process that lives 50 ms.
-        self.lock().modules.set(id.0, module, 0)?;
-        let tables = self.tables.try_clone().map_err(MapError::from)?;
-        let tables = Map::ArrayOfMaps(MapData::from_fd(tables)?);
-        let mut tables = ArrayOfMaps::<_, Array<MapData, Block>>::try_from(tables)?;
-        Ok(tables.set(id.0, &inner, 0)?)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TableMaps> {
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Bytes that the loaded tables take.
-    pub fn bytes(&self) -> usize {
-        self.lock().bytes
-    }
 }
 
 /// Programs on events, their maps, and what they have counted.
@@ -194,16 +112,13 @@ impl KernelWalk {
         attach(&mut ebpf, "on_exec", "sched_process_exec")?;
         // Linux 5.7. Without it, a module at the place of another is known from its record alone, some 25 ms later.
         let _ = attach(&mut ebpf, "on_place", "vm_unmapped_area");
-        let tables = descriptor(&map(&mut ebpf, "tables")).map_err(MapError::from)?;
-        let maps = TableMaps {
-            modules: Array::try_from(map(&mut ebpf, "modules"))?,
-            bytes: 0,
-        };
+        let loader = TableLoader::new(
+            map(&mut ebpf, "tables"),
+            Array::try_from(map(&mut ebpf, "modules"))?,
+            Array::try_from(map(&mut ebpf, "hidings"))?,
+        )?;
         let mut walk = KernelWalk {
-            loader: TableLoader {
-                tables: Arc::new(tables),
-                maps: Arc::new(Mutex::new(maps)),
-            },
+            loader,
             spaces: HashMap::try_from(map(&mut ebpf, "spaces"))?,
             mappings: HashMap::try_from(map(&mut ebpf, "mappings"))?,
             changes: HashMap::try_from(map(&mut ebpf, "changes"))?,
@@ -398,7 +313,7 @@ impl KernelWalk {
         BpfCost {
             time: self.time(),
             map_bytes: meter::bytes(&self.map_fds, map_size),
-            table_bytes: self.loader.bytes() as u64,
+            table_bytes: self.loader.bytes(),
         }
     }
 
@@ -426,13 +341,6 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
 fn map(ebpf: &mut Ebpf, name: &str) -> Map {
     let map = ebpf.take_map(name);
     map.expect("the object is built with it")
-}
-
-fn descriptor(map: &Map) -> io::Result<OwnedFd> {
-    match map {
-        Map::ArrayOfMaps(data) => data.fd().as_fd().try_clone_to_owned(),
-        other => unreachable!("tables are declared as an array of maps, not {other:?}"),
-    }
 }
 
 fn hash(ebpf: &mut Ebpf, name: &str) -> MapData {

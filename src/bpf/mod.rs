@@ -13,9 +13,11 @@ mod drain;
 mod kernel_walk;
 mod meter;
 mod spaces;
+mod tables;
 mod wire;
 
 pub use blocks::TableWords;
 pub use drain::WalkedSamples;
-pub use kernel_walk::{CountEach, KernelWalk, LoadError, Prepared, TableLoader};
-pub use wire::MAX_EVENTS;
+pub use kernel_walk::{CountEach, KernelWalk, LoadError};
+pub use tables::{LoadedTable, TableLoader};
+pub use wire::{MAX_EVENTS, MAX_MODULES};

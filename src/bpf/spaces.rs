@@ -62,7 +62,7 @@ mod tests {
             });
         };
         (1..=100u32).for_each(|n| insert(u64::from(n) << 20, n));
-        insert(101 << 20, 5000);
+        insert(101 << 20, 65536);
         insert(1 << 50, 1);
         let (head, blocks) = encode(&space, 9, MonoNs(5));
         assert_eq!((head.generation, head.n_blocks, blocks.len()), (9, 2, 2));

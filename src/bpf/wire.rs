@@ -4,13 +4,16 @@ use crate::model::Ended;
 
 /// Events of a run that can be walked in the kernel.
 pub const MAX_EVENTS: usize = 8;
-pub(super) const MAX_MODULES: usize = 4096;
+/// Modules that the programs tell apart.
+pub const MAX_MODULES: usize = 65536;
+pub(super) const MAX_TABLES: u32 = 4096;
 pub(super) const BLOCK_WORDS: usize = 1024;
 pub(super) const BLOCK_MAPPINGS: usize = 64;
 pub(super) const MAX_MAPPING_BLOCKS: usize = 64;
 pub(super) const CHUNK_FRAMES: usize = 64;
 pub(super) const N_OUTCOMES: usize = 5;
 
+pub(super) const MODULE_UNKNOWN: u32 = 0;
 pub(super) const MODULE_TABLE: u32 = 1;
 pub(super) const MODULE_NO_TABLE: u32 = 2;
 
@@ -40,7 +43,7 @@ macro_rules! wire {
 
 wire! {
     /// `struct module`
-    Module, 24, { state: u32, first_page: u32, n_pages: u32, rows: u32, rules: u32, n_rules: u32 }
+    Module, 28, { state: u32, first_page: u32, n_pages: u32, rows: u32, rules: u32, n_rules: u32, table: u32 }
     /// `struct block`
     Block, 4096, { words: [u32; BLOCK_WORDS] }
     /// `struct space`

@@ -9,6 +9,7 @@ use super::args::{BackendChoice, SamplingArgs, WeightUnit};
 use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
+use crate::session::tables::TABLE_BUDGET;
 use crate::session::{self, Backend, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
 use crate::sink::{Format, Measure, Place, SinkSpec, same_place_twice};
 
@@ -45,6 +46,7 @@ pub(super) fn run(
             tid: args.tid_label,
         },
         ring_pages: args.ring_pages,
+        table_budget: TABLE_BUDGET,
         sinks,
         measure: match args.unit {
             WeightUnit::Weight => Measure::Weight,

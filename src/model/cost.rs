@@ -15,8 +15,40 @@ pub struct Cost {
     pub sampling_cpu_ns: u64,
     /// Most memory that perfd had at a time since it started.
     pub peak_memory_bytes: Option<u64>,
+    /// Unwind tables.
+    pub tables: TableCost,
     /// The programs that walk stacks in the kernel; `None` if there are none.
     pub bpf: Option<BpfCost>,
+}
+
+/// What became of unwind tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TableCost {
+    /// Made from a module.
+    pub built: u64,
+    /// Modules that were given the table of another file with the same.
+    pub shared: u64,
+    /// Copies that had to make room for others; a table has one that perfd walks with, and may have one in the kernel.
+    pub evicted: u64,
+    /// Times that there was no room for a copy: samples that need it go through the ring, or wait until it is built again.
+    pub refused: u64,
+    /// Times that a module with a number beyond those that the kernel's walk knows got a table: its samples go through the ring.
+    pub beyond_kernel: u64,
+    /// What all copies take, in perfd and in the kernel.
+    pub bytes: u64,
+}
+
+impl TableCost {
+    fn since(&self, earlier: &TableCost) -> TableCost {
+        TableCost {
+            built: self.built - earlier.built,
+            shared: self.shared - earlier.shared,
+            evicted: self.evicted - earlier.evicted,
+            refused: self.refused - earlier.refused,
+            beyond_kernel: self.beyond_kernel - earlier.beyond_kernel,
+            bytes: self.bytes,
+        }
+    }
 }
 
 /// What the BPF programs took.
@@ -69,6 +101,7 @@ impl Cost {
             cpu_ns: self.cpu_ns - earlier.cpu_ns,
             sampling_cpu_ns: self.sampling_cpu_ns - earlier.sampling_cpu_ns,
             peak_memory_bytes: self.peak_memory_bytes,
+            tables: self.tables.since(&earlier.tables),
             bpf: self.bpf.map(|bpf| BpfCost {
                 time: bpf.time.map(|time| time.since(&earlier_bpf)),
                 ..bpf
@@ -88,6 +121,11 @@ mod tests {
             cpu_ns: 10 * n,
             sampling_cpu_ns: 7 * n,
             peak_memory_bytes: Some(100 + n),
+            tables: TableCost {
+                built: n,
+                bytes: 1000 * n,
+                ..TableCost::default()
+            },
             bpf: Some(BpfCost {
                 time: Some(BpfTime {
                     sample_ns: 5 * n,
@@ -102,6 +140,7 @@ mod tests {
         let window = at(5).since(&at(2));
         assert_eq!((window.elapsed_ns, window.cpu_ns), (3000, 30));
         assert_eq!(window.peak_memory_bytes, Some(105));
+        assert_eq!((window.tables.built, window.tables.bytes), (3, 5000));
         let bpf = window.bpf.unwrap();
         assert_eq!((bpf.map_bytes, bpf.table_bytes), (Some(4096), 50));
         assert_eq!(bpf.time.unwrap().samples, 3);

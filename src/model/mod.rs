@@ -26,7 +26,7 @@ pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
 pub use asked_event::AskedEvent;
 pub use call_graph::{CallGraph, ParseCallGraphError};
-pub use cost::{BpfCost, BpfTime, Cost};
+pub use cost::{BpfCost, BpfTime, Cost, TableCost};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,
     Modes, ResolvedEvent, SoftwareEvent, Unit,

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
-use crate::model::{Cost, MonoNs};
+use crate::model::{Cost, MonoNs, TableCost};
 use crate::procfs::memory;
 use crate::sampler::Sampling;
 use crate::sys;
@@ -30,7 +30,7 @@ impl Meter {
         }
     }
 
-    /// What was taken until now, or until the end of the sampling.
+    /// What was taken until now, or until the end of the sampling, but for the tables, which others know.
     pub(super) fn read(&self, sampling: &Sampling) -> Cost {
         let measure = || self.measure(sampling);
         self.whole.clone().unwrap_or_else(measure)
@@ -57,6 +57,7 @@ impl Meter {
             cpu_ns: sys::cpu_time_of_process() - self.cpu_ns,
             sampling_cpu_ns: sys::cpu_time_of_thread() - self.sampling_cpu_ns,
             peak_memory_bytes: memory::peak_of_self(&self.proc_root),
+            tables: TableCost::default(),
             bpf: sampling.kernel_walk().map(|walk| walk.cost(map_size)),
         }
     }

@@ -8,6 +8,7 @@ mod attach;
 mod backlog;
 mod events;
 pub mod kernel_walk;
+mod known_table;
 mod meter;
 mod names;
 mod opening;
@@ -23,7 +24,9 @@ mod running;
 mod spec;
 mod stages;
 pub mod stat;
-mod tables;
+mod table_cache;
+mod table_workers;
+pub mod tables;
 mod window;
 
 pub use outcome::{Observer, Outcome};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
 use super::spec::Labels;
+use super::table_cache::Place;
 use super::tables::Tables;
 use crate::aggregate::{Counting, Stacks, TaskKey, TimedSample, Timeline};
 use crate::bpf::WalkedSamples;
@@ -88,6 +89,26 @@ impl Pipeline {
         }
     }
 
+    /// Takes in the tables that have been built, and goes on with what waited for them.
+    pub(super) fn collect_tables(&mut self) {
+        let processes = &self.processes;
+        if self.tables.collect(|| processes.mapped()) {
+            self.resume();
+        }
+    }
+
+    /// Waits for the tables that were asked for, but no longer than `patience`.
+    pub(super) fn wait_for_tables(&mut self, patience: Duration) {
+        let processes = &self.processes;
+        self.tables.wait_for_all(patience, || processes.mapped());
+    }
+
+    /// Waits for the next table; `false` if none is on its way.
+    pub(super) fn wait_for_table(&mut self) -> bool {
+        let processes = &self.processes;
+        self.tables.wait(|| processes.mapped())
+    }
+
     /// Goes on with the samples whose tables have come; `true` if none waits any more.
     pub(super) fn resume(&mut self) -> bool {
         let tables = &self.tables;
@@ -159,7 +180,8 @@ impl Pipeline {
             Err(Pending(module)) => {
                 // With the whole host as target, tables are asked for by the first sample that needs them. Some modules
                 // never have one (JIT code); then there is nothing to wait for.
-                self.want(module);
+                let what = self.processes.modules.get(module);
+                self.tables.need(module, what);
                 if matches!(self.tables.rows(module), Rows::Pending) {
                     return Err(Pending(module));
                 }
@@ -167,6 +189,7 @@ impl Pipeline {
             }
             Ok(walked) => walked,
         };
+        self.tables.used(Place::Perfd, &self.frames);
         let modules = &self.processes.modules;
         self.stacks.count(walked.ended, 1, || match walked.module {
             Some(module) => modules.get(module).short_name(),
@@ -203,6 +226,7 @@ impl Pipeline {
 
     /// Takes samples that were walked in the kernel.
     pub(super) fn take_walked(&mut self, samples: &WalkedSamples<'_>) {
+        self.tables.used(Place::Kernel, samples.frames);
         let modules = &self.processes.modules;
         let n_samples = samples.weight.samples;
         self.stacks
@@ -335,155 +359,4 @@ fn leaf(pc: u64, space: &AddressSpace) -> Option<Frame> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Cpu, EventIdx, Pid, Registers, StackCopy};
-    use crate::sampler::Reach;
-
-    fn pipeline(tables: Tables) -> Pipeline {
-        let plan = SamplePlan {
-            events: Vec::new(),
-            stack_source: StackSource::Copy(64),
-            reach: Reach::Threads,
-            inherit: true,
-        };
-        let mut processes = Processes::new("/proc".into());
-        processes.add_empty(Pid(1), b"first");
-        processes.add_empty(Pid(2), b"second");
-        processes.take_changed();
-        let copy_size = CopySize::fixed(64);
-        let mut pipeline = Pipeline::new(
-            processes,
-            tables,
-            &plan,
-            copy_size,
-            Labels::default(),
-            None,
-            false,
-        );
-        pipeline.counting = Counting::new(1);
-        pipeline.taken = vec![Taken::default()];
-        pipeline
-    }
-
-    fn mmap(time: u64, pid: u32, path: &'static [u8]) -> Item<'static> {
-        let record = SideBand::Mmap {
-            pid: Pid(pid),
-            start: Avma(0x1000),
-            length: 0x1000,
-            file_offset: FileOffset(0),
-            dev: 1,
-            inode: path.len() as u64,
-            path: path.into(),
-            executable: true,
-        };
-        Item::SideBand(MonoNs(time), record)
-    }
-
-    fn name(time: u64, pid: u32, comm: &'static [u8]) -> Item<'static> {
-        let record = SideBand::Comm {
-            pid: Pid(pid),
-            tid: Tid(pid),
-            comm: comm.into(),
-            by_exec: false,
-        };
-        Item::SideBand(MonoNs(time), record)
-    }
-
-    fn sample(time: u64, pid: u32) -> Item<'static> {
-        Item::Sample(RawSample {
-            event: EventIdx(0),
-            pid: Pid(pid),
-            tid: Tid(pid),
-            cpu: Cpu(0),
-            time: MonoNs(time),
-            weight: 1,
-            registers: Some(Registers {
-                pc: 0x1800,
-                sp: 0x8000,
-                fp: u64::MAX,
-                drap: 0,
-                link: 0,
-                base: 0,
-                in_syscall: false,
-            }),
-            stack: StackCopy {
-                bytes: &[0; 64],
-                is_cut: true,
-            },
-            kernel_chain: &[],
-            user_chain: &[],
-        })
-    }
-
-    /// Name and leaf module of what was counted since this was last asked, each with a new stack.
-    fn counted(pipeline: &mut Pipeline) -> Vec<(String, String)> {
-        let stacks = pipeline.counting.stacks.take_new();
-        let window = pipeline.counting.close_window();
-        assert_eq!(window.rows.len(), stacks.len());
-        let rows = window.rows.iter().zip(&stacks).map(|(row, stack)| {
-            let comm = pipeline.processes.comms.get(row.task.comm);
-            let module = pipeline.processes.modules.get(stack[0].module);
-            (comm.to_string(), module.short_name())
-        });
-        rows.collect()
-    }
-
-    fn changed(pipeline: &mut Pipeline) -> Vec<Pid> {
-        pipeline.processes.take_changed().into_iter().collect()
-    }
-
-    #[test]
-    fn a_sample_that_waits_for_a_table_keeps_no_mapping_from_the_kernel() {
-        let (tables, _todo, _done) = Tables::without_workers(None);
-        let mut pipeline = pipeline(tables);
-        [mmap(1, 1, b"large"), sample(2, 1)]
-            .iter()
-            .for_each(|item| pipeline.take(item));
-        assert!(!pipeline.is_settled());
-        pipeline.processes.take_changed();
-        pipeline.take(&mmap(3, 2, b"other"));
-        assert_eq!(changed(&mut pipeline), [Pid(2)]);
-        pipeline.take(&mmap(4, 1, b"newer"));
-        assert_eq!(changed(&mut pipeline), [Pid(1)]);
-        let space = pipeline.processes.space(Pid(1)).expect("is known");
-        let module = space.find(Avma(0x1800)).expect("is mapped").module;
-        assert_eq!(pipeline.processes.modules.get(module).short_name(), "newer");
-    }
-
-    #[test]
-    fn samples_wait_for_their_own_tables_and_see_what_held_at_their_time() {
-        let (tables, todo, done) = Tables::without_workers(None);
-        let mut pipeline = pipeline(tables);
-        let items = [
-            mmap(1, 1, b"large"),
-            sample(2, 1),
-            mmap(3, 2, b"other"),
-            sample(4, 2),
-            // Both are something else by the time the tables come.
-            mmap(5, 1, b"newer"),
-            name(6, 1, b"renamed"),
-        ];
-        items.iter().for_each(|item| pipeline.take(item));
-        let asked = |path: &str| {
-            let request = todo
-                .try_iter()
-                .find(|(_, module)| module.short_name() == path);
-            request.expect("asked for").0
-        };
-        let (large, other) = (asked("large"), asked("other"));
-        assert_eq!(counted(&mut pipeline), []);
-
-        done.send((other, None)).expect("is taken in");
-        assert!(pipeline.tables.collect() && !pipeline.resume());
-        let second = ("second".to_owned(), "other".to_owned());
-        assert_eq!(counted(&mut pipeline), [second]);
-
-        done.send((large, None)).expect("is taken in");
-        assert!(pipeline.tables.collect() && pipeline.resume());
-        let first = ("first".to_owned(), "large".to_owned());
-        assert_eq!(counted(&mut pipeline), [first]);
-        assert_eq!(pipeline.taken[0].delivered.samples, 2);
-        assert_eq!(pipeline.taken[0].queue_full, 0);
-    }
-}
+mod tests;

@@ -70,8 +70,13 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let sinks = opening::sinks(spec, &run_info)?;
 
     let waker = Waker::new().context("create an eventfd")?;
-    let tables = Tables::start(&spec.roots.proc, &waker, table_loader.as_ref())
-        .context("start the table workers")?;
+    let tables = Tables::start(
+        &spec.roots.proc,
+        &waker,
+        table_loader.as_ref(),
+        spec.table_budget,
+    )
+    .context("start the table workers")?;
     let pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
@@ -123,7 +128,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     )
     .context("start the names thread")?;
     if prepared.is_some() {
-        stages.pipeline.tables.wait_for_all(FORESIGHT);
+        stages.pipeline.wait_for_tables(FORESIGHT);
     }
     let started = sys::now();
     stages.meter = Meter::start(spec.roots.proc.clone());

@@ -172,9 +172,7 @@ impl<'a> Running<'a> {
 
     /// Takes in what the rings and the table workers have, and closes the window if its time has come.
     fn drain(&mut self, now: MonoNs) -> anyhow::Result<()> {
-        if self.stages.pipeline.tables.collect() {
-            self.stages.pipeline.resume();
-        }
+        self.stages.pipeline.collect_tables();
         let settled = now.minus(SETTLE);
         self.stages.take(settled);
         if self.windows.is_due(settled)
@@ -293,7 +291,7 @@ impl<'a> Running<'a> {
         }
         self.stages.take(MonoNs(u64::MAX));
         self.stages.take_walked()?;
-        while !self.stages.pipeline.resume() && self.stages.pipeline.tables.wait() {}
+        while !self.stages.pipeline.resume() && self.stages.pipeline.wait_for_table() {}
         self.stages.pipeline.give_up();
         self.windows
             .close_last(end, &mut self.stages, &self.names)?;

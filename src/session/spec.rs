@@ -85,6 +85,8 @@ pub struct Spec {
     pub labels: Labels,
     /// Pages of each ring; `None` for a size that fits the host.
     pub ring_pages: Option<usize>,
+    /// Bytes that unwind tables may take, of perfd's and the kernel's memory: [`TABLE_BUDGET`](super::tables::TABLE_BUDGET).
+    pub table_budget: u64,
     /// Where the profile goes.
     pub sinks: Vec<SinkSpec>,
     /// The one event to show, by position; `None`: files for each event, and the first everywhere else.

@@ -7,7 +7,7 @@ use super::account::{self, Earlier, Seen};
 use super::meter::Meter;
 use super::pipeline::Pipeline;
 use crate::aggregate::Timeline;
-use crate::model::{Ledger, MonoNs, Pid, ProcessCounts, RateChange, total};
+use crate::model::{Cost, Ledger, MonoNs, Pid, ProcessCounts, RateChange, total};
 use crate::sampler::counters::Counters;
 use crate::sampler::{Item, PlannedEvent, Sampling, Totals};
 
@@ -129,7 +129,10 @@ impl Stages {
             side_band_lost,
             out_of_order: sampling.out_of_order(),
             records_left_out: pipeline.timeline.as_ref().map_or(0, Timeline::left_out),
-            cost: Some(meter.read(sampling)),
+            cost: Some(Cost {
+                tables: pipeline.tables.cost(),
+                ..meter.read(sampling)
+            }),
             rate_changes: rate_changes.clone(),
         };
         Ok(Whole { ledger, counts })

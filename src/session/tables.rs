@@ -1,263 +1,450 @@
-//! Unwind tables of a run's modules, built by worker threads beside the way of the samples.
+//! Unwind tables of a run's modules: built beside the way of the samples, one for all modules that have the same, within a budget.
+//!
+//! A module's samples are walked in the kernel when its table is loaded there; else they come through the ring, where perfd's own copy is
+//! needed. What is evicted is unknown again, and comes back by the same way when a sample needs it.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::bpf::{Prepared, TableLoader, TableWords};
-use crate::model::{Module, ModuleId, ModuleKind};
-use crate::object::Elf;
-use crate::procfs::module_file;
-use crate::sys::Waker;
-use crate::unwind::{RowSource, Rows, Table};
+use super::known_table::{IDLE, Known, Presence, State};
+use super::table_cache::{CopyId, Evicted, Need, Place, TableCache, Use};
+use super::table_workers::{Done, Load, Origin, Workers, words};
+use crate::bpf::{LoadError, LoadedTable, MAX_MODULES, TableLoader};
+use crate::model::{Frame, Module, ModuleId, ModuleKind, MonoNs, TableCost};
+use crate::sys::{self, Waker};
+use crate::unwind::{Fingerprint, RowSource, Rows, Table};
 
-/// Requests on their way to the workers; more wait in [`Tables::waiting`].
-const QUEUE: usize = 64;
-/// Workers: building is bound by memory bandwidth, and the host has other work.
-const WORKERS: usize = 2;
-/// Tables that are shown to the kernel at a time: each waits for a grace period, some 10 ms, and takes no time of a CPU meanwhile.
-const SHOWING: usize = 4;
+/// Bytes that tables may take, perfd's copies and the kernel's together. Both copies for clang and its libraries, one of the largest programs
+/// there are, take 26 MB; those for 460 libraries, all that a development host has installed, 82 MB (`cargo bench --bench tables`). So this
+/// is what a host needs that runs six times as much at once.
+pub const TABLE_BUDGET: u64 = 512 << 20;
 
 /// How long the end of a run waits for the next table.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) type Request = (ModuleId, Arc<Module>);
-pub(super) type Built = (ModuleId, Option<Table>);
-
-enum State {
-    /// Nobody has asked for it.
-    Unknown,
-    Pending,
-    Ready(Table),
-    /// There is none and never will be.
-    None,
-}
-
 /// All tables, by module.
-pub(super) struct Tables {
-    states: Vec<State>,
-    n_pending: usize,
-    waiting: VecDeque<Request>,
-    requests: Sender<Request>,
-    built: Receiver<Built>,
+pub struct Tables {
+    modules: Vec<Known>,
+    cache: TableCache,
+    /// Tables in the kernel; `None`: on their way.
+    loaded: FxHashMap<Fingerprint, Option<LoadedTable>>,
+    workers: Workers,
     loader: Option<TableLoader>,
+    n_pending: usize,
+    /// Refused before, long enough ago, and in use.
+    again: Vec<ModuleId>,
+    now: MonoNs,
+    /// Since when the oldest sample waits.
+    waiting_since: Option<MonoNs>,
+    cost: TableCost,
 }
 
 impl Tables {
     /// Starts the workers; `waker` is woken for every table that is built.
-    /// With a `loader` the kernel gets each table too.
-    pub(super) fn start(
+    /// With a `loader` the kernel gets each table too. All tables together take `budget` bytes.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(
         proc_root: &Path,
         waker: &Waker,
         loader: Option<&TableLoader>,
-    ) -> std::io::Result<Tables> {
-        let (tables, todo, done) = Tables::without_workers(loader);
-        let kernel = loader.map(ToKernel::start).transpose()?;
-        for n in 0..WORKERS {
-            let (todo, done, waker) = (todo.clone(), done.clone(), waker.clone());
-            let (proc_root, kernel) = (proc_root.to_owned(), kernel.clone());
-            thread::Builder::new()
-                .name(format!("perfd-tables-{n}"))
-                .spawn(move || work(&proc_root, &todo, &done, &waker, kernel.as_ref()))?;
-        }
-        Ok(tables)
+        budget: u64,
+    ) -> io::Result<Tables> {
+        let workers = Workers::start(proc_root, waker, loader)?;
+        Ok(Tables::with(workers, loader, budget))
     }
 
-    /// With the workers' ends of both queues.
-    pub(super) fn without_workers(
-        loader: Option<&TableLoader>,
-    ) -> (Tables, Receiver<Request>, Sender<Built>) {
-        let (requests, todo) = bounded(QUEUE);
-        let (done, built) = bounded(QUEUE);
-        let tables = Tables {
-            states: Vec::new(),
-            n_pending: 0,
-            waiting: VecDeque::new(),
-            requests,
-            built,
+    pub(super) fn with(workers: Workers, loader: Option<&TableLoader>, budget: u64) -> Tables {
+        Tables {
+            modules: Vec::new(),
+            cache: TableCache::new(budget),
+            loaded: FxHashMap::default(),
+            workers,
             loader: loader.cloned(),
-        };
-        (tables, todo, done)
+            n_pending: 0,
+            again: Vec::new(),
+            now: sys::now(),
+            waiting_since: None,
+            cost: TableCost::default(),
+        }
     }
 
-    /// Asks for a module's table, unless that was done before.
-    pub(super) fn want(&mut self, id: ModuleId, module: &Arc<Module>) {
+    /// Asks for a module's table ahead of its samples, unless that was done before.
+    pub fn want(&mut self, id: ModuleId, module: &Arc<Module>) {
+        let now = self.now;
+        let known = self.known(id);
+        if matches!(known.state, State::Unknown) && known.in_perfd.may_try(now) {
+            self.request(id, module);
+        }
+    }
+
+    /// Asks for the table that a sample waits for.
+    pub(super) fn need(&mut self, id: ModuleId, module: &Arc<Module>) {
+        self.waiting_since.get_or_insert(self.now);
+        let known = self.known(id);
+        known.is_needed = true;
+        if matches!(known.state, State::Unknown) {
+            self.request(id, module);
+        }
+    }
+
+    fn known(&mut self, id: ModuleId) -> &mut Known {
         let idx = id.0 as usize;
-        if self.states.len() <= idx {
-            self.states.resize_with(idx + 1, || State::Unknown);
+        if self.modules.len() <= idx {
+            self.modules.resize_with(idx + 1, Known::default);
         }
-        if !matches!(self.states[idx], State::Unknown) {
-            return;
-        }
+        &mut self.modules[idx]
+    }
+
+    fn request(&mut self, id: ModuleId, module: &Arc<Module>) {
         if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel = module.kind {
-            self.states[idx] = State::None;
-            if let Some(loader) = &self.loader {
-                show(loader, id, prepare(loader, None));
-            }
+            self.has_none(id);
             return;
         }
-        self.states[idx] = State::Pending;
+        self.known(id).state = State::Pending;
         self.n_pending += 1;
-        self.waiting.push_back((id, module.clone()));
-        self.feed();
+        self.workers.builds.push((id, module.clone()));
     }
 
-    /// Takes in what the workers have built; `true` if there was something.
-    pub(super) fn collect(&mut self) -> bool {
-        let before = self.n_pending;
-        while let Ok(built) = self.built.try_recv() {
-            self.store(built);
+    /// Notes that a stack was walked: through which modules, and where.
+    pub(super) fn used(&mut self, place: Place, frames: &[Frame]) {
+        let now = self.now;
+        let mut before = None;
+        for frame in frames {
+            if before.replace(frame.module) == Some(frame.module) {
+                continue;
+            }
+            let Some(known) = self.modules.get_mut(frame.module.0 as usize) else {
+                continue;
+            };
+            known.at(place).used = now;
+            let in_kernel = &mut known.in_kernel;
+            if place == Place::Perfd && in_kernel.refused.is_some() && in_kernel.may_try(now) {
+                in_kernel.refused = None;
+                self.again.push(frame.module);
+            }
+        }
+        if place == Place::Perfd {
+            self.waiting_since = None;
+        }
+    }
+
+    /// Takes in what the workers have done; `true` if there was something. `mapped`: what living processes have mapped.
+    pub(super) fn collect(&mut self, mapped: impl Fn() -> FxHashSet<ModuleId>) -> bool {
+        self.now = sys::now();
+        let mut is_something = false;
+        while let Ok(done) = self.workers.done.try_recv() {
+            self.take(done, &mapped);
+            is_something = true;
+        }
+        for id in std::mem::take(&mut self.again) {
+            if let State::Ready(table, rows) = &self.known(id).state {
+                let (table, rows) = (*table, rows.clone());
+                self.load(id, table, &rows, &mapped);
+            }
         }
         self.feed();
-        self.n_pending < before
+        is_something
     }
 
-    /// Waits for the next table; `false` if none is being built.
-    pub(super) fn wait(&mut self) -> bool {
+    /// Waits for the next table, or until the kernel has it; `false` if nothing is on its way.
+    pub fn wait(&mut self, mapped: impl Fn() -> FxHashSet<ModuleId>) -> bool {
         self.feed();
         if self.n_pending == 0 {
             return false;
         }
-        let Ok(built) = self.built.recv_timeout(PATIENCE) else {
+        let Ok(done) = self.workers.done.recv_timeout(PATIENCE) else {
             self.give_up();
             return true;
         };
-        self.store(built);
+        self.now = sys::now();
+        self.take(done, &mapped);
         self.feed();
         true
     }
 
-    /// Waits until all that were asked for are built, but no longer than `patience`.
-    pub(super) fn wait_for_all(&mut self, patience: Duration) {
+    /// Waits until all that were asked for are there, but no longer than `patience`.
+    pub(super) fn wait_for_all(
+        &mut self,
+        patience: Duration,
+        mapped: impl Fn() -> FxHashSet<ModuleId>,
+    ) {
         let deadline = Instant::now() + patience;
         self.feed();
         while self.n_pending > 0
-            && let Ok(built) = self.built.recv_deadline(deadline)
+            && let Ok(done) = self.workers.done.recv_deadline(deadline)
         {
-            self.store(built);
+            self.now = sys::now();
+            self.take(done, &mapped);
             self.feed();
         }
     }
 
-    fn store(&mut self, (id, table): Built) {
-        let state = &mut self.states[id.0 as usize];
-        if matches!(state, State::Pending) {
-            self.n_pending -= 1;
-            *state = table.map_or(State::None, State::Ready);
-        }
-    }
-
-    /// A file that cannot be read (a file system that does not answer) must not hold up the end of the run.
-    fn give_up(&mut self) {
-        self.waiting.clear();
-        self.n_pending = 0;
-        for state in &mut self.states {
-            if matches!(state, State::Pending) {
-                *state = State::None;
-            }
+    /// What tables have taken until now.
+    pub fn cost(&self) -> TableCost {
+        TableCost {
+            bytes: self.cache.bytes(),
+            ..self.cost
         }
     }
 
     fn feed(&mut self) {
-        while let Some(request) = self.waiting.pop_front() {
-            match self.requests.try_send(request) {
-                Ok(()) => (),
-                Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => {
-                    self.waiting.push_front(request);
+        self.workers.builds.feed();
+        self.workers.loads.feed();
+    }
+
+    /// A file that cannot be read (a file system that does not answer) must not hold up the end of the run.
+    fn give_up(&mut self) {
+        self.workers.builds.clear();
+        self.n_pending = 0;
+        for known in &mut self.modules {
+            if matches!(known.state, State::Pending) {
+                known.state = State::None;
+            }
+        }
+    }
+
+    fn take(&mut self, done: Done, mapped: &impl Fn() -> FxHashSet<ModuleId>) {
+        match done {
+            Done::Built {
+                module,
+                table,
+                origin,
+            } => {
+                if !matches!(self.known(module).state, State::Pending) {
                     return;
                 }
+                self.n_pending -= 1;
+                match origin {
+                    _ if table.is_none() => (),
+                    Origin::Module => self.cost.built += 1,
+                    Origin::Shared => self.cost.shared += 1,
+                }
+                match table {
+                    None => self.has_none(module),
+                    Some((table, rows)) => self.keep(module, table, rows, mapped),
+                }
             }
+            Done::Loaded(table, loaded) => {
+                // One that was announced and never came is not on its way any more.
+                if let Some(None) = self.loaded.get(&table) {
+                    self.n_pending = self.n_pending.saturating_sub(1);
+                }
+                self.loaded(table, loaded);
+            }
+        }
+    }
+
+    fn has_none(&mut self, id: ModuleId) {
+        self.known(id).state = State::None;
+        self.show(id, None);
+    }
+
+    /// Keeps perfd's copy of a table, if there is room, and sees to the kernel's.
+    fn keep(
+        &mut self,
+        id: ModuleId,
+        table: Fingerprint,
+        rows: Arc<Table>,
+        mapped: &impl Fn() -> FxHashSet<ModuleId>,
+    ) {
+        let need = match self.known(id).is_needed {
+            true => Need::Now {
+                since: self.waiting_since.unwrap_or(self.now),
+            },
+            false => self.later(),
+        };
+        let bytes = u64::try_from(rows.memory()).unwrap_or(u64::MAX);
+        let copy = CopyId {
+            table,
+            place: Place::Perfd,
+        };
+        let is_kept = self.admit(copy, bytes, id, need, mapped);
+        let now = self.now;
+        let known = self.known(id);
+        known.is_needed = false;
+        known.state = State::Unknown;
+        if is_kept {
+            known.in_perfd = Presence::since(now);
+            known.state = State::Ready(table, rows.clone());
+            self.load(id, table, &rows, mapped);
+        }
+    }
+
+    /// Sees to the kernel's copy.
+    fn load(
+        &mut self,
+        id: ModuleId,
+        table: Fingerprint,
+        rows: &Arc<Table>,
+        mapped: &impl Fn() -> FxHashSet<ModuleId>,
+    ) {
+        if self.loader.is_none() {
+            return;
+        }
+        if id.0 as usize >= MAX_MODULES {
+            self.cost.beyond_kernel += 1;
+            return;
+        }
+        self.known(id).in_kernel = Presence::since(self.now);
+        let copy = CopyId {
+            table,
+            place: Place::Kernel,
+        };
+        if self.cache.share(copy, id) {
+            if let Some(Some(loaded)) = self.loaded.get(&table) {
+                self.show(id, Some(loaded));
+            }
+            return;
+        }
+        let bytes = words(rows).bytes_in_kernel();
+        if self.admit(copy, bytes, id, self.later(), mapped) {
+            self.loaded.insert(table, None);
+            self.n_pending += 1;
+            self.workers.loads.push(Load::In(table, rows.clone()));
+        }
+    }
+
+    fn loaded(&mut self, table: Fingerprint, loaded: Result<LoadedTable, LoadError>) {
+        let copy = CopyId {
+            table,
+            place: Place::Kernel,
+        };
+        match loaded {
+            Ok(loaded) => {
+                for id in self.cache.modules(copy) {
+                    self.show(*id, Some(&loaded));
+                }
+                self.loaded.insert(table, Some(loaded));
+            }
+            // The kernel has no room for it: what can be done without it goes on.
+            Err(_) => {
+                self.loaded.remove(&table);
+                let modules = self.cache.remove(copy);
+                modules.iter().for_each(|id| self.hide(*id));
+                self.refuse(Place::Kernel, &modules);
+            }
+        }
+    }
+
+    /// What the kernel does not take in goes through the ring.
+    fn show(&self, id: ModuleId, table: Option<&LoadedTable>) {
+        if let Some(loader) = &self.loader {
+            let _ = loader.show(id, table);
+        }
+    }
+
+    /// What is shown without its table goes through the ring sample by sample, each behind a walk to no end.
+    fn hide(&self, id: ModuleId) {
+        if let Some(loader) = &self.loader {
+            let _ = loader.hide(id);
+        }
+    }
+
+    fn later(&self) -> Need {
+        Need::Later {
+            idle_since: self.now.minus(IDLE),
+        }
+    }
+
+    /// Makes room for a copy and lets it in; `false` if it is refused.
+    fn admit(
+        &mut self,
+        copy: CopyId,
+        bytes: u64,
+        module: ModuleId,
+        need: Need,
+        mapped: &impl Fn() -> FxHashSet<ModuleId>,
+    ) -> bool {
+        if self.cache.share(copy, module) {
+            return true;
+        }
+        let mapped = match self.cache.has_room(bytes) {
+            true => FxHashSet::default(),
+            false => mapped(),
+        };
+        let (modules, loaded) = (&self.modules, &self.loaded);
+        let usage = |copy: CopyId, ids: &[ModuleId]| {
+            let used = |id: &ModuleId| match copy.place {
+                Place::Perfd => modules[id.0 as usize].in_perfd.used,
+                Place::Kernel => modules[id.0 as usize].in_kernel.used,
+            };
+            let is_on_its_way =
+                copy.place == Place::Kernel && matches!(loaded.get(&copy.table), Some(None));
+            match is_on_its_way {
+                true => Use::IN_WORK,
+                false => Use {
+                    is_mapped: ids.iter().any(|id| mapped.contains(id)),
+                    last: ids.iter().map(used).max().unwrap_or(MonoNs(0)),
+                },
+            }
+        };
+        let admitted = self.cache.admit(copy, bytes, module, need, usage);
+        let is_admitted = admitted.is_some();
+        admitted
+            .into_iter()
+            .flatten()
+            .for_each(|evicted| self.evict(evicted));
+        if !is_admitted {
+            self.refuse(copy.place, &[module]);
+        }
+        is_admitted
+    }
+
+    fn evict(&mut self, Evicted { copy, modules }: Evicted) {
+        self.cost.evicted += 1;
+        match copy.place {
+            Place::Perfd => {
+                for id in modules {
+                    let known = self.known(id);
+                    if matches!(known.state, State::Ready(..)) {
+                        known.state = State::Unknown;
+                    }
+                }
+            }
+            Place::Kernel => {
+                let hidden = self.loader.as_ref().map(|loader| {
+                    let mut ids = modules.iter();
+                    ids.try_for_each(|id| loader.hide(*id))
+                });
+                // Programs must not be left with the number of a table that is gone.
+                if let (Some(Some(loaded)), Some(Ok(()))) =
+                    (self.loaded.remove(&copy.table), hidden)
+                {
+                    self.workers.loads.push(Load::Out(loaded));
+                }
+                let now = self.now;
+                for id in modules {
+                    self.known(id).in_kernel.refused = Some(now);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, place: Place, modules: &[ModuleId]) {
+        self.cost.refused += 1;
+        let now = self.now;
+        for id in modules {
+            self.known(*id).at(place).refused = Some(now);
         }
     }
 }
 
 impl RowSource for Tables {
     fn rows(&self, module: ModuleId) -> Rows<'_> {
-        match self.states.get(module.0 as usize) {
-            Some(State::Ready(table)) => Rows::Table(table),
+        match self
+            .modules
+            .get(module.0 as usize)
+            .map(|known| &known.state)
+        {
+            Some(State::Ready(_, table)) => Rows::Table(table),
             Some(State::None) => Rows::None,
             Some(State::Unknown | State::Pending) | None => Rows::Pending,
         }
-    }
-}
-
-fn work(
-    proc_root: &Path,
-    todo: &Receiver<Request>,
-    done: &Sender<Built>,
-    waker: &Waker,
-    kernel: Option<&ToKernel>,
-) {
-    for (id, module) in todo {
-        // The bytes are foreign; whatever a parser makes of them must not end the run.
-        let table = catch_unwind(AssertUnwindSafe(|| build(proc_root, &module)))
-            .ok()
-            .flatten();
-        let prepared = kernel.and_then(|kernel| prepare(&kernel.loader, table.as_ref()));
-        if done.send((id, table)).is_err() {
-            return;
-        }
-        waker.wake();
-        if let Some(kernel) = kernel {
-            let _ = kernel.prepared.send((id, prepared));
-        }
-    }
-}
-
-/// The way of a table into the kernel, by way of threads that wait there, so that none that builds tables has to.
-#[derive(Clone)]
-struct ToKernel {
-    loader: TableLoader,
-    prepared: Sender<(ModuleId, Option<Prepared>)>,
-}
-
-impl ToKernel {
-    fn start(loader: &TableLoader) -> std::io::Result<ToKernel> {
-        let (prepared, todo) = bounded::<(ModuleId, Option<Prepared>)>(QUEUE);
-        for n in 0..SHOWING {
-            let (loader, todo) = (loader.clone(), todo.clone());
-            thread::Builder::new()
-                .name(format!("perfd-show-{n}"))
-                .spawn(move || {
-                    for (id, prepared) in todo {
-                        show(&loader, id, prepared);
-                    }
-                })?;
-        }
-        Ok(ToKernel {
-            loader: loader.clone(),
-            prepared,
-        })
-    }
-}
-
-fn build(proc_root: &Path, module: &Module) -> Option<Table> {
-    let elf = Elf::parse(module_file::open(proc_root, module).ok()?).ok()?;
-    match module.kind {
-        ModuleKind::Vdso => Table::build_vdso(&elf).ok(),
-        _ => Table::build(&elf).ok(),
-    }
-}
-
-/// Copies a table into the kernel.
-fn prepare(loader: &TableLoader, table: Option<&Table>) -> Option<Prepared> {
-    let words = table.map(|table| TableWords {
-        first_page: table.first_page(),
-        index: table.index(),
-        rows: table.rows(),
-        rules: table.rules(),
-    });
-    loader.prepare(words.as_ref()).ok()
-}
-
-/// Shows it to the kernel's walk. If that fails, samples in the module go on coming through the ring.
-fn show(loader: &TableLoader, id: ModuleId, prepared: Option<Prepared>) {
-    if let Some(prepared) = prepared {
-        let _ = loader.show(id, prepared);
     }
 }

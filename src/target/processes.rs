@@ -189,6 +189,13 @@ impl Processes {
         std::mem::take(&mut self.changed)
     }
 
+    /// The modules that living processes have mapped.
+    pub fn mapped(&self) -> FxHashSet<ModuleId> {
+        let spaces = self.processes.values().map(|process| &process.space);
+        let mappings = spaces.flat_map(|space| space.iter());
+        mappings.map(|mapping| mapping.module).collect()
+    }
+
     /// What is known of a thread.
     pub fn task(&self, tid: Tid) -> Option<&Task> {
         self.tasks.get(&tid)

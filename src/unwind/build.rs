@@ -1,4 +1,6 @@
-//! From an ELF file to a [`Table`]: which sections and segments a table is made from.
+//! From an ELF file to a [`Table`]: which sections and segments a table is made from, and which files have the same.
+
+use std::hash::{BuildHasher, RandomState};
 
 use super::encoder::TableLimit;
 use super::{CfiInput, CfiSection, CodeRange, Rule, Table};
@@ -31,11 +33,47 @@ pub enum BuildError {
 impl Table {
     /// The table of a module. A file without unwind sections has an empty one: all its code takes frame pointer steps.
     pub fn build(elf: &Elf) -> Result<Table, BuildError> {
-        Table::with_known(elf, &known(elf))
+        TableInput::read(elf)?.build()
     }
 
     /// The table of the code page that the kernel maps into every process.
     pub fn build_vdso(elf: &Elf) -> Result<Table, BuildError> {
+        TableInput::read_vdso(elf)?.build()
+    }
+}
+
+/// What the table of a module is made from, read from its file.
+pub struct TableInput {
+    machine: Machine,
+    eh_frame: Option<Section>,
+    debug_frame: Option<Section>,
+    code: Vec<CodeRange>,
+    known: Vec<Known>,
+}
+
+/// What tells tables apart before they are built: a hash of everything that one is made from.
+///
+/// A build id would be the file's own word for it, and anybody can write another's into a file whose rows are wrong. Equal
+/// fingerprints are as unlikely as that somebody guesses a 64-bit number, as long as the hash is one of `std` with its keys kept secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64);
+
+#[cfg(test)]
+impl Fingerprint {
+    /// One that stands for itself.
+    pub fn of_number(number: u64) -> Fingerprint {
+        Fingerprint(number)
+    }
+}
+
+impl TableInput {
+    /// Of a module.
+    pub fn read(elf: &Elf) -> Result<TableInput, BuildError> {
+        TableInput::with_known(elf, known(elf))
+    }
+
+    /// Of the code page that the kernel maps into every process.
+    pub fn read_vdso(elf: &Elf) -> Result<TableInput, BuildError> {
         let mut known = known(elf);
         if let Some(rule) = elf.machine().vdso_rule() {
             let code = elf
@@ -54,10 +92,10 @@ impl Table {
             all.push(between(done, end.unwrap_or(done), rule));
             known = all;
         }
-        Table::with_known(elf, &known)
+        TableInput::with_known(elf, known)
     }
 
-    fn with_known(elf: &Elf, known: &[Known]) -> Result<Table, BuildError> {
+    fn with_known(elf: &Elf, known: Vec<Known>) -> Result<TableInput, BuildError> {
         if !elf.machine().is_known() {
             return Err(BuildError::Machine(elf.machine()));
         }
@@ -77,13 +115,33 @@ impl Table {
             // What it could add is code that .eh_frame does not cover: little.
             other => other.unwrap_or_default(),
         };
-        Table::from_cfi(&CfiInput {
-            eh_frame: eh_frame.as_ref().map(borrow),
-            debug_frame: debug_frame.as_ref().map(borrow),
-            code: &code,
+        Ok(TableInput {
             machine: elf.machine(),
+            eh_frame,
+            debug_frame,
+            code,
             known,
         })
+    }
+
+    /// The same for files, and only for files, that have the same table. `secret` must be one that no target can know.
+    pub fn fingerprint(&self, secret: &RandomState) -> Fingerprint {
+        Fingerprint(secret.hash_one(self.cfi()))
+    }
+
+    /// Makes the table.
+    pub fn build(&self) -> Result<Table, BuildError> {
+        Table::from_cfi(&self.cfi())
+    }
+
+    fn cfi(&self) -> CfiInput<'_> {
+        CfiInput {
+            eh_frame: self.eh_frame.as_ref().map(borrow),
+            debug_frame: self.debug_frame.as_ref().map(borrow),
+            code: &self.code,
+            machine: self.machine,
+            known: &self.known,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{BuildError, CfaKind, Table, gap};
 use crate::arch::{Base, Known, Machine};
 
 /// A section and the address that it was linked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct CfiSection<'a> {
     /// Linked address; 0 for sections that are not loaded.
     pub address: u64,
@@ -22,7 +22,7 @@ pub struct CfiSection<'a> {
 }
 
 /// A run of code: what an executable `PT_LOAD` says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct CodeRange {
     /// Linked address of its first byte.
     pub address: u64,
@@ -32,8 +32,8 @@ pub struct CodeRange {
     pub size: u64,
 }
 
-/// What a table is made from.
-#[derive(Clone, Copy, Debug)]
+/// What a table is made from: all of it, so that equal inputs have equal tables ([`Fingerprint`](super::Fingerprint)).
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct CfiInput<'a> {
     /// Whose code it is.
     pub machine: Machine,

@@ -18,7 +18,7 @@ mod step;
 mod table;
 mod walk;
 
-pub use build::BuildError;
+pub use build::{BuildError, Fingerprint, TableInput};
 pub use cfi::{CfiInput, CfiSection, CodeRange};
 pub use encoder::TableLimit;
 pub use stack::Stack;

@@ -86,15 +86,16 @@ int find_mapping(struct walk *w, u64 address, struct mapped *found)
 		found->bias = mapping->bias;
 		found->number = mapping->module;
 		found->module = tables[mapping->module].module;
+		found->module.table = mapping->module;
 		return found->module.state != MODULE_UNKNOWN;
 	}
 	return 0;
 }
 
-INLINE const struct block *table_block(u32 module, u32 block)
+INLINE const struct block *table_block(u32 table, u32 block)
 {
-	const struct table *table = &tables[module];
-	return block < table->n_blocks ? &table->blocks[block] : NULL;
+	const struct table *of = &tables[table];
+	return block < of->n_blocks ? &of->blocks[block] : NULL;
 }
 
 /* Memory is what was copied. Of a read that fails the kernel leaves zeros, as bpf_probe_read_user does. */

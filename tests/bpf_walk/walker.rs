@@ -100,6 +100,8 @@ fn write_scene(scene: &Scene, file: &mut File) -> std::io::Result<()> {
             blocks.rows,
             blocks.rules,
             blocks.n_rules,
+            // The table's number in an array of maps, which there is not.
+            0,
         ] {
             file.write_all(&number.to_le_bytes())?;
         }

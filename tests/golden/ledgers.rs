@@ -35,6 +35,12 @@ pub fn good_ledger() -> Ledger {
             cpu_ns: 40_000_000,
             sampling_cpu_ns: 9_000_000,
             peak_memory_bytes: Some(25_000_000),
+            tables: TableCost {
+                built: 24,
+                shared: 3,
+                bytes: 6_700_000,
+                ..TableCost::default()
+            },
             bpf: Some(BpfCost {
                 time: Some(BpfTime {
                     sample_ns: 58_000_000,

@@ -14,6 +14,7 @@ mod ledger;
 mod odd_targets;
 mod sinks;
 mod stacks;
+mod tables;
 mod targets;
 mod windows;
 

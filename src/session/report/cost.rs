@@ -1,10 +1,12 @@
-//! What perfd itself took, as one line: only what was measured.
+//! What perfd itself took, as one line: only what was measured; and what unwind tables had no room for.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::{percent, plain_duration};
-use crate::model::{BpfCost, Cost, Ledger};
+use super::ledger::write_remark;
+use super::{grouped, n_of, percent, plain_duration};
+use crate::bpf::MAX_MODULES;
+use crate::model::{BpfCost, Cost, Ledger, TableCost};
 
 /// `cost     perfd 0.8 % of a CPU, 25 MB; BPF 1.2 % of a CPU: 2.1 µs a sample, 3.4 MB of tables, 24 MB of maps`
 pub(super) fn write_cost(cost: &Cost, ledger: &Ledger, out: &mut impl Write) -> fmt::Result {
@@ -26,7 +28,30 @@ pub(super) fn write_cost(cost: &Cost, ledger: &Ledger, out: &mut impl Write) -> 
         parts.extend(memory(bpf));
         write!(out, "; BPF {}", parts.join(", "))?;
     }
-    writeln!(out)
+    writeln!(out)?;
+    write_want_of_room(&cost.tables, out)
+}
+
+/// What did not fit into the memory that tables may take.
+fn write_want_of_room(tables: &TableCost, out: &mut impl Write) -> fmt::Result {
+    if tables.evicted + tables.refused > 0 {
+        let what = format!(
+            "{} of unwind tables made room for others, {} found none ({} taken): samples that need one go through the ring until it is there again",
+            n_of(tables.evicted, "copy", "copies"),
+            grouped(tables.refused),
+            megabytes(tables.bytes),
+        );
+        write_remark(&what, Some("fewer processes at a time"), out)?;
+    }
+    if tables.beyond_kernel > 0 {
+        let what = format!(
+            "{} beyond the {} that the kernel's walk can name: their samples go through the ring",
+            n_of(tables.beyond_kernel, "file", "files"),
+            grouped(MAX_MODULES as u64),
+        );
+        write_remark(&what, Some("perfd anew"), out)?;
+    }
+    Ok(())
 }
 
 /// On whole CPUs the programs see everybody's samples.
@@ -95,5 +120,41 @@ mod tests {
         let measured =
             "0.8 % of a CPU, 25 MB; BPF 1.2 % of a CPU: 2.1 µs a sample, 3.4 MB of tables";
         check(&in_kernel(Some(time)), measured);
+    }
+
+    #[test]
+    fn tables_are_spoken_of_when_they_had_no_room() {
+        let tables = |tables| {
+            let cost = Cost {
+                elapsed_ns: 1,
+                tables,
+                ..Cost::default()
+            };
+            let mut text = String::new();
+            write_cost(&cost, &Ledger::default(), &mut text).unwrap();
+            text
+        };
+        let enough = TableCost {
+            built: 20,
+            shared: 4,
+            bytes: 26_000_000,
+            ..TableCost::default()
+        };
+        assert_eq!(tables(enough).lines().count(), 1);
+        let text = tables(TableCost {
+            evicted: 1,
+            refused: 1200,
+            bytes: 511_700_000,
+            ..enough
+        });
+        let expected =
+            "  1 copy of unwind tables made room for others, 1,200 found none (512 MB taken): ";
+        assert!(text.contains(expected), "{text}");
+        let text = tables(TableCost {
+            beyond_kernel: 2,
+            ..enough
+        });
+        let expected = "  2 files beyond the 65,536 that the kernel's walk can name: ";
+        assert!(text.contains(expected), "{text}");
     }
 }

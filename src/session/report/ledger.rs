@@ -223,7 +223,7 @@ fn write_names(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-fn write_remark(what: &str, remedy: Option<&str>, out: &mut impl Write) -> fmt::Result {
+pub(super) fn write_remark(what: &str, remedy: Option<&str>, out: &mut impl Write) -> fmt::Result {
     match remedy {
         Some(remedy) => writeln!(out, "  {what}\n    try: {remedy}"),
         None => writeln!(out, "  {what}"),
