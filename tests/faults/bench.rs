@@ -60,7 +60,7 @@ impl Bench {
         // The build folder may be closed to others.
         let copy = self.path().join("perfd");
         if !copy.exists() {
-            std::fs::copy(support::perfd().get_program(), &copy).expect("perfd is copied");
+            support::copy_program(support::perfd().get_program().as_ref(), &copy);
             let open = std::fs::Permissions::from_mode(0o777);
             std::fs::set_permissions(self.path(), open).expect("the folder is opened");
         }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use super::bench::{Bench, Ended, ROUNDS, run, spinning, text};
-use super::support::{compile_c, skip};
+use super::support::{compile_c, copy_program, skip};
 
 const STARTERS: [&[&str]; 2] = [&["record", "-o", "out.folded", "--"], &["stat", "--"]];
 
@@ -118,7 +118,7 @@ fn a_command_that_becomes_root_runs_on_unwatched() {
         &[],
     );
     let bench = Bench::new();
-    std::fs::copy(program.path(), bench.file("becomes-root")).expect("copied");
+    copy_program(program.path(), &bench.file("becomes-root"));
     let args = [
         "record",
         "-e",

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::bench::{Bench, Held, ROUNDS, paranoid, run, spinning};
-use super::support::{Program, compile_c, skip};
+use super::support::{Program, compile_c, copy_program, skip};
 
 /// Thirty threads beside the first, all waiting; says so.
 fn threads() -> Program {
@@ -69,7 +69,7 @@ fn the_command_keeps_the_limit_that_perfd_was_started_with() {
 fn rings_that_the_locked_memory_limit_forbids_are_shrunk_and_the_limit_named() {
     let program = spinning();
     let bench = Bench::new();
-    std::fs::copy(program.path(), bench.file("spinning")).expect("copied");
+    copy_program(program.path(), &bench.file("spinning"));
     let args = ["record", "-e", "cpu-clock", "-m", "65536", "-o", "-"];
     let args = [&args[..], &["--", "./spinning", ROUNDS]].concat();
     let Some(mut perfd) = bench.stranger(&["prlimit", "--memlock=0"], &args) else {

@@ -1,7 +1,7 @@
 //! What a user may not do: other users' processes, the kernel's part, the whole host.
 
 use super::bench::{Bench, Held, ROUNDS, paranoid, run, spinning};
-use super::support::skip;
+use super::support::{copy_program, skip};
 
 #[test]
 fn the_process_of_another_user_is_refused_with_whose_it_is() {
@@ -33,7 +33,7 @@ fn the_process_of_another_user_is_refused_with_whose_it_is() {
 fn a_user_who_may_not_sample_the_kernel_gets_user_mode_and_is_told() {
     let program = spinning();
     let bench = Bench::new();
-    std::fs::copy(program.path(), bench.file("spinning")).expect("copied");
+    copy_program(program.path(), &bench.file("spinning"));
     for events in [&[][..], &["-e", "cpu-clock"]] {
         let args = [
             &["record", "-o", "-"],

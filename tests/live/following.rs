@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::folded::{Stack, parse, said};
 use crate::ledger::{self, check_identity, event, number};
-use crate::support::{BACKENDS, Program, backend_forbidden, compile_c, perfd, skip};
+use crate::support::{BACKENDS, Program, backend_forbidden, compile_c, copy_program, perfd, skip};
 use crate::targets::{Running, Target, attach_until_seen, crew, may_sample, output_of};
 
 /// Which of the crew were seen.
@@ -190,7 +190,7 @@ fn several_processes_are_taken_together() {
             .iter()
             .map(|name| {
                 let path = program.folder().join(name);
-                std::fs::copy(program.path(), &path).expect("copied");
+                copy_program(program.path(), &path);
                 Target::start(&path)
             })
             .collect();
@@ -225,7 +225,7 @@ fn several_processes_are_taken_together() {
 fn forks_and_execs_of_a_shell_script_are_followed() {
     let Some(program) = crew() else { return };
     for name in ["one", "two", "three", "four"] {
-        std::fs::copy(program.path(), program.folder().join(name)).expect("copied");
+        copy_program(program.path(), &program.folder().join(name));
     }
     let script = "./one 30; (./two 30 | cat) ; ./three 30 & wait; exec ./four 30";
     let mut record = perfd();

@@ -41,6 +41,13 @@ pub fn perfd() -> Command {
     Command::new(env!("CARGO_BIN_EXE_perfd"))
 }
 
+/// Copies a program that is to be run, by a process of its own: while this one has a file open for writing, what another test starts at that
+/// moment has it open too, and it cannot be run ("text file busy").
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.expect("cp starts").success(), "{}", to.display());
+}
+
 /// The ways to walk a stack that perfd has on this processor, as `--backend` names them: each has to give the same.
 pub const BACKENDS: &[&str] = match cfg!(target_arch = "x86_64") {
     true => &["perf", "bpf"],

@@ -64,7 +64,7 @@ impl Recipe {
         };
         for file in made {
             let file = file.expect("an entry");
-            fs::copy(file.path(), folder.join(file.file_name())).expect("copied");
+            super::copy_program(&file.path(), &folder.join(file.file_name()));
         }
     }
 

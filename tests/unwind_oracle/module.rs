@@ -98,7 +98,7 @@ impl Loaded {
     }
 }
 
-/// The entry point, linkage tables, and in small files what signal handlers return to.
+/// The entry point, linkage tables, `.init` and `.fini`, and in small files what signal handlers return to.
 fn known(
     file: &object::File<'_>,
     machine: Machine,
@@ -109,10 +109,14 @@ fn known(
         .map(Known::entry)
         .into_iter()
         .collect();
-    for section in [".plt", ".iplt"] {
-        if let Some(section) = file.section_by_name(section) {
+    for name in [".plt", ".iplt", ".init", ".fini"] {
+        if let Some(section) = file.section_by_name(name) {
             let (offset, size) = section.file_range().expect("code is in the file");
-            let rules = machine.stub_rules(part(bytes, offset, size));
+            let code = part(bytes, offset, size);
+            let rules = match name {
+                ".init" | ".fini" => machine.init_rules(code),
+                _ => machine.stub_rules(code),
+            };
             known.extend(rules.into_iter().map(|known| known.at(offset)));
         }
     }
