@@ -124,6 +124,11 @@ impl Sampling {
         self.kernel_walk.as_mut()
     }
 
+    /// Whether samples come through the ring only where the kernel cannot walk them.
+    pub fn is_walked_in_kernel(&self) -> bool {
+        self.kernel_walk.is_some()
+    }
+
     /// Samples that were walked in the kernel and wait there.
     pub fn n_walked_waiting(&self) -> io::Result<u64> {
         self.kernel_walk

@@ -24,6 +24,9 @@ use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 
 /// How often the rings are drained when nothing wakes perfd earlier.
 const DRAIN_EVERY: Duration = Duration::from_millis(25);
+/// The same while nothing comes through the rings, as in the long run where stacks are walked in the kernel: to be woken takes more time
+/// than to look.
+const QUIET_EVERY: Duration = Duration::from_millis(100);
 /// How often what was walked in the kernel is taken in: to look through its maps takes the same time for one count as for thousands,
 /// and what finds them full goes through the rings.
 const WALKED_EVERY: Duration = Duration::from_millis(250);
@@ -59,6 +62,8 @@ pub(super) struct Running<'a> {
     open_outputs: Arc<AtomicUsize>,
     poller: Poller,
     ticker: Ticker,
+    /// How often it ticks.
+    period: Duration,
     /// Whether the next tick was brought forward.
     is_awaited: bool,
     waker: Waker,
@@ -98,6 +103,7 @@ impl<'a> Running<'a> {
             open_outputs,
             poller: Poller::new().context("create an epoll set")?,
             ticker: Ticker::every(DRAIN_EVERY).context("create a timer")?,
+            period: DRAIN_EVERY,
             is_awaited: false,
             waker,
             signals,
@@ -149,13 +155,17 @@ impl<'a> Running<'a> {
                 self.ticker
                     .set_next(SETTLE, DRAIN_EVERY)
                     .context("set a timer")?;
+                self.period = DRAIN_EVERY;
                 self.is_awaited = true;
             }
             if ready.contains(&WORKERS) {
                 self.waker.acknowledge();
             }
             let now = sys::now();
-            self.drain(now)?;
+            let is_quiet = self.drain(now)?;
+            if ready.contains(&TICK) {
+                self.tick(is_quiet && !self.is_due_within(QUIET_EVERY, now))?;
+            }
             observer.progress(self.progress(now));
             if (ready.contains(&TARGETS) || self.has_single_threads()) && self.all_targets_gone() {
                 return Ok(Ended::TargetsGone);
@@ -170,14 +180,39 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Takes in what the rings and the table workers have, and closes the window if its time has come.
-    fn drain(&mut self, now: MonoNs) -> anyhow::Result<()> {
+    /// Ticks slowly or not.
+    fn tick(&mut self, slowly: bool) -> anyhow::Result<()> {
+        let period = match slowly {
+            true => QUIET_EVERY,
+            false => DRAIN_EVERY,
+        };
+        if period != self.period {
+            self.ticker.set(period).context("set a timer")?;
+            self.period = period;
+        }
+        Ok(())
+    }
+
+    /// Whether something has its time before then.
+    fn is_due_within(&self, time: Duration, now: MonoNs) -> bool {
+        let then = now.plus(time);
+        let ends = [self.enable_at, self.end_at].into_iter().flatten();
+        ends.chain(self.windows.due()).any(|at| at <= then)
+    }
+
+    /// Takes in what the rings and the table workers have, and closes the window if its time has come. `true` if there was little of it.
+    fn drain(&mut self, now: MonoNs) -> anyhow::Result<bool> {
         self.stages.pipeline.collect_tables();
         let settled = now.minus(SETTLE);
-        self.stages.take(settled);
+        let n_taken = self.stages.take(settled);
+        let n_walked = self.stages.sampling.n_walked_waiting()?;
+        let is_quiet = n_taken == 0
+            && self.stages.sampling.is_walked_in_kernel()
+            && self.stages.pipeline.is_settled()
+            && n_walked < MANY_WALKED / 4;
         if self.windows.is_due(settled)
             || self.walked_at.plus(WALKED_EVERY) <= now
-            || self.stages.sampling.n_walked_waiting()? >= MANY_WALKED
+            || n_walked >= MANY_WALKED
         {
             self.stages.take_walked()?;
             self.walked_at = now;
@@ -192,7 +227,8 @@ impl<'a> Running<'a> {
         self.windows
             .send_ready(until, &mut self.stages.pipeline, &self.names);
         self.resize_copy()?;
-        self.bound_overhead(now)
+        self.bound_overhead(now)?;
+        Ok(is_quiet)
     }
 
     /// Opens the events anew if the stack copy should have another size.

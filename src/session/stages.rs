@@ -31,13 +31,16 @@ pub(super) struct Whole {
 }
 
 impl Stages {
-    /// Takes in everything that was recorded up to `horizon`, and tells the kernel's walk of what was mapped meanwhile.
-    pub(super) fn take(&mut self, horizon: MonoNs) {
+    /// Takes in everything that was recorded up to `horizon`, and tells the kernel's walk of what was mapped meanwhile. Returns how many
+    /// samples and records came.
+    pub(super) fn take(&mut self, horizon: MonoNs) -> usize {
         let Stages {
             sampling, pipeline, ..
         } = self;
+        let mut n_taken = 0;
         let mut left_to_ring = FxHashSet::default();
         sampling.drain(horizon, |item| {
+            n_taken += 1;
             if let Item::Sample(sample) = &item {
                 left_to_ring.insert(sample.pid);
             }
@@ -45,6 +48,7 @@ impl Stages {
         });
         // Samples may wait for tables; records never do.
         self.publish(&left_to_ring, horizon);
+        n_taken
     }
 
     /// Takes in what was walked in the kernel until now.

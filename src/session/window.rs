@@ -46,6 +46,11 @@ impl Windows {
         }
     }
 
+    /// When the open window will have lasted long enough, if it ends by time.
+    pub(super) fn due(&self) -> Option<MonoNs> {
+        self.due
+    }
+
     /// Whether the open window has lasted long enough.
     pub(super) fn is_due(&self, now: MonoNs) -> bool {
         self.due.is_some_and(|due| due <= now)
