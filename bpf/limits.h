@@ -20,7 +20,7 @@
 
 /* Bytes of the user's stack that are read at once. A read of 8 bytes takes 80 ns and one of 1 KiB 110 ns, so that frames should
  * share them; larger windows gain little and cost shallow stacks more. */
-#define WINDOW 1024
+#define WINDOW 2048
 
 /* Rules that a CPU remembers. A CPU's memory for all of a walk has to fit into 32 KiB. */
 #define KNOWN_RULES 512

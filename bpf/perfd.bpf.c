@@ -112,12 +112,18 @@ static long on_kernel_frame(u32 i, struct walk_context *context)
 	return 0;
 }
 
+INLINE int in_user_mode(struct bpf_perf_event_data *context)
+{
+	volatile struct sampled_regs *sampled = &context->regs;
+	return (sampled->cs & 3) == 3;
+}
+
 /* The user's registers: those of the sample, or those that were saved when the kernel was entered. 0 if there are none. */
 INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 {
 	volatile struct sampled_regs *sampled = &context->regs;
 	w->fp = UNKNOWN;
-	if ((sampled->cs & 3) == 3) {
+	if (in_user_mode(context)) {
 		w->pc = sampled->ip;
 		w->sp = sampled->sp;
 		w->fp = sampled->bp;
@@ -219,9 +225,12 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	keep_mappings_of(w, space ? space->generation : 0);
 	w->window_size = 0;
 	w->n_user = 0;
-	/* The chain of the sample itself, whose first word is PERF_CONTEXT_KERNEL. An event that has no chain takes no samples in the kernel. */
-	long kernel = bpf_get_stack(context, w->frames, MAX_KERNEL_FRAMES * 8, SKIP_CONTEXT);
-	w->n_kernel = kernel > 0 ? (u32)kernel / 8 : 0;
+	/* The chain of the sample itself, whose first word is PERF_CONTEXT_KERNEL. Of user code there is none, nor of an event without one. */
+	w->n_kernel = 0;
+	if (!in_user_mode(context)) {
+		long kernel = bpf_get_stack(context, w->frames, MAX_KERNEL_FRAMES * 8, SKIP_CONTEXT);
+		w->n_kernel = kernel > 0 ? (u32)kernel / 8 : 0;
+	}
 	w->ended = ENDED_NO_USER_STACK;
 	w->hash.hash[0] = seeds[0];
 	w->hash.hash[1] = seeds[1];
