@@ -57,7 +57,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_PROCESSES);
 	__type(key, u32);
-	__type(value, u64);
+	__type(value, struct change);
 } changes SEC(".maps");
 
 struct {

@@ -212,8 +212,8 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	u64 ids = bpf_get_current_pid_tgid();
 	u32 pid = ids >> 32;
 	struct space *space = bpf_map_lookup_elem(&spaces, &pid);
-	u64 *changed = bpf_map_lookup_elem(&changes, &pid);
-	if (space && changed && *changed > space->as_of)
+	struct change *last = bpf_map_lookup_elem(&changes, &pid);
+	if (space && last && last->time > space->as_of)
 		return OUTCOME_TO_RING;
 	if (set->only_targets && !space) {
 		if (set->only_targets == SOME_TARGETS_UNTOLD)
@@ -296,16 +296,16 @@ PROGRAM(7)
 
 /* From now on the mappings of the process are others than those that perfd has told: until it has told them anew, samples go to the
  * ring, where they meet the records of what was mapped in the order of time. */
-INLINE void note_change(u32 pid)
+INLINE void note_change(u32 pid, u64 start)
 {
-	u64 now = bpf_ktime_get_ns();
+	struct change change = {.time = bpf_ktime_get_ns(), .start = start};
 	if (bpf_map_lookup_elem(&spaces, &pid))
-		bpf_map_update_elem(&changes, &pid, &now, 0);
+		bpf_map_update_elem(&changes, &pid, &change, 0);
 }
 
 SEC("raw_tracepoint/sched_process_exec") int on_exec(void *context)
 {
-	note_change(bpf_get_current_pid_tgid() >> 32);
+	note_change(bpf_get_current_pid_tgid() >> 32, 0);
 	return 0;
 }
 
@@ -321,7 +321,7 @@ SEC("raw_tracepoint/vm_unmapped_area") int on_place(u64 *context)
 	if (address >= FRAME_OFFSET_MASK || bpf_probe_read_kernel(&length, 8, __builtin_preserve_access_index(&info->length)))
 		return 0;
 	if (last_mapping(pid, address + length - 1, &known) && known.end > address)
-		note_change(pid);
+		note_change(pid, known.start);
 	return 0;
 }
 

@@ -105,6 +105,15 @@ struct space {
 };
 WIRE_SIZE(space, 16 + 8 * MAX_MAPPING_BLOCKS);
 
+/* When what a process has mapped last became another than what perfd has told. */
+struct change {
+	/* On CLOCK_MONOTONIC. */
+	u64 time;
+	/* Where the known mapping begins in whose place something new goes: its record comes later. 0 if all records came before. */
+	u64 start;
+};
+WIRE_SIZE(change, 16);
+
 struct mapping_block_key {
 	u32 pid;
 	u32 generation;

@@ -14,10 +14,12 @@ use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::spaces;
 use super::tables::TableLoader;
 use super::wire::{
-    Account, Control, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey, SOME_TARGETS_UNTOLD,
-    Space, TOLD_TARGETS,
+    Account, Change, Control, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey,
+    SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
 };
-use crate::model::{AddressSpace, BpfCost, BpfTime, EventIdx, KernelWalkLedger, MonoNs, Pid};
+use crate::model::{
+    AddressSpace, Avma, BpfCost, BpfTime, EventIdx, KernelWalkLedger, Mapping, MonoNs, Pid,
+};
 use crate::sys::EventFd;
 
 /// The programs; `bpf/build` makes them from the sources beside them.
@@ -62,7 +64,7 @@ pub struct KernelWalk {
     loader: TableLoader,
     spaces: HashMap<MapData, u32, Space>,
     mappings: HashMap<MapData, MappingBlockKey, MappingBlock>,
-    changes: HashMap<MapData, u32, u64>,
+    changes: HashMap<MapData, u32, Change>,
     /// What each process's mappings are known by.
     published: FxHashMap<Pid, Published>,
     generation: u32,
@@ -175,6 +177,11 @@ impl KernelWalk {
         as_of: MonoNs,
     ) -> Result<(), LoadError> {
         self.generation = self.generation.wrapping_add(1);
+        let as_of = match self.change(pid) {
+            // Otherwise the old code would be taken for the new one that runs in its place, whose record is still to come.
+            Some(change) if is_unfilled(space, change, as_of) => MonoNs(change.time - 1),
+            _ => as_of,
+        };
         let (head, blocks) = spaces::encode(space, self.generation, as_of);
         let key = |generation, block| MappingBlockKey {
             pid: pid.0,
@@ -206,10 +213,14 @@ impl KernelWalk {
     /// Whether a process's samples go to the ring because something was mapped in the place of code since it was published, and no record
     /// that was made until `now` tells what: it is no code.
     pub fn is_outdated(&self, pid: Pid, now: MonoNs) -> bool {
-        let changed = || self.changes.get(&pid.0, 0).ok().map(MonoNs);
         self.published.get(&pid).is_some_and(|known| {
-            changed().is_some_and(|at| known.as_of < at && at.plus(PLACE_FILLED) < now)
+            let changed = self.change(pid).map(|change| MonoNs(change.time));
+            changed.is_some_and(|at| known.as_of < at && at.plus(PLACE_FILLED) < now)
         })
+    }
+
+    fn change(&self, pid: Pid) -> Option<Change> {
+        self.changes.get(&pid.0, 0).ok()
     }
 
     /// Forgets a process that has ended.
@@ -322,6 +333,15 @@ impl KernelWalk {
     }
 }
 
+/// Whether a place was taken by then in which what was there before still seems to be.
+fn is_unfilled(space: &AddressSpace, change: Change, as_of: MonoNs) -> bool {
+    let taken = MonoNs(change.time);
+    let is_old = |mapping: &Mapping| mapping.since < taken;
+    space.find(Avma(change.start)).is_some_and(is_old)
+        && taken <= as_of
+        && as_of < taken.plus(PLACE_FILLED)
+}
+
 fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), LoadError> {
     let program: &mut RawTracePoint = program(ebpf, name).try_into()?;
     program.load()?;
@@ -347,5 +367,34 @@ fn hash(ebpf: &mut Ebpf, name: &str) -> MapData {
     match map(ebpf, name) {
         Map::HashMap(data) => data,
         other => unreachable!("{name} is declared as a hash map, not {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FileOffset, ModuleId};
+
+    #[test]
+    fn old_code_is_not_told_of_where_something_new_is_on_its_way() {
+        let mut space = AddressSpace::new();
+        let mut map = |start: u64, since: u64| {
+            space.insert(Mapping {
+                start: Avma(start),
+                end: Avma(start + 0x1000),
+                file_offset: FileOffset(0),
+                module: ModuleId(1),
+                since: MonoNs(since),
+            });
+        };
+        map(0x1000, 5);
+        map(0x2000, 50);
+        let at = |start, time, as_of| is_unfilled(&space, Change { time, start }, MonoNs(as_of));
+        assert!(at(0x1000, 10, 10) && at(0x1000, 10, 20));
+        assert!(!at(0x1000, 10, 9), "what is younger is not told of at all");
+        assert!(!at(0x2000, 10, 60), "its record has come");
+        assert!(!at(0x3000, 10, 20) && !at(0, 10, 20));
+        let much_later = MonoNs(10).plus(PLACE_FILLED);
+        assert!(!at(0x1000, 10, much_later.0), "it is no code");
     }
 }

@@ -48,6 +48,8 @@ wire! {
     Block, 4096, { words: [u32; BLOCK_WORDS] }
     /// `struct space`
     Space, 16 + 8 * MAX_MAPPING_BLOCKS, { generation: u32, n_blocks: u32, as_of: u64, first: [u64; MAX_MAPPING_BLOCKS] }
+    /// `struct change`
+    Change, 16, { time: u64, start: u64 }
     /// `struct mapping_block_key`
     MappingBlockKey, 12, { pid: u32, generation: u32, block: u32 }
     /// `struct mapping_block`
