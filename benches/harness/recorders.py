@@ -228,6 +228,17 @@ class Perf(Recorder):
         return elapsed and elapsed - PEER_SAMPLES
 
 
+class PerfWithoutStacks(Recorder):
+    """Samples that carry next to nothing: what is left is the cost of the timer and of the interrupt."""
+
+    label, ending = "perf, no stacks", ".data"
+    program = "perf"
+    settings = "perf record -e cpu-clock"
+
+    def attach_command(self, pid, hz, seconds):
+        return ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(hz), "-o", str(self.out), "-p", str(pid), "--", "sleep", str(seconds)]
+
+
 def perf_frame(line):
     """The name in one line of `perf script`: `ADDRESS SYMBOL (MODULE)`."""
     address, _, rest = line.strip().partition(" ")
