@@ -52,7 +52,10 @@ pub const EXIT_CODES: [(Exit, &str); 10] = [
         Exit::System,
         "a system call failed that does not usually fail",
     ),
-    (Exit::CannotCreate, "an output cannot be created"),
+    (
+        Exit::CannotCreate,
+        "an output cannot be created (77 where that is not permitted)",
+    ),
     (Exit::OutputFailed, "an output failed during the run"),
     (Exit::Permission, "permission denied"),
 ];

@@ -53,8 +53,12 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
         true => CountEach::Sample,
         false => CountEach::Stack,
     };
-    let loaded = match unfit(spec, events) {
-        Some(reason) => Err((FaultClass::Unavailable, reason)),
+    let unfit = match unfit_host(&spec.roots) {
+        Some(reason) => Some((FaultClass::Unavailable, reason)),
+        None => unfit(spec, events).map(|reason| (FaultClass::Usage, reason)),
+    };
+    let loaded = match unfit {
+        Some(unfit) => Err(unfit),
         None => match KernelWalk::load(events.len(), only_targets, count_each, seeds()) {
             Ok(walk) if spec.max_overhead.is_some() && walk.time().is_none() => Err((
                 FaultClass::Unavailable,
@@ -75,9 +79,13 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
         }),
         (Err((class, reason)), Backend::Bpf) => {
             let what = format!("walk stacks in the kernel: {reason}");
-            Err(Fault::new(class, what)
-                .hint("try: --backend perf, or leave it out: stacks are then copied and walked by perfd")
-                .hint("perfd doctor says what this host can do"))
+            let fault = Fault::new(class, what).hint(
+                "try: --backend perf, or leave it out: stacks are then copied and walked by perfd",
+            );
+            Err(match class {
+                FaultClass::Usage => fault,
+                _ => fault.hint("perfd doctor says what this host can do"),
+            })
         }
         (Err((_, reason)), _) => Ok(without(Some(format!(
             "stacks are copied and walked by perfd: {reason}"
@@ -143,9 +151,6 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
         |event: &PlannedEvent| matches!(event.spec.source, EventSource::Breakpoint { .. });
     let is_tracepoint =
         |event: &&PlannedEvent| matches!(event.spec.source, EventSource::Tracepoint { .. });
-    if let Some(reason) = unfit_host(&spec.roots) {
-        return Some(reason);
-    }
     if !matches!(
         spec.call_graph,
         CallGraph::Auto | CallGraph::Dwarf { bytes: None }
@@ -174,7 +179,10 @@ fn unfit(spec: &Spec, events: &[PlannedEvent]) -> Option<String> {
     if matches!(&spec.target, Target::Running(selection) if *selection != Selection::Host)
         && events.iter().any(has_period)
     {
-        return Some("a fixed period is counted on each thread".to_owned());
+        return Some(
+            "a fixed period (-c, period=) of running processes is counted on each of their threads"
+                .to_owned(),
+        );
     }
     if !spec.inherit {
         return Some("--no-inherit takes single threads".to_owned());

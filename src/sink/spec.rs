@@ -191,14 +191,33 @@ impl FromStr for SinkSpec {
     }
 }
 
-/// The first output that goes to the place of an earlier one; what both write would be mixed.
+/// The first output that goes to the place of an earlier one, however it is written; what both write would be mixed.
 pub fn same_place_twice(specs: &[SinkSpec]) -> Option<&SinkSpec> {
     specs.iter().enumerate().find_map(|(idx, spec)| {
+        let place = resolved(&spec.place);
         let is_taken = specs[..idx]
             .iter()
-            .any(|earlier| earlier.place == spec.place);
+            .any(|earlier| resolved(&earlier.place) == place);
         is_taken.then_some(spec)
     })
+}
+
+/// The same without links and detours in the path, as far as it leads to something; a file that is not there yet by its folder.
+fn resolved(place: &Place) -> Place {
+    let Place::File(path) = place else {
+        return place.clone();
+    };
+    let in_folder = || {
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    Place::File(
+        path.canonicalize()
+            .ok()
+            .or_else(in_folder)
+            .unwrap_or_else(|| path.clone()),
+    )
 }
 
 /// What stands before the first colon, unless a slash comes before it: then it is all a path.

@@ -94,6 +94,10 @@ fn a_command_line_that_makes_no_sense_runs_nothing() {
             ],
         ),
         (&["-o", "a.svg", "-o", "a.svg"], &["a.svg is given twice"]),
+        (
+            &["-o", "a.svg", "-o", "folded:./a.svg"],
+            &["./a.svg is given twice"],
+        ),
         (&["-o", "-", "-o", "json:-"], &["is given twice"]),
         (&["--frobnicate"], &["--frobnicate"]),
         (&["-c", "0"], &["not a number from 1"]),

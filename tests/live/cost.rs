@@ -171,6 +171,6 @@ fn a_commands_rate_is_lowered_where_perfd_walks_and_nowhere_else() {
         assert!(!said(&output).contains("; BPF "), "{}", said(&output));
     }
     let refused = record("bpf");
-    assert_eq!(refused.status.code(), Some(69), "{}", said(&refused));
+    assert_eq!(refused.status.code(), Some(64), "{}", said(&refused));
     assert!(said(&refused).contains("--backend perf"));
 }

@@ -268,7 +268,7 @@ fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
 fn remedy_for_truncation(ended: Ended) -> Option<&'static str> {
     match ended {
         Ended::CopyTooShort => Some(
-            "--call-graph dwarf,65528 where the copy was smaller (the kernel copies no more), or fp",
+            "stacks walked in the kernel, which copies nothing (perfd doctor says what that needs), or --call-graph dwarf,65528 where the copy was smaller",
         ),
         Ended::NoRow => Some("--call-graph fp, if that code is built with frame pointers"),
         _ => None,
