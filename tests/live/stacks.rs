@@ -143,7 +143,12 @@ fn a_copy_that_is_too_short_is_marked_at_the_root_and_in_the_ledger() {
             > Some(0),
         "{ended}"
     );
-    assert_eq!(ended["truncated_in"][0]["module"], "program");
+    // The loader, which has a deep stack too, may be among them.
+    let cut_in = ended["truncated_in"].as_array().expect("a list");
+    assert!(
+        cut_in.iter().any(|entry| entry["module"] == "program"),
+        "{ended}"
+    );
     assert!(cut.said.contains("stack copy too short"), "{}", cut.said);
 
     let whole = record(&program, &[], &["50"]);
