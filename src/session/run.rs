@@ -30,6 +30,10 @@ use crate::target::{self, Processes, Selection};
 /// few ms; those of a large compiler come when it runs already.
 const FORESIGHT: Duration = Duration::from_millis(20);
 
+/// How long the sampling of running processes waits for their tables, so that the first samples are not copied, and cut: a large compiler's
+/// take less than 0.2 s, and no target waits with perfd.
+const BEFORE_SAMPLES: Duration = Duration::from_millis(300);
+
 /// Does a run.
 pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome> {
     let signals = Signals::block().context("block the signals that end a run")?;
@@ -129,6 +133,8 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     .context("start the names thread")?;
     if prepared.is_some() {
         stages.pipeline.wait_for_tables(FORESIGHT);
+    } else if stages.sampling.is_walked_in_kernel() {
+        stages.pipeline.wait_for_tables(BEFORE_SAMPLES);
     }
     let started = sys::now();
     stages.meter = Meter::start(spec.roots.proc.clone());
