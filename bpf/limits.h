@@ -48,7 +48,7 @@
 /* Forks in a row that perfd has not heard of yet, some ms, 25 at most: a shell's child of a compiler driver's child. */
 #define MAX_UNHEARD_FORKS 4
 
-/* Distinct stacks (by chunk) and counts between two drains. perfd looks every 25 ms, and drains when 4096 samples wait: 12,000 more in that
+/* Distinct stacks (by chunk) and counts between two drains. perfd looks every 25 ms (100 ms while few come), and drains when 4096 samples wait: 12,000 more in that
  * time, 500 for each of 24 CPUs at 20 kHz, still have room. What has none goes to the ring. */
 #define MAX_STACK_CHUNKS 16384
 #define MAX_COUNTS 16384

@@ -29,10 +29,8 @@ mod support;
 const ENOUGH: u64 = 200;
 const TOO_MANY: u64 = 20_000;
 
-/// 40 frames of 4 KiB, until standard input ends.
-const WAITS: &str = r#"
-#include <poll.h>
-
+/// `descend(40)` takes 40 frames of 4 KiB to `spin`.
+const DESCEND: &str = r#"
 __attribute__((noipa)) static void spin(void) {
     for (volatile int i = 0; i < 10000; i++) {}
 }
@@ -44,6 +42,11 @@ __attribute__((noipa)) static void descend(int depth) {
     else spin();
     room[1] = room[0];
 }
+"#;
+
+/// Descends until standard input ends.
+const WAITS: &str = r#"
+#include <poll.h>
 
 int main(void) {
     struct pollfd stdin_closed = {.fd = 0, .events = POLLIN};
@@ -60,20 +63,8 @@ const REPLACES: &str = r#"
 
 enum { SIZE = 1 << 20 };
 
-__attribute__((noipa)) static void spin(void) {
-    for (volatile int i = 0; i < 10000; i++) {}
-}
-
 __attribute__((noipa)) static void wait_for_byte(void) {
     for (volatile int i = 0; i < 10000; i++) {}
-}
-
-__attribute__((noipa)) static void descend(int depth) {
-    volatile char room[4096];
-    room[0] = 0;
-    if (depth > 1) descend(depth - 1);
-    else spin();
-    room[1] = room[0];
 }
 
 int main(void) {
@@ -241,7 +232,7 @@ fn a_command_has_whole_stacks_larger_than_any_copy() {
     if is_forbidden() {
         return;
     }
-    let program = compile_c(WAITS, &["-O2", "-fomit-frame-pointer"]);
+    let program = compile_c(&[DESCEND, WAITS].concat(), &["-O2", "-fomit-frame-pointer"]);
     let mut perfd = sampling("record")
         .arg("--")
         .arg(program.path())
@@ -259,7 +250,7 @@ fn a_running_process_has_whole_stacks_larger_than_any_copy() {
     if is_forbidden() {
         return;
     }
-    let program = compile_c(WAITS, &["-O2", "-fomit-frame-pointer"]);
+    let program = compile_c(&[DESCEND, WAITS].concat(), &["-O2", "-fomit-frame-pointer"]);
     let mut target = Command::new(program.path())
         .stdin(Stdio::piped())
         .spawn()
@@ -278,7 +269,10 @@ fn data_in_the_place_of_code_does_not_keep_a_process_in_the_ring() {
     if is_forbidden() {
         return;
     }
-    let program = compile_c(REPLACES, &["-O2", "-fomit-frame-pointer"]);
+    let program = compile_c(
+        &[DESCEND, REPLACES].concat(),
+        &["-O2", "-fomit-frame-pointer"],
+    );
     let mut target = Command::new(program.path())
         .stdin(Stdio::piped())
         .spawn()
@@ -361,7 +355,7 @@ fn samples_one_by_one_have_whole_stacks_and_come_in_order_of_time() {
     if is_forbidden() {
         return;
     }
-    let program = compile_c(WAITS, &["-O2", "-fomit-frame-pointer"]);
+    let program = compile_c(&[DESCEND, WAITS].concat(), &["-O2", "-fomit-frame-pointer"]);
     let mut perfd = sampling("record")
         .arg("--timestamps")
         .arg("--")

@@ -14,7 +14,7 @@ use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::spaces;
 use super::tables::TableLoader;
 use super::wire::{
-    Account, Change, Control, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey,
+    Account, Change, Control, EVERYBODY, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey,
     SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
 };
 use crate::model::{
@@ -129,7 +129,11 @@ impl KernelWalk {
             control: Array::try_from(map(&mut ebpf, "control"))?,
             state: Control {
                 active: 0,
-                only_targets: if only_targets { TOLD_TARGETS } else { 0 },
+                only_targets: if only_targets {
+                    TOLD_TARGETS
+                } else {
+                    EVERYBODY
+                },
                 since: 0,
             },
             accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,

@@ -17,6 +17,7 @@ pub(super) const MODULE_UNKNOWN: u32 = 0;
 pub(super) const MODULE_TABLE: u32 = 1;
 pub(super) const MODULE_NO_TABLE: u32 = 2;
 
+pub(super) const EVERYBODY: u32 = 0;
 pub(super) const TOLD_TARGETS: u32 = 1;
 pub(super) const SOME_TARGETS_UNTOLD: u32 = 2;
 
