@@ -21,8 +21,9 @@ use super::completions::CompletionsArgs;
 use super::doctor::DoctorArgs;
 use super::list::ListArgs;
 use super::man::ManArgs;
+use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
-use super::{attach, completions, doctor, hints, list, man, manual, record, stat, stdout};
+use super::{attach, completions, doctor, hints, list, man, manual, record, stat, stdout, symbolize};
 
 /// A sampling profiler for Linux: folded stacks and counters of real processes, every sample accounted for
 #[derive(Parser)]
@@ -38,6 +39,7 @@ enum Command {
     Record(Box<RecordArgs>),
     Attach(Box<AttachArgs>),
     Stat(Box<StatArgs>),
+    Symbolize(SymbolizeArgs),
     Doctor(DoctorArgs),
     List(ListArgs),
     Man(ManArgs),
@@ -70,6 +72,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Record(args) => record::run(*args),
         Command::Attach(args) => attach::run(*args),
         Command::Stat(args) => stat::run(*args),
+        Command::Symbolize(args) => symbolize::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List(args) => list::run(&args),
         Command::Man(args) => man::run(&args),

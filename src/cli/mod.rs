@@ -6,6 +6,7 @@
 mod app;
 mod args;
 mod attach;
+mod cache;
 mod completions;
 mod doctor;
 mod exit;
@@ -17,6 +18,7 @@ mod profile;
 mod record;
 mod stat;
 mod stdout;
+mod symbolize;
 mod values;
 
 pub use app::{command, run};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use object::elf as constants;
 
 use super::headers::{Headers, NoteRange, SectionHeader, read};
-use super::{ReadAt, Symbols, decompress, note};
+use super::read_at::Slice;
+use super::{FileStamp, ReadAt, Symbols, decompress, note};
 use crate::arch::Machine;
 use crate::model::{BuildId, FileOffset};
 
@@ -126,6 +127,28 @@ impl Elf {
         }))
     }
 
+    /// A section to be read in parts: one that is compressed is decompressed into memory, any other stays in the file.
+    /// `None` as for [`Elf::section`].
+    pub fn open_section(&self, name: &str) -> Result<Option<Arc<dyn ReadAt>>, ElfError> {
+        match self.headers.find(name) {
+            Some(header) if !header.is_compressed() => {
+                let part = Slice::new(Arc::clone(&self.bytes), header.offset, header.size);
+                Ok(Some(Arc::new(part)))
+            }
+            _ => Ok(self
+                .section(name)?
+                .map(|section| Arc::new(section.bytes) as Arc<dyn ReadAt>)),
+        }
+    }
+
+    /// Whether a section's bytes in the file are compressed.
+    pub fn is_compressed(&self, name: &str) -> bool {
+        match self.headers.find(name) {
+            Some(header) => header.is_compressed(),
+            None => self.old_style(name).is_some(),
+        }
+    }
+
     /// Bytes that a section takes when it is loaded, as its header declares it; nothing is loaded.
     pub fn section_size(&self, name: &str) -> Result<u64, ElfError> {
         let start = |header: &SectionHeader| self.read(header.offset, header.size.min(24));
@@ -192,6 +215,11 @@ impl Elf {
                 let bytes = self.read(range.offset, range.size.min(note::MAX_NOTES));
                 note::build_id(&bytes.ok()?, range.align)
             })
+    }
+
+    /// What tells the file from any other; `None` if it is not in one.
+    pub fn stamp(&self) -> Option<FileStamp> {
+        self.bytes.stamp()
     }
 
     /// The instruction set.

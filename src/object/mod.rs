@@ -14,5 +14,5 @@ mod symbol_name;
 mod symbols;
 
 pub use elf::{Elf, ElfError, LinkedAddress, Section, Segment};
-pub use read_at::ReadAt;
+pub use read_at::{FileStamp, ReadAt, Slice, fill};
 pub use symbols::Symbols;

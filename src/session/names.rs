@@ -71,6 +71,7 @@ impl Names {
                     inline,
                     memory_budget: MEMORY_BUDGET,
                     proc_root,
+                    ..Config::default()
                 };
                 let mut naming = Naming {
                     run,

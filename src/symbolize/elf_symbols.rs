@@ -1,37 +1,57 @@
-//! Names from a file's symbol tables.
+//! Names from a file's symbol tables, which are read when they are first asked.
+
+use std::sync::Arc;
 
 use super::demangle::demangle;
-use super::{Corrupt, Inline, NameSource, SourceName};
-use crate::model::NameKind;
-use crate::object::{LinkedAddress, Symbols};
+use super::functions::{Function, Functions, Name, Wanted};
+use super::{Corrupt, NameSource};
+use crate::object::{Elf, LinkedAddress, Symbols};
 
 /// The symbols of one file.
 pub(super) struct ElfSymbols {
-    symbols: Symbols,
+    elf: Arc<Elf>,
+    symbols: Option<Symbols>,
 }
 
 impl ElfSymbols {
-    pub(super) fn new(symbols: Symbols) -> ElfSymbols {
-        ElfSymbols { symbols }
+    pub(super) fn new(elf: Arc<Elf>) -> ElfSymbols {
+        ElfSymbols { elf, symbols: None }
+    }
+
+    fn symbols(&mut self) -> Result<&Symbols, Corrupt> {
+        if self.symbols.is_none() {
+            self.symbols = Some(self.elf.symbols().map_err(|_| Corrupt)?);
+        }
+        self.symbols.as_ref().ok_or(Corrupt)
     }
 }
 
 impl NameSource for ElfSymbols {
-    fn names(
+    fn functions(
         &mut self,
         address: LinkedAddress,
-        _inline: Inline,
-        names: &mut Vec<SourceName>,
+        _wanted: Wanted,
+        functions: &mut Functions,
     ) -> Result<(), Corrupt> {
-        names.extend(self.symbols.lookup(address).map(|name| SourceName {
-            text: Some(demangle(&name)),
-            is_bare: false,
-            kind: NameKind::User,
-        }));
+        if let Some(linkage) = self.symbols()?.lookup(address) {
+            functions.push(Function {
+                name: Some(Name {
+                    shown: &demangle(&linkage),
+                    linkage: &linkage,
+                    is_bare: false,
+                }),
+                place: None,
+                is_inlined: false,
+            });
+        }
         Ok(())
     }
 
+    fn is_empty(&mut self) -> bool {
+        self.symbols().is_ok_and(Symbols::is_empty)
+    }
+
     fn memory(&self) -> usize {
-        self.symbols.memory()
+        self.symbols.as_ref().map_or(0, Symbols::memory)
     }
 }

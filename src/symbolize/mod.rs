@@ -4,54 +4,47 @@
 //! symbol of something else. Files are foreign: what a lookup may cost in time, memory and stack is bounded here, and
 //! a file that breaks a bound, or an invariant of a library, is given up as corrupt without harm to anything else.
 //!
-//! Each module has a chain of `NameSource`s that are asked in turn; debug files elsewhere, perf maps and the like
-//! are further links of it.
+//! Each module has a chain of `NameSource`s that are asked in turn: its DWARF, its symbols.
 
 mod confine;
 mod demangle;
 mod dwarf;
 mod elf_symbols;
+mod functions;
 mod kernel;
-mod line_tables;
 mod module_names;
 mod resolver;
-mod watched;
+mod store;
+mod table;
 
+pub use functions::{Function, Functions, Name, Place, Wanted};
+pub use module_names::ModuleNames;
 pub use resolver::{Config, Inline, Resolver};
+pub use store::{CacheFolder, FolderError};
 
-use crate::model::NameKind;
 use crate::object::LinkedAddress;
+
+/// A piece of work that another thread may do.
+pub type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 /// One place where names of a module's functions come from.
 trait NameSource: Send {
-    /// Appends the names of the function that covers `address`: outermost first, its inlined callees after it.
-    /// Nothing is appended if nothing covers it.
-    fn names(
+    /// Appends the functions that cover `address`, innermost first. Nothing is appended if nothing covers it.
+    fn functions(
         &mut self,
         address: LinkedAddress,
-        inline: Inline,
-        names: &mut Vec<SourceName>,
+        wanted: Wanted,
+        functions: &mut Functions,
     ) -> Result<(), Corrupt>;
+
+    /// Adds where in the source the address is, for functions that another source has named.
+    fn place(&mut self, _address: LinkedAddress, _functions: &mut Functions) {}
+
+    /// Whether it knows of no function at all.
+    fn is_empty(&mut self) -> bool;
 
     /// Bytes of memory held, estimated.
     fn memory(&self) -> usize;
-}
-
-/// A name as a source knows it.
-#[derive(Debug, PartialEq, Eq)]
-struct SourceName {
-    /// Demangled; `None` for a function that the source knows of, but not its name.
-    text: Option<String>,
-    /// The name is the bare one of a C++ function that has a scope and parameters: what a symbol says is better.
-    is_bare: bool,
-    kind: NameKind,
-}
-
-impl SourceName {
-    /// Whether no other source can say more.
-    fn is_whole(&self) -> bool {
-        self.text.is_some() && !self.is_bare
-    }
 }
 
 /// The source contradicts itself; nothing more is asked of the file.

@@ -1,156 +1,249 @@
 //! The names of one module: its file, opened once, and the chain of sources over it.
 
-use std::path::Path;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::dwarf::{Dwarf, Opened};
+use super::dwarf::{Dwarf, Files, Keeping};
 use super::elf_symbols::ElfSymbols;
-use super::{Config, Corrupt, Inline, NameSource, SourceName};
+use super::functions::{Functions, Name, Wanted};
+use super::resolver::Config;
+use super::store::FileKey;
+use super::{Corrupt, Job, NameSource};
 use crate::model::{FileOffset, Module, Unnamed};
 use crate::object::{Elf, LinkedAddress};
 use crate::procfs::module_file::{self, OpenError};
 
-/// A module that was unloaded so often shares the budget with one of its size: it gets along with its symbols.
-const MAX_LOADS: u32 = 8;
+/// Bytes of debug information whose tables are made in some milliseconds, so that keeping them gains nothing.
+const NOT_WORTH_KEEPING: u64 = 1 << 20;
 
 /// A module whose file is open. The sources over it can be dropped and made again.
-pub(super) struct ModuleNames {
-    elf: Elf,
-    /// In the order they are asked; `None` while they are not loaded.
-    sources: Option<Vec<Box<dyn NameSource>>>,
-    /// Number of times that they have been loaded.
-    n_loads: u32,
+pub struct ModuleNames {
+    elf: Arc<Elf>,
+    /// `None` while they are not loaded.
+    sources: Option<Sources>,
+}
+
+/// The sources in the order they are asked.
+struct Sources {
+    dwarf: Option<Dwarf>,
+    others: Vec<Box<dyn NameSource>>,
 }
 
 impl ModuleNames {
     /// Opens the module's file; loads nothing yet.
-    pub(super) fn open(proc_root: &Path, module: &Module) -> Result<ModuleNames, Unnamed> {
-        let bytes = module_file::open(proc_root, module).map_err(|error| match error {
+    pub fn open(config: &Config, module: &Module) -> Result<ModuleNames, Unnamed> {
+        let bytes = module_file::open(&config.proc_root, module).map_err(|error| match error {
             OpenError::Unreadable { .. } | OpenError::NotRegular(_) => Unnamed::FileUnreadable,
             OpenError::Changed(_) => Unnamed::FileChanged,
             OpenError::NoFile => Unnamed::Anonymous,
         })?;
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
-        Ok(ModuleNames {
-            elf,
-            sources: None,
-            n_loads: 0,
-        })
+        Ok(ModuleNames::of(elf))
     }
 
-    /// The names at `offset`, outermost first, never empty; or why there are none.
+    /// The names of an opened file.
+    pub fn of(elf: Elf) -> ModuleNames {
+        ModuleNames {
+            elf: Arc::new(elf),
+            sources: None,
+        }
+    }
+
+    /// The address that an offset in the file was linked for.
+    pub fn linked_address(&self, offset: FileOffset) -> Option<LinkedAddress> {
+        self.elf.linked_address(offset)
+    }
+
+    /// Finds the functions at `address`, at least one; or why there are none.
     ///
+    /// # Errors
     /// [`Unnamed::FileCorrupt`] is a verdict on the whole module: it must not be asked again.
-    pub(super) fn names(
+    pub fn functions(
         &mut self,
         config: &Config,
-        offset: FileOffset,
-    ) -> Result<Vec<SourceName>, Unnamed> {
-        let Some(address) = self.elf.linked_address(offset) else {
-            return Err(Unnamed::NotCovered);
-        };
-        let sources = match &mut self.sources {
-            Some(sources) => sources,
-            unloaded => {
-                self.n_loads += 1;
-                // What is built from the sections takes about as much again.
-                let max_dwarf = match self.n_loads {
-                    0..=MAX_LOADS => config.memory_budget / 2,
-                    _ => 0,
-                };
-                let loaded = load(&self.elf, max_dwarf);
-                unloaded.insert(loaded.map_err(|Corrupt| Unnamed::FileCorrupt)?)
-            }
-        };
-        if sources.is_empty() {
-            return Err(Unnamed::NoSymbols);
+        address: LinkedAddress,
+        functions: &mut Functions,
+    ) -> Result<(), Unnamed> {
+        functions.clear();
+        let corrupt = |Corrupt| Unnamed::FileCorrupt;
+        let sources = self.sources(config).map_err(corrupt)?;
+        let mut chain: Vec<&mut dyn NameSource> = Vec::with_capacity(4);
+        if let Some(dwarf) = &mut sources.dwarf {
+            chain.push(dwarf);
         }
-        ask(sources, address, config.inline)
-            .map_err(|Corrupt| Unnamed::FileCorrupt)?
-            .ok_or(Unnamed::NotCovered)
+        for source in &mut sources.others {
+            chain.push(source.as_mut());
+        }
+        ask(&mut chain, address, config.wanted, functions).map_err(corrupt)?;
+        if !functions.is_empty() {
+            return Ok(());
+        }
+        match chain.iter_mut().all(|source| source.is_empty()) {
+            true => Err(Unnamed::NoSymbols),
+            false => Err(Unnamed::NotCovered),
+        }
+    }
+
+    /// Work that can be done by `n_jobs` threads at a time, before these addresses are asked for.
+    pub fn jobs(
+        &mut self,
+        config: &Config,
+        addresses: &[LinkedAddress],
+        n_jobs: usize,
+    ) -> Vec<Job<'_>> {
+        match self.sources(config) {
+            // What is wrong with the file is found again by whoever asks for names.
+            Ok(Sources {
+                dwarf: Some(dwarf), ..
+            }) => dwarf.jobs(addresses, n_jobs).unwrap_or_default(),
+            _ => Vec::new(),
+        }
     }
 
     /// Bytes of memory held, estimated.
-    pub(super) fn memory(&self) -> usize {
-        self.sources
-            .iter()
-            .flatten()
-            .map(|source| source.memory())
-            .sum()
+    pub fn memory(&self) -> usize {
+        let Some(sources) = &self.sources else {
+            return 0;
+        };
+        let others: usize = sources.others.iter().map(|source| source.memory()).sum();
+        sources.dwarf.as_ref().map_or(0, NameSource::memory) + others
     }
 
-    /// Gives the memory back. The file stays open: its process may be gone when it is needed again.
-    pub(super) fn unload(&mut self) {
-        self.sources = None;
+    /// Gives the memory back, and leaves for later runs what was learnt. The file stays open: its process may be gone when it is
+    /// needed again.
+    pub fn unload(&mut self) {
+        if let Some(Sources {
+            dwarf: Some(dwarf), ..
+        }) = self.sources.take()
+        {
+            dwarf.keep();
+        }
+    }
+
+    fn sources(&mut self, config: &Config) -> Result<&mut Sources, Corrupt> {
+        let sources = match self.sources.take() {
+            Some(sources) => sources,
+            None => Sources::load(&self.elf, config)?,
+        };
+        Ok(self.sources.insert(sources))
     }
 }
 
-/// The sources that a file has, DWARF only up to a size.
-fn load(elf: &Elf, max_dwarf: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
-    let mut sources: Vec<Box<dyn NameSource>> = Vec::new();
-    if let Opened::Dwarf(dwarf) = Dwarf::open(elf, max_dwarf)? {
-        sources.push(dwarf);
+impl Sources {
+    fn load(elf: &Arc<Elf>, config: &Config) -> Result<Sources, Corrupt> {
+        let keeping = Keeping {
+            folder: kept_in(elf, config),
+            ready_texts: config.ready_texts,
+            max_loaded: config.memory_budget / 2,
+        };
+        let files = Files {
+            main: elf,
+            alternate: None,
+            package: None,
+            find_split: Box::new(|_, _| None),
+            code: code_of(elf),
+        };
+        Ok(Sources {
+            dwarf: Dwarf::open(files, keeping)?,
+            others: vec![Box::new(ElfSymbols::new(Arc::clone(elf)))],
+        })
     }
-    let symbols = elf.symbols().map_err(|_| Corrupt)?;
-    if !symbols.is_empty() {
-        sources.push(Box::new(ElfSymbols::new(symbols)));
-    }
-    Ok(sources)
 }
 
-/// The first source that covers the address gives the names; what it lacks of the outermost one, a later one gives.
+/// Where the tables of a file's debug information are kept, if they are.
+fn kept_in(elf: &Elf, config: &Config) -> Option<(super::CacheFolder, FileKey)> {
+    let folder = config.cache.as_ref()?;
+    if elf.section_size(".debug_info").ok()? < NOT_WORTH_KEEPING {
+        return None;
+    }
+    let key = FileKey::new(&elf.build_id()?, &[elf.stamp()?]);
+    Some((folder.clone(), key))
+}
+
+/// The addresses that a file's code was linked for, from the first to behind the last.
+fn code_of(elf: &Elf) -> Range<u64> {
+    let code = elf.segments().iter().filter(|s| s.is_executable());
+    let ends = code.map(|s| (s.address.0, s.address.0.saturating_add(s.memory_size)));
+    let (start, end) = ends.fold((u64::MAX, 0), |(first, last), (start, end)| {
+        (first.min(start), last.max(end))
+    });
+    start..end
+}
+
+/// The first source that covers the address gives the functions; what it lacks of the outermost one, a later one gives.
 fn ask(
-    sources: &mut [Box<dyn NameSource>],
+    sources: &mut [&mut dyn NameSource],
     address: LinkedAddress,
-    inline: Inline,
-) -> Result<Option<Vec<SourceName>>, Corrupt> {
-    let mut names: Vec<SourceName> = Vec::new();
-    for source in sources {
-        let mut more = Vec::new();
-        source.names(address, inline, &mut more)?;
-        match names.first_mut() {
-            None => names = more,
-            Some(outermost) => {
-                if let Some(better) = more.into_iter().next().filter(SourceName::is_whole) {
-                    outermost.text = better.text.map(without_clone);
-                    outermost.is_bare = false;
-                }
+    wanted: Wanted,
+    functions: &mut Functions,
+) -> Result<(), Corrupt> {
+    let mut more = Functions::default();
+    for source in sources.iter_mut() {
+        if functions.is_empty() {
+            source.functions(address, wanted, functions)?;
+        } else {
+            more.clear();
+            source.functions(address, wanted, &mut more)?;
+            let better = more.outermost().filter(|function| function.is_named());
+            if let Some(name) = better.and_then(|function| function.name) {
+                functions.rename_outermost(Name {
+                    shown: without_clone(name.shown),
+                    ..name
+                });
             }
         }
-        if names.first().is_some_and(SourceName::is_whole) {
+        if functions.outermost().is_some_and(|one| one.is_named()) {
             break;
         }
     }
-    Ok((!names.is_empty()).then_some(names))
+    let lacks_place = |functions: &Functions| {
+        let mut all = functions.iter();
+        all.next().is_some_and(|innermost| innermost.place.is_none())
+    };
+    if wanted.places && lacks_place(functions) {
+        for source in sources {
+            source.place(address, functions);
+        }
+    }
+    Ok(())
 }
 
 /// A compiler's copy of a function (`f() [clone .isra.0]`) has the name of the function in DWARF, and so here.
-fn without_clone(mut name: String) -> String {
-    if let Some(at) = name.find(" [clone ") {
-        name.truncate(at);
-    }
-    name
+fn without_clone(name: &str) -> &str {
+    name.split(" [clone ").next().unwrap_or(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NameKind;
+    use crate::symbolize::functions::Function;
 
+    /// Names, innermost first; `bare` is one that lacks something.
     struct Fixed(&'static [Option<&'static str>]);
 
     impl NameSource for Fixed {
-        fn names(
+        fn functions(
             &mut self,
             _address: LinkedAddress,
-            _inline: Inline,
-            names: &mut Vec<SourceName>,
+            _wanted: Wanted,
+            functions: &mut Functions,
         ) -> Result<(), Corrupt> {
-            names.extend(self.0.iter().map(|text| SourceName {
-                text: text.map(str::to_owned),
-                is_bare: text.is_some_and(|text| text == "bare"),
-                kind: NameKind::User,
-            }));
+            for name in self.0 {
+                functions.push(Function {
+                    name: name.map(|shown| Name {
+                        shown,
+                        linkage: shown.as_bytes(),
+                        is_bare: shown == "bare",
+                    }),
+                    place: None,
+                    is_inlined: false,
+                });
+            }
             Ok(())
+        }
+
+        fn is_empty(&mut self) -> bool {
+            self.0.is_empty()
         }
 
         fn memory(&self) -> usize {
@@ -158,39 +251,44 @@ mod tests {
         }
     }
 
-    fn check(sources: &[&'static [Option<&'static str>]], expected: Option<&[Option<&str>]>) {
-        let mut sources: Vec<Box<dyn NameSource>> = sources
-            .iter()
-            .map(|names| Box::new(Fixed(names)) as Box<dyn NameSource>)
+    fn check(sources: &[&'static [Option<&'static str>]], expected: &[Option<&str>]) {
+        let mut sources: Vec<Fixed> = sources.iter().map(|names| Fixed(names)).collect();
+        let mut chain: Vec<&mut dyn NameSource> = sources
+            .iter_mut()
+            .map(|source| source as &mut dyn NameSource)
             .collect();
-        let names = ask(&mut sources, LinkedAddress(1), Inline::Show).expect("not corrupt");
-        let texts: Option<Vec<Option<&str>>> = names
-            .as_ref()
-            .map(|names| names.iter().map(|name| name.text.as_deref()).collect());
-        assert_eq!(texts.as_deref(), expected);
+        let mut functions = Functions::default();
+        let wanted = Wanted::default();
+        ask(&mut chain, LinkedAddress(1), wanted, &mut functions).expect("not corrupt");
+        let shown: Vec<Option<&str>> = functions
+            .iter()
+            .map(|function| function.name.map(|name| name.shown))
+            .collect();
+        assert_eq!(shown, expected);
     }
 
     #[test]
     fn the_first_source_that_covers_the_address_wins() {
         check(
             &[&[Some("a"), Some("b")], &[Some("c")]],
-            Some(&[Some("a"), Some("b")]),
+            &[Some("a"), Some("b")],
         );
-        check(&[&[], &[Some("c")]], Some(&[Some("c")]));
-        check(&[&[], &[]], None);
+        check(&[&[], &[Some("c")]], &[Some("c")]);
+        check(&[&[], &[]], &[]);
     }
 
     #[test]
     fn a_function_whose_name_one_source_lacks_has_it_from_the_next() {
+        check(&[&[Some("b"), None], &[Some("c")]], &[Some("b"), Some("c")]);
+        check(&[&[None], &[]], &[None]);
         check(
-            &[&[None, Some("b")], &[Some("c")]],
-            Some(&[Some("c"), Some("b")]),
+            &[&[Some("b"), Some("bare")], &[Some("ns::bare(int)")]],
+            &[Some("b"), Some("ns::bare(int)")],
         );
-        check(&[&[None], &[]], Some(&[None]));
+        check(&[&[Some("bare")], &[]], &[Some("bare")]);
         check(
-            &[&[Some("bare"), Some("b")], &[Some("ns::bare(int)")]],
-            Some(&[Some("ns::bare(int)"), Some("b")]),
+            &[&[None], &[Some("f() [clone .isra.0]")]],
+            &[Some("f()")],
         );
-        check(&[&[Some("bare")], &[]], Some(&[Some("bare")]));
     }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::SourceName;
+use super::functions::{Function, Functions, Wanted};
 use super::kernel::Kernel;
 use super::module_names::ModuleNames;
+use super::{CacheFolder, Job};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
+use crate::object::LinkedAddress;
 
 /// What frames of memory without a file are called: their addresses differ from run to run, and tell where things are.
 const ANONYMOUS: &str = "[anon]";
@@ -27,9 +29,15 @@ pub enum Inline {
 pub struct Config {
     /// Inlined functions.
     pub inline: Inline,
-    /// Bytes that debug information and symbols may take. A module whose DWARF sections take more than half of it is
-    /// named from its symbols, without inlined functions.
+    /// Linkage names and places in the source.
+    pub wanted: Wanted,
+    /// Bytes that what is known of modules may take. A module whose compressed DWARF would take more than half of it is named from
+    /// its symbols, without inlined functions.
     pub memory_budget: usize,
+    /// Of these, bytes of each module's names that are kept ready.
+    pub ready_texts: usize,
+    /// Where what is learnt of files is kept from run to run.
+    pub cache: Option<CacheFolder>,
     /// `/proc`.
     pub proc_root: PathBuf,
 }
@@ -38,7 +46,10 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             inline: Inline::Show,
+            wanted: Wanted::default(),
             memory_budget: 256 << 20,
+            ready_texts: 4 << 20,
+            cache: None,
             proc_root: PathBuf::from("/proc"),
         }
     }
@@ -53,6 +64,7 @@ pub struct Resolver {
     modules: FxHashMap<ModuleId, Slot>,
     /// Number of lookups so far, the clock of [`Slot::used_at`].
     now: u64,
+    functions: Functions,
 }
 
 struct Slot {
@@ -68,6 +80,7 @@ impl Resolver {
             kernel: Kernel::default(),
             modules: FxHashMap::default(),
             now: 0,
+            functions: Functions::default(),
         }
     }
 
@@ -91,37 +104,80 @@ impl Resolver {
             .sum()
     }
 
+    /// Work that can be done by `n_jobs` threads at a time, before these frames, new ones all of them, are named.
+    pub fn jobs<'a>(
+        &mut self,
+        frames: impl Iterator<Item = (Frame, &'a Module)>,
+        n_jobs: usize,
+    ) -> Vec<Job<'_>> {
+        let mut addresses: FxHashMap<ModuleId, Vec<LinkedAddress>> = FxHashMap::default();
+        for (frame, module) in frames {
+            if !matches!(module.kind, ModuleKind::File { .. }) {
+                continue;
+            }
+            let slot = self.modules.entry(frame.module).or_insert_with(|| Slot {
+                used_at: 0,
+                state: ModuleNames::open(&self.config, module),
+            });
+            if let Ok(names) = &slot.state {
+                let address = names.linked_address(frame.lookup());
+                addresses.entry(frame.module).or_default().extend(address);
+            }
+        }
+        let config = &self.config;
+        self.modules
+            .iter_mut()
+            .filter_map(|(id, slot)| Some((addresses.get(id)?, slot.state.as_mut().ok()?)))
+            .flat_map(|(addresses, names)| names.jobs(config, addresses, n_jobs))
+            .collect()
+    }
+
+    /// Leaves for later runs what was learnt.
+    pub fn finish(mut self) {
+        for slot in self.modules.values_mut() {
+            if let Ok(names) = &mut slot.state {
+                names.unload();
+            }
+        }
+    }
+
     fn name_in_file(&mut self, module: &Module, frame: Frame) -> Vec<FrameName> {
         self.now += 1;
         let slot = self.modules.entry(frame.module).or_insert_with(|| Slot {
             used_at: 0,
-            state: ModuleNames::open(&self.config.proc_root, module),
+            state: ModuleNames::open(&self.config, module),
         });
         slot.used_at = self.now;
-        let found = match &mut slot.state {
-            Ok(names) => {
-                let before = names.memory();
-                let found = names.names(&self.config, frame.lookup());
-                if found
-                    .as_ref()
-                    .is_err_and(|why| *why == Unnamed::FileCorrupt)
-                {
-                    slot.state = Err(Unnamed::FileCorrupt);
-                } else if names.memory() > before {
-                    self.keep_within_budget(frame.module);
-                }
-                found
-            }
-            Err(why) => Err(*why),
+        let names = match &mut slot.state {
+            Ok(names) => names,
+            Err(why) => return vec![unnamed(module, frame, *why)],
         };
-        match found {
-            Ok(names) => names
-                .into_iter()
-                .filter(|name| name.text.is_some() || name.kind != NameKind::Inlined)
-                .map(|name| named(module, frame, name))
-                .collect(),
-            Err(why) => vec![unnamed(module, frame, why)],
+        let before = names.memory();
+        let found = match names.linked_address(frame.lookup()) {
+            Some(address) => names.functions(&self.config, address, &mut self.functions),
+            None => Err(Unnamed::NotCovered),
+        };
+        if found == Err(Unnamed::FileCorrupt) {
+            slot.state = Err(Unnamed::FileCorrupt);
+        } else if names.memory() > before {
+            self.keep_within_budget(frame.module);
         }
+        if let Err(why) = found {
+            return vec![unnamed(module, frame, why)];
+        }
+        let outermost_first = self.functions.iter().rev().enumerate();
+        outermost_first
+            .filter(|(idx, function)| {
+                *idx == 0 || (self.config.inline == Inline::Show && function.name.is_some())
+            })
+            .map(|(idx, function)| {
+                let kind = match idx {
+                    0 => NameKind::User,
+                    _ => NameKind::Inlined,
+                };
+                named(module, frame, function, kind)
+            })
+            .collect()
     }
 
     /// Unloads the modules that were used longest ago. The present one stays, even if it is too large alone: it would
@@ -144,11 +200,11 @@ impl Resolver {
     }
 }
 
-fn named(module: &Module, frame: Frame, name: SourceName) -> FrameName {
-    match name.text {
-        Some(text) => FrameName {
-            text: Arc::from(text),
-            kind: name.kind,
+fn named(module: &Module, frame: Frame, function: Function<'_>, kind: NameKind) -> FrameName {
+    match function.name {
+        Some(name) => FrameName {
+            text: Arc::from(name.shown),
+            kind,
             unnamed: None,
         },
         None => unnamed(module, frame, Unnamed::NotCovered),

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
@@ -13,6 +14,12 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 /// What woke the waiter: the number that a descriptor was added under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wakeup(pub u64);
+
+/// Whether a descriptor can be read at once; also at its end.
+pub fn has_input(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n_ready| n_ready > 0)
+}
 
 /// A set of descriptors to wait for.
 #[derive(Debug)]

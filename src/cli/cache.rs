@@ -1,0 +1,52 @@
+//! Where names of files are kept from run to run: the flags, and the folder where none is given.
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::model::{Fault, FaultClass};
+use crate::symbolize::CacheFolder;
+
+/// Flags of the cache of names.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CacheArgs {
+    /// Where names of large files are kept from run to run [default: ~/.cache/perfd/names]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "no_cache")]
+    cache_dir: Option<PathBuf>,
+
+    /// Keep no names from run to run
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl CacheArgs {
+    /// The folder, made if need be. One that was not asked for and cannot be used is done without.
+    ///
+    /// # Errors
+    /// The folder that was asked for cannot be used.
+    pub(super) fn folder(&self) -> Result<Option<CacheFolder>, Fault> {
+        if self.no_cache {
+            return Ok(None);
+        }
+        let Some(path) = &self.cache_dir else {
+            return Ok(default_folder().and_then(|path| CacheFolder::open(&path).ok()));
+        };
+        CacheFolder::open(path).map(Some).map_err(|error| {
+            let what = format!("--cache-dir: {:#}", anyhow::Error::new(error));
+            Fault::new(FaultClass::CannotCreate, what)
+                .hint("the folder must belong to the user that runs perfd, with mode 0755 or less")
+        })
+    }
+}
+
+/// `$XDG_CACHE_HOME/perfd/names`, else `~/.cache/perfd/names`.
+fn default_folder() -> Option<PathBuf> {
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("perfd/names"))
+}

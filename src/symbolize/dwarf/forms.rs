@@ -1,0 +1,330 @@
+//! What the values of attributes mean: addresses, strings, references, lists of ranges.
+
+use gimli::{AttributeValue, EndianSlice, LittleEndian, RawRngListEntry};
+
+use super::Corrupt;
+use super::header::UnitHeader;
+use super::sections::Sections;
+use super::window::Window;
+
+pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+pub(super) type Value<'a> = AttributeValue<Bytes<'a>>;
+
+/// A string where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text<'a> {
+    /// In the unit itself.
+    Inline(&'a [u8]),
+    /// In `.debug_str`.
+    Str(u64),
+    /// In `.debug_line_str`.
+    LineStr(u64),
+    /// In the `.debug_str` of the file that `.gnu_debugaltlink` names.
+    AlternateStr(u64),
+}
+
+/// An entry that another one refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Reference {
+    /// An offset in the unit itself.
+    Unit(u64),
+    /// An offset in the same `.debug_info`.
+    Info(u64),
+    /// An offset in that of the file that `.gnu_debugaltlink` names.
+    Alternate(u64),
+}
+
+/// What a unit's first entry says about how to read the others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bases {
+    pub(super) addr: u64,
+    pub(super) str_offsets: u64,
+    pub(super) rnglists: u64,
+    /// Added to what a split unit of DWARF 4 says of `.debug_ranges`.
+    pub(super) gnu_ranges: u64,
+    /// What entries of range lists are relative to.
+    pub(super) low_pc: u64,
+}
+
+impl Bases {
+    /// What they are where no attribute says so: the headers of the tables are in front, which DWARF 4 does not have.
+    pub(super) fn default_of(header: &UnitHeader) -> Bases {
+        let (is_5, is_64) = (
+            header.encoding.version >= 5,
+            header.encoding.format == gimli::Format::Dwarf64,
+        );
+        let header_of = |size: u64| match (is_5, is_64) {
+            (false, _) => 0,
+            (true, false) => size,
+            (true, true) => size + 8,
+        };
+        Bases {
+            addr: header_of(8),
+            str_offsets: header_of(8),
+            rnglists: header_of(12),
+            ..Bases::default()
+        }
+    }
+}
+
+/// Where the string of an attribute stands; `None` if it has none.
+pub(super) fn text<'a>(
+    value: Value<'a>,
+    header: &UnitHeader,
+    bases: &Bases,
+    str_offsets: &mut Window,
+) -> Result<Option<Text<'a>>, Corrupt> {
+    Ok(match value {
+        AttributeValue::String(bytes) => Some(Text::Inline(bytes.slice())),
+        AttributeValue::DebugStrRef(offset) => Some(Text::Str(offset.0 as u64)),
+        AttributeValue::DebugLineStrRef(offset) => Some(Text::LineStr(offset.0 as u64)),
+        AttributeValue::DebugStrRefSup(offset) => Some(Text::AlternateStr(offset.0 as u64)),
+        AttributeValue::DebugStrOffsetsIndex(index) => {
+            let word = u64::from(header.encoding.format.word_size());
+            let at = (index.0 as u64)
+                .checked_mul(word)
+                .and_then(|at| at.checked_add(bases.str_offsets))
+                .ok_or(Corrupt)?;
+            Some(Text::Str(word_at(str_offsets, at, word)?))
+        }
+        _ => None,
+    })
+}
+
+/// The address that an attribute says; `None` if it says none. `addr` is `.debug_addr` of the file that has the code.
+pub(super) fn address(
+    value: &Value<'_>,
+    header: &UnitHeader,
+    bases: &Bases,
+    addr: &mut Window,
+) -> Result<Option<u64>, Corrupt> {
+    match value {
+        AttributeValue::Addr(address) => Ok(Some(*address)),
+        AttributeValue::DebugAddrIndex(index) => {
+            indexed_address(index.0 as u64, header, bases, addr).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn indexed_address(
+    index: u64,
+    header: &UnitHeader,
+    bases: &Bases,
+    addr: &mut Window,
+) -> Result<u64, Corrupt> {
+    let size = u64::from(header.encoding.address_size);
+    let at = index
+        .checked_mul(size)
+        .and_then(|at| at.checked_add(bases.addr))
+        .ok_or(Corrupt)?;
+    word_at(addr, at, size)
+}
+
+fn word_at(window: &mut Window, at: u64, size: u64) -> Result<u64, Corrupt> {
+    match size {
+        4 => window
+            .array(at)
+            .map(|word| u64::from(u32::from_le_bytes(word))),
+        _ => window.array(at).map(u64::from_le_bytes),
+    }
+}
+
+/// What an attribute refers to; `None` for what is no reference, or one to types.
+pub(super) fn reference(value: &Value<'_>) -> Option<Reference> {
+    match value {
+        AttributeValue::UnitRef(offset) => Some(Reference::Unit(offset.0 as u64)),
+        AttributeValue::DebugInfoRef(offset) => Some(Reference::Info(offset.0 as u64)),
+        AttributeValue::DebugInfoRefSup(offset) => Some(Reference::Alternate(offset.0 as u64)),
+        _ => None,
+    }
+}
+
+/// The addresses of an entry, as its attributes give them.
+#[derive(Default)]
+pub(super) struct Extent<'a> {
+    pub(super) low: Option<u64>,
+    /// An address, or the distance from `low`.
+    pub(super) high: Option<Value<'a>>,
+    pub(super) ranges: Option<Value<'a>>,
+}
+
+/// A unit's way to its lists of ranges. In split DWARF 5 they are with the split unit, in DWARF 4 with the skeleton.
+pub(super) struct Lists<'a> {
+    pub(super) header: &'a UnitHeader,
+    pub(super) bases: &'a Bases,
+    pub(super) addr: &'a mut Window,
+    pub(super) ranges: &'a mut Window,
+    pub(super) rnglists: &'a mut Window,
+}
+
+impl Extent<'_> {
+    /// Calls `each` with every range of addresses, first and behind the last. Stops with [`Corrupt`] when `each` refuses.
+    pub(super) fn ranges(
+        &self,
+        lists: &mut Lists<'_>,
+        each: &mut impl FnMut(u64, u64) -> Result<(), Corrupt>,
+    ) -> Result<(), Corrupt> {
+        if let Some(value) = &self.ranges {
+            return match lists.offset(value)? {
+                Some(offset) => lists.read(offset, each),
+                None => Ok(()),
+            };
+        }
+        let (Some(low), Some(high)) = (self.low, &self.high) else {
+            return Ok(());
+        };
+        let end = match address(high, lists.header, lists.bases, lists.addr)? {
+            Some(end) => end,
+            None => {
+                let Some(size) = high.udata_value() else {
+                    return Ok(());
+                };
+                low.checked_add(size).ok_or(Corrupt)?
+            }
+        };
+        if low < end { each(low, end) } else { Ok(()) }
+    }
+}
+
+impl Lists<'_> {
+    /// Where in its section the list begins.
+    fn offset(&mut self, value: &Value<'_>) -> Result<Option<u64>, Corrupt> {
+        Ok(match value {
+            AttributeValue::RangeListsRef(offset) => {
+                Some((offset.0 as u64).saturating_add(self.bases.gnu_ranges))
+            }
+            AttributeValue::SecOffset(offset) => {
+                Some((*offset as u64).saturating_add(self.bases.gnu_ranges))
+            }
+            AttributeValue::DebugRngListsIndex(index) => {
+                let word = u64::from(self.header.encoding.format.word_size());
+                let at = (index.0 as u64)
+                    .checked_mul(word)
+                    .and_then(|at| at.checked_add(self.bases.rnglists))
+                    .ok_or(Corrupt)?;
+                let distance = word_at(self.rnglists, at, word)?;
+                Some(distance.checked_add(self.bases.rnglists).ok_or(Corrupt)?)
+            }
+            _ => None,
+        })
+    }
+
+    fn read(
+        &mut self,
+        offset: u64,
+        each: &mut impl FnMut(u64, u64) -> Result<(), Corrupt>,
+    ) -> Result<(), Corrupt> {
+        let is_5 = self.header.encoding.version >= 5;
+        // Most lists are short. One that does not end in what is at hand is read anew, with more.
+        let mut least: u64 = 4 << 10;
+        let mut n_done = 0;
+        loop {
+            let window = if is_5 {
+                &mut *self.rnglists
+            } else {
+                &mut *self.ranges
+            };
+            let rest = window.size().saturating_sub(offset);
+            let bytes = window.at(offset, least)?;
+            let is_all = bytes.len() as u64 >= rest;
+            let ended = walk(
+                bytes,
+                self.header,
+                self.bases,
+                self.addr,
+                &mut n_done,
+                each,
+            )?;
+            match (ended, is_all) {
+                (true, _) => return Ok(()),
+                (false, true) => return Err(Corrupt),
+                (false, false) => {}
+            }
+            least = least.saturating_mul(8);
+        }
+    }
+}
+
+/// Goes through a list, leaving out the first `n_done` entries, which were seen before; whether it came to its end.
+fn walk(
+    bytes: &[u8],
+    header: &UnitHeader,
+    bases: &Bases,
+    addr: &mut Window,
+    n_done: &mut usize,
+    each: &mut impl FnMut(u64, u64) -> Result<(), Corrupt>,
+) -> Result<bool, Corrupt> {
+    let (old, new) = match header.encoding.version >= 5 {
+        true => (&[][..], bytes),
+        false => (bytes, &[][..]),
+    };
+    let lists = gimli::RangeLists::new(
+        gimli::DebugRanges::new(old, LittleEndian),
+        gimli::DebugRngLists::new(new, LittleEndian),
+    );
+    let mut entries = lists
+        .raw_ranges(gimli::RangeListsOffset(0), header.encoding)
+        .map_err(|_| Corrupt)?;
+    let mut base = bases.low_pc;
+    let mut seen = 0;
+    loop {
+        let entry = match entries.next() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(true),
+            Err(gimli::Error::UnexpectedEof(_)) => return Ok(false),
+            Err(_) => return Err(Corrupt),
+        };
+        seen += 1;
+        let mut at = |index: gimli::DebugAddrIndex<usize>| {
+            indexed_address(index.0 as u64, header, bases, addr)
+        };
+        let range = match entry {
+            RawRngListEntry::AddressOrOffsetPair { begin, end }
+            | RawRngListEntry::OffsetPair { begin, end } => {
+                Some((base.wrapping_add(begin), base.wrapping_add(end)))
+            }
+            RawRngListEntry::BaseAddress { addr } => {
+                base = addr;
+                None
+            }
+            RawRngListEntry::BaseAddressx { addr } => {
+                base = at(addr)?;
+                None
+            }
+            RawRngListEntry::StartxEndx { begin, end } => Some((at(begin)?, at(end)?)),
+            RawRngListEntry::StartxLength { begin, length } => {
+                let begin = at(begin)?;
+                Some((begin, begin.wrapping_add(length)))
+            }
+            RawRngListEntry::StartEnd { begin, end } => Some((begin, end)),
+            RawRngListEntry::StartLength { begin, length } => {
+                Some((begin, begin.wrapping_add(length)))
+            }
+        };
+        if seen > *n_done {
+            *n_done = seen;
+            if let Some((begin, end)) = range.filter(|(begin, end)| begin < end) {
+                each(begin, end)?;
+            }
+        }
+    }
+}
+
+/// Reads a string into memory, from the sections that its place is in.
+pub(super) fn with_text<T>(
+    text: Text<'_>,
+    sections: &mut Sections,
+    alternate: Option<&mut Sections>,
+    work: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Corrupt> {
+    Ok(match text {
+        Text::Inline(bytes) => work(bytes),
+        Text::Str(offset) => work(&sections.str.at(offset)?),
+        Text::LineStr(offset) => work(&sections.line_str.at(offset)?),
+        Text::AlternateStr(offset) => match alternate {
+            Some(alternate) => work(&alternate.str.at(offset)?),
+            None => work(&[]),
+        },
+    })
+}
