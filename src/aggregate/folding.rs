@@ -37,6 +37,18 @@ impl Folding {
         self.stacks.extend(stacks);
     }
 
+    /// The frames of these stacks that have no name yet, each once.
+    pub fn new_frames(&self, stacks: &[Arc<[Frame]>]) -> Vec<Frame> {
+        let frames = stacks.iter().flat_map(|stack| stack.iter());
+        let mut new: Vec<Frame> = frames
+            .filter(|frame| !self.names.contains_key(frame))
+            .copied()
+            .collect();
+        new.sort_unstable();
+        new.dedup();
+        new
+    }
+
     /// Number of distinct frames.
     pub fn n_frames(&self) -> usize {
         self.names.len()

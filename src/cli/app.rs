@@ -23,7 +23,9 @@ use super::list::ListArgs;
 use super::man::ManArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
-use super::{attach, completions, doctor, hints, list, man, manual, record, stat, stdout, symbolize};
+use super::{
+    attach, completions, doctor, hints, list, man, manual, record, stat, stdout, symbolize,
+};
 
 /// A sampling profiler for Linux: folded stacks and counters of real processes, every sample accounted for
 #[derive(Parser)]

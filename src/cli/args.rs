@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::cache::CacheArgs;
 use super::values::{self, EventList};
 use crate::model::{AskedEvent, CallGraph, Fault, FaultClass, Hz, Rate};
 
@@ -103,6 +104,9 @@ pub struct SamplingArgs {
     /// Show functions as the compiler left them, without those it inlined
     #[arg(long, help_heading = OUTPUT)]
     pub no_inline: bool,
+
+    #[command(flatten)]
+    pub cache: CacheArgs,
 
     /// Pages of the ring of each CPU, a power of two
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = values::pages, help_heading = WHAT)]

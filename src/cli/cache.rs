@@ -10,6 +10,7 @@ use crate::symbolize::CacheFolder;
 
 /// Flags of the cache of names.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Names")]
 pub struct CacheArgs {
     /// Where names of large files are kept from run to run [default: ~/.cache/perfd/names]
     #[arg(long, value_name = "FOLDER", conflicts_with = "no_cache")]

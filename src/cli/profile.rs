@@ -12,6 +12,7 @@ use crate::session::progress::{self, Status, Talk};
 use crate::session::tables::TABLE_BUDGET;
 use crate::session::{self, Backend, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
 use crate::sink::{Format, Measure, Place, SinkSpec, same_place_twice};
+use crate::symbolize::{self, Inline};
 
 /// Does the run that the flags ask for; `default_output` is where the profile goes without `-o`. Its format is that of the run, if it says
 /// none.
@@ -35,7 +36,7 @@ pub(super) fn run(
             BackendChoice::Perf => Backend::Perf,
         },
         inherit: !args.no_inherit,
-        inline: !args.no_inline,
+        naming: naming(args)?,
         delay: args.delay.unwrap_or_default(),
         duration: args.duration,
         interval: args.interval,
@@ -58,6 +59,18 @@ pub(super) fn run(
     let outcome = session::run(&spec, &mut terminal)?;
     terminal.summary(&spec, &outcome);
     conclude(args, &outcome)
+}
+
+/// How frames are named.
+fn naming(args: &SamplingArgs) -> Result<symbolize::Config, Fault> {
+    Ok(symbolize::Config {
+        inline: match args.no_inline {
+            true => Inline::Hide,
+            false => Inline::Show,
+        },
+        cache: args.cache.folder()?,
+        ..symbolize::Config::default()
+    })
 }
 
 /// Whether standard output is one of the places that the profile goes to.

@@ -91,7 +91,9 @@ pub(super) fn run(args: &SymbolizeArgs) -> anyhow::Result<Exit> {
         },
     };
     let mut input: Box<dyn Input> = match args.questions.is_empty() {
-        true => Box::new(StandardInput(io::stdin().as_fd().try_clone_to_owned()?.into())),
+        true => Box::new(StandardInput(
+            io::stdin().as_fd().try_clone_to_owned()?.into(),
+        )),
         false => Box::new(Given(Cursor::new(args.questions.join("\n").into_bytes()))),
     };
     let outcome = symbolize::run(&spec, &mut *input, &mut io::stdout().lock());

@@ -3,25 +3,23 @@
 //! New stacks come as they are first seen, so that when a window is closed only the names of its last stacks are
 //! still to be found. The thread has a low priority: it takes the time that the target leaves.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::naming_threads;
 use super::outputs::{Outputs, Piece};
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
     Frame, FrameName, Ledger, Module, ProcessCounts, Profile, RunInfo, StackLedger, WindowSpan,
 };
-use crate::symbolize::{Config, Inline, Resolver};
+use crate::symbolize::{Config, Resolver};
 use crate::sys;
 use crate::target::CommId;
 
 /// Messages that may wait. When they do, the sampling thread keeps its new stacks and lets the window grow.
 const QUEUE: usize = 64;
-/// Debug information that may be open at the same time.
-const MEMORY_BUDGET: usize = 256 << 20;
 
 /// What the sampling thread says.
 pub(super) enum Message {
@@ -57,8 +55,7 @@ impl Names {
     /// Starts the thread; what it makes goes to `outputs`.
     pub(super) fn start(
         run: Arc<RunInfo>,
-        inline: bool,
-        proc_root: PathBuf,
+        config: Config,
         outputs: Outputs,
     ) -> std::io::Result<Names> {
         let (messages, inbox) = bounded(QUEUE);
@@ -66,13 +63,6 @@ impl Names {
             .name("perfd-names".into())
             .spawn(move || {
                 sys::lower_priority();
-                let inline = if inline { Inline::Show } else { Inline::Hide };
-                let config = Config {
-                    inline,
-                    memory_budget: MEMORY_BUDGET,
-                    proc_root,
-                    ..Config::default()
-                };
                 let mut naming = Naming {
                     run,
                     resolver: Resolver::new(config),
@@ -85,6 +75,7 @@ impl Names {
                     last: None,
                 };
                 naming.work(&inbox);
+                naming.resolver.finish();
                 (naming.outputs, naming.last)
             })?;
         Ok(Names { messages, thread })
@@ -158,6 +149,11 @@ impl Naming {
             named,
             ..
         } = self;
+        let new = folding.new_frames(&stacks);
+        let modules_of_new = new
+            .iter()
+            .map(|frame| (*frame, &*modules[frame.module.0 as usize]));
+        naming_threads::run(resolver.jobs(modules_of_new, naming_threads::n_threads()));
         folding.add_stacks(stacks, |frame| {
             let module = &modules[frame.module.0 as usize];
             let names: Vec<FrameName> = resolver.name(module, frame);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::{AskedEvent, CallGraph, Rate};
 use crate::procfs::SysRoots;
 use crate::sink::{Measure, SinkSpec};
+use crate::symbolize;
 use crate::target::Selection;
 
 /// What to profile.
@@ -69,8 +70,8 @@ pub struct Spec {
     pub backend: Backend,
     /// Whether what the target forks is included.
     pub inherit: bool,
-    /// Whether inlined functions are shown.
-    pub inline: bool,
+    /// How frames are named.
+    pub naming: symbolize::Config,
     /// Wait so long before the first sample.
     pub delay: Duration,
     /// End after so long; `None` for when the target ends.

@@ -90,7 +90,9 @@ impl Functions {
             };
             (shown, linkage)
         });
-        let place = function.place.map(|place| (self.keep(place.file), place.line));
+        let place = function
+            .place
+            .map(|place| (self.keep(place.file), place.line));
         self.all.push(Stored {
             name,
             is_bare: function.name.is_some_and(|name| name.is_bare),

@@ -198,7 +198,8 @@ fn ask(
     }
     let lacks_place = |functions: &Functions| {
         let mut all = functions.iter();
-        all.next().is_some_and(|innermost| innermost.place.is_none())
+        all.next()
+            .is_some_and(|innermost| innermost.place.is_none())
     };
     if wanted.places && lacks_place(functions) {
         for source in sources {
@@ -286,9 +287,6 @@ mod tests {
             &[Some("b"), Some("ns::bare(int)")],
         );
         check(&[&[Some("bare")], &[]], &[Some("bare")]);
-        check(
-            &[&[None], &[Some("f() [clone .isra.0]")]],
-            &[Some("f()")],
-        );
+        check(&[&[None], &[Some("f() [clone .isra.0]")]], &[Some("f()")]);
     }
 }

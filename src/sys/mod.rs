@@ -24,7 +24,7 @@ pub use event::{
     Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
     open_ring_owner, open_sampling, open_side_band,
 };
-pub use poller::{has_input, Poller, Ticker, Waker, Wakeup};
+pub use poller::{Poller, Ticker, Waker, Wakeup, has_input};
 pub use priority::lower_priority;
 pub use ring::{Ring, page_size};
 pub use usage::{cpu_time_of_process, cpu_time_of_thread};

@@ -156,7 +156,9 @@ mod tests {
         loop {
             let mut batch = Vec::new();
             let goes_on = lines
-                .take(2, |line| batch.push(String::from_utf8_lossy(line).into_owned()))
+                .take(2, |line| {
+                    batch.push(String::from_utf8_lossy(line).into_owned())
+                })
                 .expect("reads");
             if !goes_on {
                 break;

@@ -210,8 +210,10 @@ impl<'a> Files<'a> {
         if let (Some(file), Some(address)) = (question.file, address)
             && let Ok(names) = &mut self.opened[file]
         {
-            // Why there are none is not asked for here.
-            let _ = names.functions(&self.spec.config, address, &mut self.functions);
+            let found = names.functions(&self.spec.config, address, &mut self.functions);
+            if found == Err(Unnamed::FileCorrupt) {
+                self.opened[file] = Err(Unnamed::FileCorrupt);
+            }
         }
         &self.functions
     }

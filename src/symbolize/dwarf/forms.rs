@@ -228,14 +228,7 @@ impl Lists<'_> {
             let rest = window.size().saturating_sub(offset);
             let bytes = window.at(offset, least)?;
             let is_all = bytes.len() as u64 >= rest;
-            let ended = walk(
-                bytes,
-                self.header,
-                self.bases,
-                self.addr,
-                &mut n_done,
-                each,
-            )?;
+            let ended = walk(bytes, self.header, self.bases, self.addr, &mut n_done, each)?;
             match (ended, is_all) {
                 (true, _) => return Ok(()),
                 (false, true) => return Err(Corrupt),

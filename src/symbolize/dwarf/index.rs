@@ -114,7 +114,9 @@ fn push(
     let end = end.min(code.end);
     if let Some(last) = ranges.last_mut()
         && last.unit == unit
-        && start.checked_sub(last.end).is_some_and(|gap| gap <= PADDING)
+        && start
+            .checked_sub(last.end)
+            .is_some_and(|gap| gap <= PADDING)
     {
         last.end = end;
         return Ok(());
@@ -131,7 +133,10 @@ fn merge(mut ranges: Vec<UnitRange>) -> Vec<UnitRange> {
     ranges.sort_unstable();
     ranges.dedup_by(|next, last| {
         let is_next = next.unit == last.unit
-            && next.start.checked_sub(last.end).is_none_or(|gap| gap <= PADDING);
+            && next
+                .start
+                .checked_sub(last.end)
+                .is_none_or(|gap| gap <= PADDING);
         if is_next {
             last.end = last.end.max(next.end);
         }

@@ -112,9 +112,9 @@ pub(super) fn read(
         sequences.rows.push(Row {
             start: row.address(),
             file: files.number(row.file_index(), growing),
-            line: row.line().map_or(0, |line| {
-                u32::try_from(line.get()).unwrap_or(u32::MAX)
-            }),
+            line: row
+                .line()
+                .map_or(0, |line| u32::try_from(line.get()).unwrap_or(u32::MAX)),
         });
     }
     Ok((files, sequences.sorted()))
@@ -176,8 +176,7 @@ impl Sequences {
 
     /// All rows by address: of those at one address the last, and none for an address that the one before has too.
     fn sorted(mut self) -> Vec<Row> {
-        self.kept
-            .sort_by_key(|(from, _, _)| self.rows[*from].start);
+        self.kept.sort_by_key(|(from, _, _)| self.rows[*from].start);
         let mut sorted: Vec<Row> = Vec::with_capacity(self.rows.len() + self.kept.len());
         let mut reached = 0;
         for (from, to, end) in &self.kept {
@@ -204,7 +203,6 @@ impl Sequences {
         sorted
     }
 }
-
 
 #[cfg(test)]
 mod tests {

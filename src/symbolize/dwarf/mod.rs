@@ -184,9 +184,7 @@ impl Dwarf {
                 let mut reader = this.reader();
                 while let Some(units) = queue.next() {
                     for unit in units {
-                        if this.is_corrupt.load(Relaxed)
-                            || this.make(&mut reader, *unit).is_err()
-                        {
+                        if this.is_corrupt.load(Relaxed) || this.make(&mut reader, *unit).is_err() {
                             return;
                         }
                     }
@@ -198,7 +196,11 @@ impl Dwarf {
 
     fn index(&mut self) -> Result<&Index, Corrupt> {
         if self.index.is_none() {
-            let index = match self.tables.take_ranges().filter(|ranges| !ranges.is_empty()) {
+            let index = match self
+                .tables
+                .take_ranges()
+                .filter(|ranges| !ranges.is_empty())
+            {
                 Some(ranges) => Index::new(ranges),
                 None => {
                     let mut sections = Sections::new(&self.sources);
@@ -264,7 +266,14 @@ impl Dwarf {
                 continue;
             }
             for found in &self.found {
-                push(&mut self.tables, home, found, wanted, &mut self.texts, functions);
+                push(
+                    &mut self.tables,
+                    home,
+                    found,
+                    wanted,
+                    &mut self.texts,
+                    functions,
+                );
             }
             break;
         }
@@ -355,4 +364,3 @@ impl NameSource for Dwarf {
             + self.alternate.as_ref().map_or(0, loaded)
     }
 }
-

@@ -166,21 +166,21 @@ impl Names {
         if let Some(known) = self.by_reference.get(&(place, offset)) {
             return Ok(remembered(*known));
         }
-        let found = if place == unit.place && offset < unit.header.end() && offset >= unit.header.offset
-        {
-            self.read_entry(offset, unit, files, growing, n_steps)?
-        } else {
-            let Some((header, bases, is_cpp)) = self.unit_of(place, offset, files)? else {
-                return Ok(FoundName::None);
+        let found =
+            if place == unit.place && offset < unit.header.end() && offset >= unit.header.offset {
+                self.read_entry(offset, unit, files, growing, n_steps)?
+            } else {
+                let Some((header, bases, is_cpp)) = self.unit_of(place, offset, files)? else {
+                    return Ok(FoundName::None);
+                };
+                let other = UnitView {
+                    place,
+                    header: &header,
+                    bases: &bases,
+                    is_cpp,
+                };
+                self.read_entry(offset, other, files, growing, n_steps)?
             };
-            let other = UnitView {
-                place,
-                header: &header,
-                bases: &bases,
-                is_cpp,
-            };
-            self.read_entry(offset, other, files, growing, n_steps)?
-        };
         if self.by_reference.len() >= MAX_REMEMBERED {
             self.by_reference.clear();
         }
@@ -331,7 +331,7 @@ fn keep(
         if name.is_empty() {
             return NONE;
         }
-        let is_bare = may_be_bare && !name.starts_with(b"_") && name != b"main";
+        let is_bare = may_be_bare && !name.starts_with(b"_Z") && name != b"main";
         growing.name(key, name, TextFlags { is_bare })
     })?;
     Ok((number != NONE).then_some(number))

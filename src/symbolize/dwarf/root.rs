@@ -1,5 +1,7 @@
 //! A unit's first entry: where its code is, and how the rest is to be read.
 
+use std::sync::Arc;
+
 use gimli::{EndianSlice, EntriesRaw, LittleEndian, UnitOffset};
 
 use super::forms::{Bases, Extent, Text, Value, address, text, with_text};
@@ -59,12 +61,9 @@ impl Root {
             let code = abbreviations::uleb128(&entry, &mut code_at).ok_or(Corrupt)?;
             let table = match abbreviations::first(&mut sections.abbrev, header.abbrev_offset, code)
             {
-                Some(table) => table,
-                None => {
-                    let mut known = abbreviations::Known::default();
-                    let table = known.table(&mut sections.abbrev, header.abbrev_offset)?;
-                    std::sync::Arc::try_unwrap(table).unwrap_or_default()
-                }
+                Some(table) => Arc::new(table),
+                None => abbreviations::Known::default()
+                    .table(&mut sections.abbrev, header.abbrev_offset)?,
             };
             let entries = EntriesRaw::new(
                 EndianSlice::new(&entry, LittleEndian),

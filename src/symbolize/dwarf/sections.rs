@@ -21,7 +21,6 @@ pub(super) struct Sources {
     pub(super) info: Option<Arc<dyn ReadAt>>,
     pub(super) abbrev: Option<Arc<dyn ReadAt>>,
     pub(super) addr: Option<Arc<dyn ReadAt>>,
-    pub(super) aranges: Option<Arc<dyn ReadAt>>,
     pub(super) line: Option<Arc<dyn ReadAt>>,
     pub(super) line_str: Option<Arc<dyn ReadAt>>,
     pub(super) ranges: Option<Arc<dyn ReadAt>>,
@@ -33,11 +32,10 @@ pub(super) struct Sources {
 }
 
 /// The names of the sections, in the order of [`Sources`]' fields.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 9] = [
     ".debug_info",
     ".debug_abbrev",
     ".debug_addr",
-    ".debug_aranges",
     ".debug_line",
     ".debug_line_str",
     ".debug_ranges",
@@ -78,7 +76,6 @@ impl Sources {
             info: next()?,
             abbrev: next()?,
             addr: next()?,
-            aranges: next()?,
             line: next()?,
             line_str: next()?,
             ranges: next()?,
@@ -87,11 +84,6 @@ impl Sources {
             str_offsets: next()?,
             n_loaded: usize::try_from(n_loaded).unwrap_or(usize::MAX),
         }))
-    }
-
-    /// Bytes of `.debug_info`.
-    pub(super) fn info_size(&self) -> u64 {
-        self.info.as_ref().map_or(0, |info| info.len())
     }
 }
 

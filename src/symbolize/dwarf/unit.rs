@@ -37,11 +37,7 @@ pub(super) struct UnitReader {
 
 impl UnitReader {
     /// A reader of the file with these sections, which has code at `code`.
-    pub(super) fn new(
-        main: &Sources,
-        alternate: Option<&Sources>,
-        code: Range<u64>,
-    ) -> UnitReader {
+    pub(super) fn new(main: &Sources, alternate: Option<&Sources>, code: Range<u64>) -> UnitReader {
         UnitReader {
             main: Sections::new(main),
             alternate: alternate.map(Sections::new),
@@ -50,10 +46,6 @@ impl UnitReader {
             tables: Known::default(),
             bytes: Vec::new(),
         }
-    }
-
-    pub(super) fn sections(&mut self) -> &mut Sections {
-        &mut self.main
     }
 
     /// The table of the unit at `offset`, whose texts go to `growing`; `None` if it has no code. `find_split` finds the unit
@@ -231,17 +223,14 @@ impl Walk<'_> {
             gimli::DW_TAG_inlined_subroutine => self.open.last().map_or(NONE, |(_, scope)| *scope),
             _ => NONE,
         };
-        let is_orphan =
-            abbreviation.tag() == gimli::DW_TAG_inlined_subroutine && parent == NONE;
+        let is_orphan = abbreviation.tag() == gimli::DW_TAG_inlined_subroutine && parent == NONE;
         let has_code = !is_orphan && (low.is_some() || extent.ranges.is_some());
         let scope = if has_code {
             if let Some(low) = &low {
                 extent.low = address(low, unit.header, unit.bases, &mut files.main.addr)?;
             }
             self.add(&extent, unit, files, |walk, files| {
-                let name = walk
-                    .names
-                    .number(&name, unit, files, walk.growing)?;
+                let name = walk.names.number(&name, unit, files, walk.growing)?;
                 let call_file = match (parent, call_file) {
                     (NONE, _) | (_, None) => NONE,
                     (_, Some(file)) => walk.files.number(file, walk.growing),

@@ -70,12 +70,7 @@ impl Window {
     }
 
     /// `size` bytes into a buffer of the caller's, past the window.
-    pub(super) fn read(
-        &self,
-        offset: u64,
-        size: u64,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), Corrupt> {
+    pub(super) fn read(&self, offset: u64, size: u64, buffer: &mut Vec<u8>) -> Result<(), Corrupt> {
         if offset.checked_add(size).is_none_or(|end| end > self.size) {
             return Err(Corrupt);
         }

@@ -176,7 +176,10 @@ impl Growing {
         inner.close(Which::Shown)?;
         inner.close(Which::Linkage)?;
         inner.directory.units = inner.units.into_iter().collect();
-        inner.directory.units.sort_unstable_by_key(|(unit, _)| *unit);
+        inner
+            .directory
+            .units
+            .sort_unstable_by_key(|(unit, _)| *unit);
         inner.directory.ranges = ranges;
         inner.directory.write(&mut inner.medium)?;
         Ok(Some(inner.medium))

@@ -22,8 +22,8 @@ mod segment;
 mod tables;
 mod texts;
 
-pub use folder::{CacheFolder, FolderError};
 pub(super) use directory::UnitRange;
+pub use folder::{CacheFolder, FolderError};
 pub(super) use growing::Growing;
 pub(super) use tables::{FileKey, Home, Tables};
 pub(super) use texts::TextFlags;

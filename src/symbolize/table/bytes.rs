@@ -89,7 +89,15 @@ mod tests {
             .iter()
             .flat_map(|number| number.to_le_bytes())
             .collect();
-        for (value, expected) in [(0, 0), (3, 1), (4, 1), (5, 3), (8, 3), (9, 4), (u32::MAX, 4)] {
+        for (value, expected) in [
+            (0, 0),
+            (3, 1),
+            (4, 1),
+            (5, 3),
+            (8, 3),
+            (9, 4),
+            (u32::MAX, 4),
+        ] {
             assert_eq!(partition(&bytes, 0, 4, value), Some(expected), "{value}");
         }
         assert_eq!(partition(&bytes, 0, 5, 1), None);

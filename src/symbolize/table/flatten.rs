@@ -106,10 +106,7 @@ mod tests {
 
     #[test]
     fn ranges_that_overlap_without_sense_still_have_one_scope_each() {
-        check(
-            &[(0, 50, 0), (25, 75, 1)],
-            &[(0, 0), (25, 1), (75, NONE)],
-        );
+        check(&[(0, 50, 0), (25, 75, 1)], &[(0, 0), (25, 1), (75, NONE)]);
         check(&[(0, 50, 1), (0, 80, 0)], &[(0, 1), (50, 0), (80, NONE)]);
         check(&[], &[]);
     }

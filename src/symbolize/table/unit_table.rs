@@ -162,8 +162,7 @@ impl UnitTable {
 
     fn row(&self, distance: u32) -> Option<Place> {
         let lines = self.bytes.get(self.lines_at..)?;
-        let (file, line) =
-            rows::find(&self.bytes, self.groups_at, self.n_groups, lines, distance)?;
+        let (file, line) = rows::find(&self.bytes, self.groups_at, self.n_groups, lines, distance)?;
         Some(Place {
             file: self.file(file)?,
             line,
@@ -198,11 +197,7 @@ mod tests {
                 range(0x1010, 0x1030, 1),
                 range(0x1018, 0x1020, 2),
             ],
-            rows: vec![
-                row(0x1000, 0, 10),
-                row(0x1018, 1, 99),
-                row(0x1100, NONE, 0),
-            ],
+            rows: vec![row(0x1000, 0, 10), row(0x1018, 1, 99), row(0x1100, NONE, 0)],
             files: vec![70, 71],
         }
     }
