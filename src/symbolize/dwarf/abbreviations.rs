@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use gimli::{Abbreviations, DebugAbbrev, DebugAbbrevOffset, LittleEndian};
 
+use rustc_hash::FxHashMap;
+
 use super::Corrupt;
 use super::window::Window;
 
@@ -13,13 +15,13 @@ use super::window::Window;
 const USUAL: u64 = 4 << 10;
 /// No compiler makes a table longer than that.
 const LONGEST: u64 = 1 << 20;
-/// Tables that are remembered. Units refer to each other where they were optimized together.
-const N_KNOWN: usize = 32;
+/// Tables that are remembered: 4 MiB. Units refer to each other where they were optimized together.
+const N_KNOWN: usize = 256;
 
-/// Tables by where they are, the last used first.
+/// Tables by where they are.
 #[derive(Default)]
 pub(super) struct Known {
-    tables: Vec<(u64, Arc<Abbreviations>)>,
+    tables: FxHashMap<u64, Arc<Abbreviations>>,
 }
 
 impl Known {
@@ -29,15 +31,15 @@ impl Known {
         abbrev: &mut Window,
         offset: u64,
     ) -> Result<Arc<Abbreviations>, Corrupt> {
-        if let Some(idx) = self.tables.iter().position(|(at, _)| *at == offset) {
-            self.tables[..=idx].rotate_right(1);
-        } else {
-            let table = Arc::new(read(abbrev, offset)?);
-            self.tables.truncate(N_KNOWN - 1);
-            self.tables.insert(0, (offset, table));
+        if let Some(table) = self.tables.get(&offset) {
+            return Ok(Arc::clone(table));
         }
-        let (_, table) = self.tables.first().ok_or(Corrupt)?;
-        Ok(Arc::clone(table))
+        let table = Arc::new(read(abbrev, offset)?);
+        if self.tables.len() >= N_KNOWN {
+            self.tables.clear();
+        }
+        self.tables.insert(offset, Arc::clone(&table));
+        Ok(table)
     }
 }
 
@@ -114,13 +116,13 @@ mod tests {
 
     #[test]
     fn the_first_declaration_is_read_by_itself_if_it_is_the_right_one() {
-        let mut window = Window::new(Some(Arc::new(TABLE.to_vec())));
+        let mut window = Window::new(Some(Arc::new(TABLE.to_vec())), 1 << 10);
         let table = first(&mut window, 0, 1).expect("there");
         assert!(table.get(1).is_some() && table.get(2).is_none());
         assert!(first(&mut window, 0, 2).is_none());
         assert!(first(&mut window, 10, 2).is_some());
         for cut in 1..10 {
-            let mut window = Window::new(Some(Arc::new(TABLE[..cut].to_vec())));
+            let mut window = Window::new(Some(Arc::new(TABLE[..cut].to_vec())), 1 << 10);
             assert!(first(&mut window, 0, 1).is_none(), "{cut}");
         }
     }
@@ -128,12 +130,12 @@ mod tests {
     #[test]
     fn a_table_is_read_once_and_one_without_an_end_not_at_all() {
         let mut known = Known::default();
-        let mut window = Window::new(Some(Arc::new(TABLE.to_vec())));
+        let mut window = Window::new(Some(Arc::new(TABLE.to_vec())), 1 << 10);
         let one = known.table(&mut window, 0).expect("there");
         let two = known.table(&mut window, 0).expect("there");
         assert!(Arc::ptr_eq(&one, &two) && one.get(2).is_some());
         let endless = TABLE[..10].repeat(200_000);
-        let mut window = Window::new(Some(Arc::new(endless)));
+        let mut window = Window::new(Some(Arc::new(endless)), 1 << 10);
         assert!(Known::default().table(&mut window, 0).is_err());
     }
 }

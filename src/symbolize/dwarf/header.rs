@@ -147,7 +147,7 @@ mod tests {
     use std::sync::Arc;
 
     fn read(bytes: &[u8]) -> Result<Parsed, Corrupt> {
-        UnitHeader::read(&mut Window::new(Some(Arc::new(bytes.to_vec()))), 0)
+        UnitHeader::read(&mut Window::new(Some(Arc::new(bytes.to_vec())), 1 << 10), 0)
     }
 
     #[test]

@@ -36,8 +36,10 @@ pub(super) enum In {
 pub(super) struct Names {
     by_reference: FxHashMap<(In, u64), u32>,
     tables: FxHashMap<In, Known>,
-    /// Units that others refer to, in each file, by place: where each ends.
+    /// All units of files whose units refer to each other, by place.
     units: FxHashMap<In, Vec<UnitHeader>>,
+    /// What it takes to read strings in those that were referred to.
+    known: FxHashMap<(In, u64), (Bases, bool)>,
 }
 
 /// The attributes of an entry that its name depends on.
@@ -243,9 +245,16 @@ impl Names {
         let Some(header) = header.filter(|header| offset < header.end()).copied() else {
             return Err(Corrupt);
         };
+        if let Some((bases, is_cpp)) = self.known.get(&(place, header.offset)) {
+            return Ok(Some((header, *bases, *is_cpp)));
+        }
         let root = Root::read(&header, sections, None, Wanted::Extent, |_, _, _| Ok(()))?;
-        let is_cpp = root.language.is_some_and(is_cpp);
-        Ok(Some((header, root.bases, is_cpp)))
+        let known = (root.bases, root.language.is_some_and(is_cpp));
+        if self.known.len() >= MAX_REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert((place, header.offset), known);
+        Ok(Some((header, known.0, known.1)))
     }
 }
 

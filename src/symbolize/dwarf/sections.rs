@@ -87,6 +87,12 @@ impl Sources {
     }
 }
 
+/// Bytes that are read at once of sections that are mostly read a unit at a time, past the window: it sees heads of units, and entries that
+/// other units refer to.
+const NARROW: u64 = 4 << 10;
+/// Bytes that are read at once of the others.
+const WIDE: u64 = 64 << 10;
+
 /// One reader's windows on the sections.
 pub(super) struct Sections {
     pub(super) info: Window,
@@ -102,12 +108,13 @@ pub(super) struct Sections {
 
 impl Sections {
     pub(super) fn new(sources: &Sources) -> Sections {
-        let window = |source: &Option<Arc<dyn ReadAt>>| Window::new(source.clone());
+        let narrow = |source: &Option<Arc<dyn ReadAt>>| Window::new(source.clone(), NARROW);
+        let window = |source: &Option<Arc<dyn ReadAt>>| Window::new(source.clone(), WIDE);
         Sections {
-            info: window(&sources.info),
+            info: narrow(&sources.info),
             abbrev: window(&sources.abbrev),
             addr: window(&sources.addr),
-            line: window(&sources.line),
+            line: narrow(&sources.line),
             ranges: window(&sources.ranges),
             rnglists: window(&sources.rnglists),
             str_offsets: window(&sources.str_offsets),

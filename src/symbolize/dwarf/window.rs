@@ -9,12 +9,10 @@ use std::sync::Arc;
 use super::Corrupt;
 use crate::object::{ReadAt, fill};
 
-/// Bytes that are read at once where less is asked for.
-const WINDOW: u64 = 128 << 10;
-/// Bytes of a piece of a string section.
-const PIECE: u64 = 32 << 10;
+/// Bytes of a piece of a string section: what is read for one string.
+const PIECE: u64 = 4 << 10;
 /// Pieces that are kept: 8 MiB. A piece has one place it can be in, so that finding it is one comparison.
-const N_PIECES: u64 = 256;
+const N_PIECES: u64 = 2048;
 /// Longest string; what is longer is cut there.
 const MAX_STRING: usize = 16 << 10;
 
@@ -22,15 +20,18 @@ const MAX_STRING: usize = 16 << 10;
 pub(super) struct Window {
     source: Option<Arc<dyn ReadAt>>,
     size: u64,
+    /// Bytes that are read at once where less is asked for.
+    at_once: u64,
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl Window {
-    /// A window on nothing yet; a section that does not exist is empty.
-    pub(super) fn new(source: Option<Arc<dyn ReadAt>>) -> Window {
+    /// A window on nothing yet, `at_once` bytes wide; a section that does not exist is empty.
+    pub(super) fn new(source: Option<Arc<dyn ReadAt>>, at_once: u64) -> Window {
         Window {
             size: source.as_ref().map_or(0, |source| source.len()),
+            at_once,
             source,
             start: 0,
             bytes: Vec::new(),
@@ -52,8 +53,7 @@ impl Window {
         let skip = match in_window {
             Some(skip) => skip,
             None => {
-                let wanted = least.max(WINDOW).min(rest);
-                self.bytes.clear();
+                let wanted = least.max(self.at_once).min(rest);
                 self.start = offset;
                 read_into(self.source.as_deref(), offset, wanted, &mut self.bytes)?;
                 0
@@ -74,7 +74,6 @@ impl Window {
         if offset.checked_add(size).is_none_or(|end| end > self.size) {
             return Err(Corrupt);
         }
-        buffer.clear();
         read_into(self.source.as_deref(), offset, size, buffer)
     }
 }
@@ -86,13 +85,18 @@ fn read_into(
     buffer: &mut Vec<u8>,
 ) -> Result<(), Corrupt> {
     let (Some(source), Ok(n_bytes)) = (source, usize::try_from(size)) else {
+        buffer.clear();
         return if size == 0 { Ok(()) } else { Err(Corrupt) };
     };
+    // What it holds already need not be made zero again.
     buffer.resize(n_bytes, 0);
     // A file that shrinks while it is read ends early.
     match fill(source, buffer, offset) {
         Ok(n_read) if n_read == n_bytes => Ok(()),
-        _ => Err(Corrupt),
+        _ => {
+            buffer.clear();
+            Err(Corrupt)
+        }
     }
 }
 
@@ -137,7 +141,6 @@ impl Strings {
         let is_there = slot.as_ref().is_some_and(|(there, _)| *there == number);
         if !is_there {
             let mut bytes = slot.take().map_or_else(Vec::new, |(_, bytes)| bytes);
-            bytes.clear();
             let start = number * PIECE;
             let size = PIECE.min(self.size - start);
             read_into(self.source.as_deref(), start, size, &mut bytes)?;
@@ -169,7 +172,7 @@ mod tests {
     #[test]
     fn a_window_gives_what_is_there_and_no_more() {
         let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-        let mut window = Window::new(Some(Arc::new(bytes.clone())));
+        let mut window = Window::new(Some(Arc::new(bytes.clone())), 128 << 10);
         for offset in [0, 5, 299_998, 100_000, 131_070, 131_072, 1] {
             let got = window.at(offset, 2).expect("inside");
             let from = usize::try_from(offset).expect("small");
@@ -189,14 +192,14 @@ mod tests {
 
     #[test]
     fn strings_are_whole_where_pieces_meet_and_end_with_the_section() {
-        let mut bytes = vec![b'x'; 32 * 1024 - 2];
+        let mut bytes = vec![b'x'; 4 * 1024 - 2];
         bytes.extend_from_slice(b"\0ab");
         bytes.extend_from_slice(b"cd\0end");
         let mut strings = Strings::new(Some(Arc::new(bytes)));
-        assert_eq!(&*strings.at(32 * 1024 - 1).expect("inside"), b"abcd");
-        assert_eq!(&*strings.at(32 * 1024 + 4).expect("inside"), b"end");
-        assert_eq!(strings.at(0).expect("inside").len(), 32 * 1024 - 2);
-        assert!(strings.at(32 * 1024 + 7).is_err());
+        assert_eq!(&*strings.at(4 * 1024 - 1).expect("inside"), b"abcd");
+        assert_eq!(&*strings.at(4 * 1024 + 4).expect("inside"), b"end");
+        assert_eq!(strings.at(0).expect("inside").len(), 4 * 1024 - 2);
+        assert!(strings.at(4 * 1024 + 7).is_err());
         assert!(Strings::new(None).at(0).is_err());
     }
 }
