@@ -1,0 +1,53 @@
+//! The programs that are built for the comparison: several units with templates, lambdas, hidden namespaces, virtual functions and
+//! generics, optimised, so that most of it is inlined.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::recipe::Recipe;
+
+/// The C++ program with its part in C, by `compilers` for each; `None` if they are not installed.
+pub fn cpp(folder: &Path, [cc, cxx]: [&str; 2], flags: &[&str]) -> Option<PathBuf> {
+    let common = [&["-g", "-O2"], flags].concat();
+    let compile = |recipe: Recipe, compiler, source, language: &[&str]| {
+        recipe.run(compiler, &[&common, language, &["-c", source]].concat())
+    };
+    let recipe = Recipe::default()
+        .file("shapes.h", include_str!("programs/shapes.h"))
+        .file("shapes.cpp", include_str!("programs/shapes.cpp"))
+        .file("main.cpp", include_str!("programs/main.cpp"))
+        .file("checksum.c", include_str!("programs/checksum.c"));
+    let recipe = compile(recipe, cc, "checksum.c", &["-std=c11"]);
+    let recipe = compile(recipe, cxx, "shapes.cpp", &["-std=c++17"]);
+    let recipe = compile(recipe, cxx, "main.cpp", &["-std=c++17"]);
+    let objects = ["main.o", "shapes.o", "checksum.o", "-o", "program"];
+    recipe
+        .run(cxx, &[&common[..], &objects].concat())
+        .make(folder)?;
+    Some(folder.join("program"))
+}
+
+/// The Rust program.
+pub fn rust(folder: &Path, flags: &[&str]) -> Option<PathBuf> {
+    let always = ["--edition", "2024", "-O", "-g", "-o", "program", "words.rs"];
+    Recipe::default()
+        .file("words.rs", include_str!("programs/words.rs"))
+        .run("rustc", &[flags, &always].concat())
+        .make(folder)?;
+    Some(folder.join("program"))
+}
+
+/// The Go program; `None` if Go is not installed.
+pub fn go(folder: &Path) -> Option<PathBuf> {
+    std::fs::write(folder.join("words.go"), include_str!("programs/words.go")).expect("written");
+    let output = Command::new("go")
+        .args(["build", "-o", "program", "words.go"])
+        .current_dir(folder)
+        .env("GO111MODULE", "off")
+        .env("GOCACHE", folder.join("cache"))
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "go: {said}");
+    Some(folder.join("program"))
+}
