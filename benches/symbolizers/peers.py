@@ -85,7 +85,7 @@ def peers(folder):
     return [
         Peer("binutils", gnu, "apt-get install binutils", n_most=2000),
         Peer("llvm", llvm, "apt-get install llvm-14"),
-        Peer("gimli", gimli, f"cargo install addr2line --version 0.26.0 --features bin --root {folder.parent}"),
-        Blazecli("blaze", found("blazecli", folder), f"cargo install blazecli --root {folder.parent}"),
-        Peer("wholesym", found("wholesym-addr2line", folder), "wholesym-addr2line, a program of samply's repository"),
+        Peer("gimli", gimli, "cargo install addr2line --version 0.26.0 --features bin"),
+        Blazecli("blaze", found("blazecli", folder), "cargo install blazecli"),
+        Peer("wholesym", found("wholesym-addr2line", folder), "cargo install --path benches/wholesym"),
     ]

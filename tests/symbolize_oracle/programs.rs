@@ -44,7 +44,9 @@ pub fn go(folder: &Path) -> Option<PathBuf> {
         .args(["build", "-o", "program", "words.go"])
         .current_dir(folder)
         .env("GO111MODULE", "off")
-        .env("GOCACHE", folder.join("cache"))
+        // Its library is compiled once and not at each run.
+        .env("GOCACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/go"))
+        .env("GOPATH", folder)
         .output()
         .ok()?;
     let said = String::from_utf8_lossy(&output.stderr);
