@@ -145,6 +145,17 @@ fn cpp_by_clang_in_dwarf_5() {
     check_cpp(CLANG, &["-gdwarf-5", "-O3", "-ffunction-sections"]);
 }
 
+#[test]
+fn cpp_whose_units_are_in_files_of_their_own() {
+    check_cpp(GCC, &["-gdwarf-5", "-gsplit-dwarf"]);
+    check_cpp(GCC, &["-gdwarf-4", "-gsplit-dwarf"]);
+}
+
+#[test]
+fn cpp_with_compressed_debug_information() {
+    check_cpp(GCC, &["-gdwarf-5", "-gz"]);
+}
+
 fn check_rust(flags: &[&str]) {
     let folder = folder();
     match programs::rust(folder.path(), flags) {
