@@ -106,9 +106,18 @@ pub fn stand_in() -> Option<String> {
 }
 
 fn ask(mut command: Command, file: &Path, addresses: &[u64]) -> Vec<Chain> {
+    command.arg("-e").arg(file);
+    let questions: String = addresses
+        .iter()
+        .map(|address| format!("{address:#x}\n"))
+        .collect();
+    let said = output_of(&mut command, questions);
+    in_order(parse(&said), addresses).unwrap_or_else(|fault| panic!("{command:?}: {fault}"))
+}
+
+/// What the command says to `questions` on its standard input.
+pub fn output_of(command: &mut Command, questions: String) -> String {
     let mut child = command
-        .arg("-e")
-        .arg(file)
         // No reference may come from the network.
         .env_remove("DEBUGINFOD_URLS")
         .stdin(Stdio::piped())
@@ -117,10 +126,6 @@ fn ask(mut command: Command, file: &Path, addresses: &[u64]) -> Vec<Chain> {
         .spawn()
         .expect("it starts");
     let mut input = child.stdin.take().expect("piped");
-    let questions: String = addresses
-        .iter()
-        .map(|address| format!("{address:#x}\n"))
-        .collect();
     // Beside the reading: neither pipe holds it all. One that ends early is told by its status.
     let writer = std::thread::spawn(move || input.write_all(questions.as_bytes()));
     let output = child.wait_with_output().expect("it ends");
@@ -128,8 +133,7 @@ fn ask(mut command: Command, file: &Path, addresses: &[u64]) -> Vec<Chain> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
     written.expect("it reads what it is asked");
-    let answers = parse(&String::from_utf8_lossy(&output.stdout));
-    in_order(answers, addresses).unwrap_or_else(|fault| panic!("{command:?}: {fault}"))
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Each address as it was answered, and its chain.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use object::Object;
 
 use crate::addresses::addresses;
-use crate::answers::{Chain, Names, ask_llvm, ask_perfd, stand_in};
+use crate::answers::{Names, ask_llvm, ask_perfd, stand_in};
 use crate::compare::compare;
 use crate::programs;
 use crate::support::skip;
@@ -180,24 +180,5 @@ fn go() {
     match programs::go(folder.path()) {
         Some(program) => Subject::whole(&program).check(SOME),
         None => skip("no go"),
-    }
-}
-
-#[test]
-fn the_cache_says_what_the_file_says() {
-    let folder = folder();
-    let Some(program) = programs::cpp(folder.path(), ["gcc", "g++"], &["-gdwarf-5"]) else {
-        return skip("no g++");
-    };
-    let bytes = std::fs::read(&program).expect("readable");
-    let elf = object::File::parse(&*bytes).expect("an ELF file");
-    let addresses = addresses(&elf, SOME);
-    let ask = |more: &[&Path]| ask_perfd(&program, &addresses, Names::Linked, more);
-    let cache = folder.path().join("names");
-    let without = ask(&["--no-cache".as_ref()]);
-    // Made, and used.
-    for _ in 0..2 {
-        let with: Vec<Chain> = ask(&["--cache-dir".as_ref(), &cache]);
-        assert!(with == without);
     }
 }

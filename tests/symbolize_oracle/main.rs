@@ -19,6 +19,7 @@ mod answers;
 mod compare;
 mod demangled;
 mod files;
+mod own;
 mod programs;
 #[path = "../support/mod.rs"]
 mod support;
