@@ -69,7 +69,8 @@ def main():
         floor = run(["true"], nothing).megabytes
         machine.minutes = (time.monotonic() - started) / 60
         whole_run = not (args.quick or args.peers_only or args.peer or args.binary)
-        text = page.page(symbolizers, lines, machine, failures, "benches/symbolize.sh" + (" --quick" if args.quick else ""), floor)
+        flags = [flag for flag, given in [("--quick", args.quick), ("--peers-only", args.peers_only)] if given]
+        text = page.page(symbolizers, lines, machine, failures, " ".join(["benches/symbolize.sh", *flags]), floor)
         print(text)
         output = args.output or (TOP / "docs/PERFORMANCE.md" if whole_run else None)
         if output:
