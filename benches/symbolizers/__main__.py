@@ -65,7 +65,7 @@ def main():
             lines += page.rows(title, rounds, goals)
         nothing = scratch / "nothing"
         nothing.touch()
-        # A process starts with the peak of the one that made it.
+        # The peak of a process begins with that of the one that started it.
         floor = run(["true"], nothing).megabytes
         machine.minutes = (time.monotonic() - started) / 60
         whole_run = not (args.quick or args.peers_only or args.peer or args.binary)

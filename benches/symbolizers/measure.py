@@ -2,17 +2,19 @@
 
 import os
 import subprocess
-import time
+import sys
+from pathlib import Path
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class Usage:
     """What a run took."""
 
-    def __init__(self, rusage, seconds):
-        self.cpu = rusage.ru_utime + rusage.ru_stime
+    def __init__(self, cpu_seconds, peak_kib, seconds):
+        self.cpu, self.seconds = cpu_seconds, seconds
         # Resident at its peak, file pages included; of the children that it waited for, if there is a larger one, that one's.
-        self.megabytes = rusage.ru_maxrss * 1024 / 1e6
-        self.seconds = seconds
+        self.megabytes = peak_kib * 1024 / 1e6
 
 
 class Failed(Exception):
@@ -26,20 +28,16 @@ def environment():
 
 def run(command, questions):
     """Runs it with the file `questions` as standard input, what it says being thrown away."""
-    with open(questions, "rb") as stdin:
-        started = time.perf_counter()
-        child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
-        _, status, rusage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - started
-    # It is waited for: that subprocess does not try to.
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        raise Failed(f"`{' '.join(command)[:200]}` ended with {child.returncode}")
-    return Usage(rusage, seconds)
+    launcher = [sys.executable, "-I", "-S", LAUNCHER, questions, *command]
+    said = subprocess.run(launcher, capture_output=True, text=True, check=True, env=environment()).stdout
+    code, cpu_seconds, peak_kib, seconds = said.split()
+    if code != "0":
+        raise Failed(f"`{' '.join(command)[:200]}` ended with {code}")
+    return Usage(float(cpu_seconds), int(peak_kib), float(seconds))
 
 
 def answers(command, questions, is_first_of_answer):
-    """(answers, lines that are not the first of one), read as they come, so that this process, whose memory its children start with, stays small."""
+    """(answers, lines that are not the first of one), read as they come: they are 100 MB."""
     n_answers = n_others = 0
     with open(questions, "rb") as stdin:
         child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
