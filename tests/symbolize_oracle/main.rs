@@ -12,7 +12,7 @@
 //! - llvm 14 puts a relative directory of compilation before directory 0 of DWARF 5, which is that directory (`./nss/./nss/x.c`): once is right.
 //!
 //! What was normalised is counted by class in the report that a failing test prints. To judge the judge, put another program in perfd's place:
-//! `PERFD_ORACLE_STAND_IN=llvm-addr2line-14 cargo test --test symbolize_oracle`.
+//! `PERFD_ORACLE_STAND_IN=…/addr2line cargo test --test symbolize_oracle`, of which gimli's passes.
 
 mod addresses;
 mod answers;
