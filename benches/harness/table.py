@@ -62,7 +62,7 @@ def page(recorders, lines, machine, failures, args):
     return "\n".join(out + [END])
 
 
-def write(path, page):
+def write(path, page, begin=BEGIN, end=END):
     """Puts the table between the markers of the page, or makes the page."""
-    text = path.read_text() if path.exists() else f"# What perfd costs, and what it gets\n\n{BEGIN}\n{END}\n"
-    path.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: page, text, flags=re.S))
+    text = path.read_text() if path.exists() else f"# What perfd costs, and what it gets\n\n{begin}\n{end}\n"
+    path.write_text(re.sub(f"{re.escape(begin)}.*{re.escape(end)}", lambda _: page, text, flags=re.S))
