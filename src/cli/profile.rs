@@ -36,6 +36,7 @@ pub(super) fn run(
         },
         inherit: !args.no_inherit,
         inline: !args.no_inline,
+        shown: args.shown(),
         delay: args.delay.unwrap_or_default(),
         duration: args.duration,
         interval: args.interval,

@@ -3,7 +3,6 @@
 //! New stacks come as they are first seen, so that when a window is closed only the names of its last stacks are
 //! still to be found. The thread has a low priority: it takes the time that the target leaves.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -14,14 +13,12 @@ use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
     Frame, FrameName, Ledger, Module, ProcessCounts, Profile, RunInfo, StackLedger, WindowSpan,
 };
-use crate::symbolize::{Config, Inline, Resolver};
+use crate::symbolize::{Config, Resolver};
 use crate::sys;
 use crate::target::CommId;
 
 /// Messages that may wait. When they do, the sampling thread keeps its new stacks and lets the window grow.
 const QUEUE: usize = 64;
-/// Debug information that may be open at the same time.
-const MEMORY_BUDGET: usize = 256 << 20;
 
 /// What the sampling thread says.
 pub(super) enum Message {
@@ -57,8 +54,7 @@ impl Names {
     /// Starts the thread; what it makes goes to `outputs`.
     pub(super) fn start(
         run: Arc<RunInfo>,
-        inline: bool,
-        proc_root: PathBuf,
+        config: Config,
         outputs: Outputs,
     ) -> std::io::Result<Names> {
         let (messages, inbox) = bounded(QUEUE);
@@ -66,12 +62,6 @@ impl Names {
             .name("perfd-names".into())
             .spawn(move || {
                 sys::lower_priority();
-                let inline = if inline { Inline::Show } else { Inline::Hide };
-                let config = Config {
-                    inline,
-                    memory_budget: MEMORY_BUDGET,
-                    proc_root,
-                };
                 let mut naming = Naming {
                     run,
                     resolver: Resolver::new(config),

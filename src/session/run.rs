@@ -124,13 +124,8 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
 
     let outputs = Outputs::start(sinks, &waker).context("start the output threads")?;
     let open_outputs = outputs.open_count();
-    let names = Names::start(
-        run_info.clone(),
-        spec.inline,
-        spec.roots.proc.clone(),
-        outputs,
-    )
-    .context("start the names thread")?;
+    let names =
+        Names::start(run_info.clone(), spec.naming(), outputs).context("start the names thread")?;
     if prepared.is_some() {
         stages.pipeline.wait_for_tables(FORESIGHT);
     } else if stages.sampling.is_walked_in_kernel() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::{AskedEvent, CallGraph, Rate};
 use crate::procfs::SysRoots;
 use crate::sink::{Measure, SinkSpec};
+use crate::symbolize::{Config, Inline, Shown};
 use crate::target::Selection;
 
 /// What to profile.
@@ -71,6 +72,8 @@ pub struct Spec {
     pub inherit: bool,
     /// Whether inlined functions are shown.
     pub inline: bool,
+    /// What is shown of names.
+    pub shown: Shown,
     /// Wait so long before the first sample.
     pub delay: Duration,
     /// End after so long; `None` for when the target ends.
@@ -95,4 +98,22 @@ pub struct Spec {
     pub measure: Measure,
     /// Where `/proc` and its like are.
     pub roots: SysRoots,
+}
+
+/// Debug information that may be open at the same time.
+const MEMORY_BUDGET: usize = 256 << 20;
+
+impl Spec {
+    /// How frames are named.
+    pub(super) fn naming(&self) -> Config {
+        Config {
+            inline: match self.inline {
+                true => Inline::Show,
+                false => Inline::Hide,
+            },
+            shown: self.shown,
+            memory_budget: MEMORY_BUDGET,
+            proc_root: self.roots.proc.clone(),
+        }
+    }
 }

@@ -8,9 +8,9 @@ use gimli::{AbbreviationsCacheStrategy, DwarfSections, SectionId};
 use self_cell::self_cell;
 
 use super::confine::confined;
-use super::demangle::demangle;
+use super::demangle::of_symbol;
 use super::watched::{Watch, Watched};
-use super::{Corrupt, Inline, NameSource, SourceName, line_tables};
+use super::{Corrupt, Demangle, Inline, NameSource, SourceName, line_tables};
 use crate::model::NameKind;
 use crate::object::{Elf, ElfError, LinkedAddress};
 
@@ -38,6 +38,7 @@ const MEMORY_PER_READ: u64 = 4;
 /// The DWARF of one file.
 pub(super) struct Dwarf {
     loaded: Loaded,
+    demangle: Demangle,
 }
 
 struct Sections {
@@ -76,7 +77,7 @@ pub(super) enum Opened {
 
 impl Dwarf {
     /// Loads the sections of `elf`, unless they would take more than `max_size` bytes.
-    pub(super) fn open(elf: &Elf, max_size: usize) -> Result<Opened, Corrupt> {
+    pub(super) fn open(elf: &Elf, max_size: usize, demangle: Demangle) -> Result<Opened, Corrupt> {
         let mut declared: u64 = 0;
         for id in SECTIONS {
             declared = declared.saturating_add(elf.section_size(id.name()).map_err(|_| Corrupt)?);
@@ -110,7 +111,7 @@ impl Dwarf {
         };
         let loaded = confined(|| Loaded::try_new(owner, context));
         match loaded {
-            Ok(Ok(loaded)) => Ok(Opened::Dwarf(Box::new(Dwarf { loaded }))),
+            Ok(Ok(loaded)) => Ok(Opened::Dwarf(Box::new(Dwarf { loaded, demangle }))),
             Ok(Err(error)) if is_unsupported(error) => Ok(Opened::None),
             _ => Err(Corrupt),
         }
@@ -141,7 +142,7 @@ impl NameSource for Dwarf {
         owner.watch.begin(owner.allowance());
         let found = confined(|| {
             self.loaded
-                .with_dependent(|_, context| find(context, address, inline))
+                .with_dependent(|_, context| find(context, address, inline, self.demangle))
         });
         match found {
             Ok(Ok(found)) => {
@@ -169,6 +170,7 @@ fn find(
     context: &WatchedContext<'_>,
     address: LinkedAddress,
     inline: Inline,
+    demangle: Demangle,
 ) -> Result<Vec<SourceName>, gimli::Error> {
     let mut frames = context.find_frames(address.0).skip_all_loads()?;
     let mut found: Vec<SourceName> = Vec::new();
@@ -177,7 +179,7 @@ fn find(
         if is_inlined_callee && (inline == Inline::Hide || found.len() >= MAX_INLINED) {
             found.remove(0);
         }
-        found.push(source_name(frame.function));
+        found.push(source_name(frame.function, demangle));
     }
     if let Some(outermost) = found.last_mut() {
         outermost.kind = NameKind::User;
@@ -187,16 +189,17 @@ fn find(
 
 /// A function without a linkage name is not visible outside its file. In C its name says all; in C++ its namespace
 /// and its parameters are missing.
-fn source_name(function: Option<FunctionName<Watched<'_>>>) -> SourceName {
+fn source_name(function: Option<FunctionName<Watched<'_>>>, demangle: Demangle) -> SourceName {
     let language = function.as_ref().and_then(|function| function.language);
     let name = function
         .map(|function| function.name.slice())
         .filter(|name| !name.is_empty());
     let is_linkage_name = name.is_some_and(|name| name.starts_with(b"_"));
     SourceName {
-        text: name.map(demangle),
+        text: name.map(|name| of_symbol(name, demangle)),
         is_bare: !is_linkage_name && language.is_some_and(is_cpp) && name != Some(b"main"),
         kind: NameKind::Inlined,
+        place: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names of frames: DWARF with inlined functions, ELF symbols, the kernel's symbols, demangled.
+//! Names of frames: DWARF with inlined functions, Go's own table, ELF symbols, the kernel's symbols, demangled.
 //!
 //! A name is right or absent: a frame that nothing covers is `module+0xoffset` with the reason, never the nearest
 //! symbol of something else. Files are foreign: what a lookup may cost in time, memory and stack is bounded here, and
@@ -11,13 +11,19 @@ mod confine;
 mod demangle;
 mod dwarf;
 mod elf_symbols;
+mod go;
 mod kernel;
 mod line_tables;
 mod module_names;
 mod resolver;
+mod shown;
 mod watched;
 
+pub use demangle::Demangle;
 pub use resolver::{Config, Inline, Resolver};
+pub use shown::{Shown, Srcline, Suffixes};
+
+use std::sync::Arc;
 
 use crate::model::NameKind;
 use crate::object::LinkedAddress;
@@ -45,6 +51,17 @@ struct SourceName {
     /// The name is the bare one of a C++ function that has a scope and parameters: what a symbol says is better.
     is_bare: bool,
     kind: NameKind,
+    /// The line of the address in the function; where another one is inlined there, the line of its call.
+    place: Option<Place>,
+}
+
+/// A line of a source file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    /// The file as its compiler was given it.
+    file: Arc<str>,
+    /// From 1 on.
+    line: u32,
 }
 
 impl SourceName {

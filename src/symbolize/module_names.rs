@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use super::demangle::fold_suffixes;
 use super::dwarf::{Dwarf, Opened};
 use super::elf_symbols::ElfSymbols;
-use super::{Config, Corrupt, Inline, NameSource, SourceName};
+use super::go::GoNames;
+use super::{Config, Corrupt, Demangle, Inline, NameSource, SourceName};
 use crate::model::{FileOffset, Module, Unnamed};
 use crate::object::{Elf, LinkedAddress};
 use crate::procfs::module_file::{self, OpenError};
@@ -57,7 +59,7 @@ impl ModuleNames {
                     0..=MAX_LOADS => config.memory_budget / 2,
                     _ => 0,
                 };
-                let loaded = load(&self.elf, max_dwarf);
+                let loaded = load(&self.elf, max_dwarf, config.shown.demangle);
                 unloaded.insert(loaded.map_err(|Corrupt| Unnamed::FileCorrupt)?)
             }
         };
@@ -85,14 +87,21 @@ impl ModuleNames {
 }
 
 /// The sources that a file has, DWARF only up to a size.
-fn load(elf: &Elf, max_dwarf: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
+fn load(
+    elf: &Elf,
+    max_dwarf: usize,
+    demangle: Demangle,
+) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
     let mut sources: Vec<Box<dyn NameSource>> = Vec::new();
-    if let Opened::Dwarf(dwarf) = Dwarf::open(elf, max_dwarf)? {
+    if let Opened::Dwarf(dwarf) = Dwarf::open(elf, max_dwarf, demangle)? {
         sources.push(dwarf);
+    }
+    if let Some(go) = GoNames::open(elf) {
+        sources.push(Box::new(go));
     }
     let symbols = elf.symbols().map_err(|_| Corrupt)?;
     if !symbols.is_empty() {
-        sources.push(Box::new(ElfSymbols::new(symbols)));
+        sources.push(Box::new(ElfSymbols::new(symbols, demangle)));
     }
     Ok(sources)
 }
@@ -110,8 +119,9 @@ fn ask(
         match names.first_mut() {
             None => names = more,
             Some(outermost) => {
+                // A compiler's copy of a function (`f() [clone .isra.0]`) has the name of the function in DWARF, and so here.
                 if let Some(better) = more.into_iter().next().filter(SourceName::is_whole) {
-                    outermost.text = better.text.map(without_clone);
+                    outermost.text = better.text.map(|name| fold_suffixes(&name).into_owned());
                     outermost.is_bare = false;
                 }
             }
@@ -121,14 +131,6 @@ fn ask(
         }
     }
     Ok((!names.is_empty()).then_some(names))
-}
-
-/// A compiler's copy of a function (`f() [clone .isra.0]`) has the name of the function in DWARF, and so here.
-fn without_clone(mut name: String) -> String {
-    if let Some(at) = name.find(" [clone ") {
-        name.truncate(at);
-    }
-    name
 }
 
 #[cfg(test)]
@@ -149,6 +151,7 @@ mod tests {
                 text: text.map(str::to_owned),
                 is_bare: text.is_some_and(|text| text == "bare"),
                 kind: NameKind::User,
+                place: None,
             }));
             Ok(())
         }

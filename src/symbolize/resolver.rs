@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::SourceName;
 use super::kernel::Kernel;
 use super::module_names::ModuleNames;
+use super::{Shown, SourceName};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
 
 /// What frames of memory without a file are called: their addresses differ from run to run, and tell where things are.
@@ -27,6 +27,8 @@ pub enum Inline {
 pub struct Config {
     /// Inlined functions.
     pub inline: Inline,
+    /// What is shown of names.
+    pub shown: Shown,
     /// Bytes that debug information and symbols may take. A module whose DWARF sections take more than half of it is
     /// named from its symbols, without inlined functions.
     pub memory_budget: usize,
@@ -38,6 +40,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             inline: Inline::Show,
+            shown: Shown::default(),
             memory_budget: 256 << 20,
             proc_root: PathBuf::from("/proc"),
         }
@@ -118,7 +121,7 @@ impl Resolver {
             Ok(names) => names
                 .into_iter()
                 .filter(|name| name.text.is_some() || name.kind != NameKind::Inlined)
-                .map(|name| named(module, frame, name))
+                .map(|name| named(self.config.shown, module, frame, name))
                 .collect(),
             Err(why) => vec![unnamed(module, frame, why)],
         }
@@ -144,11 +147,12 @@ impl Resolver {
     }
 }
 
-fn named(module: &Module, frame: Frame, name: SourceName) -> FrameName {
-    match name.text {
+fn named(shown: Shown, module: &Module, frame: Frame, name: SourceName) -> FrameName {
+    let kind = name.kind;
+    match shown.text(name) {
         Some(text) => FrameName {
             text: Arc::from(text),
-            kind: name.kind,
+            kind,
             unnamed: None,
         },
         None => unnamed(module, frame, Unnamed::NotCovered),

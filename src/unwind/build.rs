@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::encoder::TableLimit;
 use super::{CfiInput, CfiSection, CodeRange, Rule, Table};
 use crate::arch::{Known, Machine};
-use crate::object::{Elf, ElfError, Section, Segment};
+use crate::object::go::GoTable;
+use crate::object::{Elf, ElfError, LinkedAddress, Section, Segment};
 
 /// Why a module has no table.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,12 @@ impl Fingerprint {
 impl TableInput {
     /// Of a module.
     pub fn read(elf: &Elf) -> Result<TableInput, BuildError> {
-        TableInput::with_known(elf, known(elf))
+        let mut known = known(elf);
+        // All that Go's linker writes is this section; with -w not even that.
+        if elf.section_size(".debug_frame").is_ok_and(|size| size == 0) {
+            add_go(elf, &mut known);
+        }
+        TableInput::with_known(elf, known)
     }
 
     /// Of the code page that the kernel maps into every process.
@@ -184,6 +190,29 @@ fn known(elf: &Elf) -> Vec<Known> {
     }
     known.sort_by_key(|known| known.start);
     known
+}
+
+/// Runs of code with one size of frame that are taken from a Go program: more than there are in any.
+const MAX_GO_RUNS: usize = 8 << 20;
+
+/// Adds what Go's own table says of the frames of Go's code. `known` stays sorted, and is disjoint.
+fn add_go(elf: &Elf, known: &mut Vec<Known>) {
+    let Some(mut table) = GoTable::open(elf) else {
+        return;
+    };
+    let machine = elf.machine();
+    known.extend(table.frame_runs(MAX_GO_RUNS).into_iter().filter_map(|run| {
+        let start = elf.file_offset(LinkedAddress(run.start))?.0;
+        let end = start.saturating_add(run.end - run.start);
+        Some(between(start, end, machine.go_rule(run.size)))
+    }));
+    // The entry has no caller, whatever the table says of it; it ends where the next function begins.
+    known.sort_by_key(|known| known.start);
+    known.dedup_by_key(|known| known.start);
+    for idx in 1..known.len() {
+        let next = known[idx].start;
+        known[idx - 1].end = known[idx - 1].end.min(next);
+    }
 }
 
 fn section(elf: &Elf, name: &'static str) -> Result<Option<Section>, BuildError> {
