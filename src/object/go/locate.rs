@@ -4,21 +4,26 @@ use super::super::{Elf, Image, LinkedAddress};
 
 /// What the section is called; in position-independent programs the loader changes it.
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+/// Sections that no other linker makes. Where the C linker has put the table into `.data.rel.ro`, they tell that there is one.
+const OTHERS: [&str; 3] = [".go.buildinfo", ".note.go.buildid", ".noptrdata"];
 /// The table begins at a multiple of this.
 const ALIGN: usize = 16;
-/// Bytes that are searched at most in a file without section headers.
+/// Bytes that are searched at most.
 const MAX_SEARCH: u64 = 256 << 20;
 /// Bytes of it that are in memory at once.
 const WINDOW: usize = 64 << 10;
 
-/// Every address at which `elf` may have its table: that of the section, or in a file without section headers those at
-/// which one of the known magics stands.
+/// Every address at which `elf` may have its table: that of the section; or, in a Go program without it and in a file
+/// without section headers, those at which one of the known magics stands.
 pub(super) fn candidates(elf: &Elf, image: &Image) -> Vec<u64> {
-    if elf.has_sections() {
-        let sections = SECTIONS.iter().filter_map(|name| elf.section_address(name));
-        return sections.map(|address| address.0).collect();
+    let sections = SECTIONS.iter().filter_map(|name| elf.section_address(name));
+    let found: Vec<u64> = sections.map(|address| address.0).collect();
+    let has_any = |names: &[&str]| names.iter().any(|name| elf.section_address(name).is_some());
+    let may_have_one = !elf.has_sections() || has_any(&OTHERS);
+    match found.is_empty() && may_have_one {
+        true => search(image),
+        false => found,
     }
-    search(image)
 }
 
 /// The first few places of a magic with a header behind it.

@@ -20,4 +20,4 @@ mod table;
 mod values;
 
 pub use inlined::GoFrame;
-pub use table::{FrameRun, GoTable, Place};
+pub use table::{Bottom, FrameRun, GoTable, Place};

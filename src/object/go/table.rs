@@ -97,13 +97,23 @@ impl GoTable {
             let Some(sizes) = self.values_of(&function, Field::FrameSize) else {
                 continue;
             };
+            let name = self.name_of(&function).unwrap_or_default();
+            let bottom = match BOTTOMS.contains(&name.as_slice()) {
+                true => Bottom::Yes,
+                false => Bottom::No,
+            };
             sizes.each(&mut self.memory, |start, end, size| {
                 let Ok(size) = u32::try_from(size) else {
                     return false;
                 };
                 let is_behind = runs.last().is_none_or(|last| last.end <= start);
                 if is_behind && start < end {
-                    runs.push(FrameRun { start, end, size });
+                    runs.push(FrameRun {
+                        start,
+                        end,
+                        size,
+                        bottom,
+                    });
                 }
                 runs.len() < max_runs
             });
@@ -216,7 +226,30 @@ pub struct FrameRun {
     pub end: u64,
     /// Bytes by which the stack pointer is below its value at the function's entry.
     pub size: u32,
+    /// Whether the stack begins here.
+    pub bottom: Bottom,
 }
+
+/// Whether a function is the first of its stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bottom {
+    /// It is: what lies above its frame is no return address.
+    Yes,
+    /// It was called.
+    No,
+}
+
+/// What a goroutine or a thread begins with, and functions that go over to the thread's own stack before they call: there
+/// their frame is the first one, above what an earlier call has left.
+const BOTTOMS: [&[u8]; 7] = [
+    b"runtime.goexit",
+    b"runtime.mstart",
+    b"runtime.rt0_go",
+    b"runtime.systemstack",
+    b"runtime.mcall",
+    b"runtime.morestack",
+    b"runtime.asmcgocall",
+];
 
 /// The words of a function's record that are read, `_func` of `runtime/runtime2.go`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
