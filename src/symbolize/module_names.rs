@@ -8,7 +8,7 @@ use super::elf_symbols::ElfSymbols;
 use super::go::GoNames;
 use super::{Config, Corrupt, Demangle, Inline, NameSource, SourceName};
 use crate::model::{FileOffset, Module, Unnamed};
-use crate::object::{Elf, LinkedAddress};
+use crate::object::{Elf, LinkedAddress, ReadAt};
 use crate::procfs::module_file::{self, OpenError};
 
 /// A module that was unloaded so often shares the budget with one of its size: it gets along with its symbols.
@@ -31,6 +31,11 @@ impl ModuleNames {
             OpenError::Changed(_) => Unnamed::FileChanged,
             OpenError::NoFile => Unnamed::Anonymous,
         })?;
+        ModuleNames::of_bytes(bytes)
+    }
+
+    /// The names of a file that is open already.
+    pub(super) fn of_bytes(bytes: Box<dyn ReadAt>) -> Result<ModuleNames, Unnamed> {
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
         Ok(ModuleNames {
             elf,

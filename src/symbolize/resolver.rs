@@ -9,6 +9,7 @@ use super::kernel::Kernel;
 use super::module_names::ModuleNames;
 use super::{Shown, SourceName};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
+use crate::object::ReadAt;
 
 /// What frames of memory without a file are called: their addresses differ from run to run, and tell where things are.
 const ANONYMOUS: &str = "[anon]";
@@ -83,6 +84,12 @@ impl Resolver {
             ModuleKind::Anonymous { .. } => vec![unnamed(module, frame, Unnamed::Anonymous)],
             ModuleKind::File { .. } | ModuleKind::Vdso => self.name_in_file(module, frame),
         }
+    }
+
+    /// Takes `bytes` for the file of the modules with that id, whatever their path says.
+    pub fn give_file(&mut self, id: ModuleId, bytes: Box<dyn ReadAt>) {
+        let state = ModuleNames::of_bytes(bytes);
+        self.modules.insert(id, Slot { used_at: 0, state });
     }
 
     /// Bytes of memory held for modules, estimated.

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::demangle::{Demangle, fold_suffixes, shorten};
+use super::demangle::{Demangle, fold_suffixes, of_symbol, shorten};
 use super::{Place, SourceName};
+use crate::model::NameKind;
 
 /// Whether what compilers append to the names of copies and parts of functions is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,17 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// What a symbol of a file is shown as.
+    pub fn of_symbol(self, mangled: &[u8]) -> String {
+        let name = SourceName {
+            text: Some(of_symbol(mangled, self.demangle)),
+            is_bare: false,
+            kind: NameKind::User,
+            place: None,
+        };
+        self.text(name).unwrap_or_default()
+    }
+
     /// The text of a name; `None` if the source has none.
     pub(super) fn text(self, name: SourceName) -> Option<String> {
         let full = name.text?;
@@ -64,7 +76,6 @@ fn file_name(place: &Place) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NameKind;
 
     fn check(shown: Shown, text: &str, expected: &str) {
         let name = SourceName {
