@@ -52,7 +52,7 @@ fn check(folded: &str, context: &str) {
             weight
         };
         let is_work =
-            stack.contains(";runtime.goexit;main.work;main.outer;main.leaf;main.middle_[i]");
+            stack.contains(";runtime.goexit;") && stack.contains(";main.work;main.outer;main.leaf");
         working += if is_work { weight } else { 0 };
     }
     assert!(all > 20, "{all} samples; {context}");
