@@ -34,11 +34,8 @@ impl GoTable {
             return Vec::new();
         };
         let mut frames = Vec::new();
-        let (mut inner, call) = match self.inlined(&function, address) {
-            Some(inlined) => inlined,
-            // Which line of the function it is would be told by them.
-            None => (Vec::new(), None),
-        };
+        // Without the records it is not known which line of the function it is.
+        let (mut inner, call) = self.inlined(&function, address).unwrap_or_default();
         let place = call.and_then(|call| self.place(&function, call));
         frames.push(GoFrame { name, place });
         inner.reverse();

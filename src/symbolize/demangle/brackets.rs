@@ -25,10 +25,8 @@ pub(super) fn behind_closing(text: &str, start: usize) -> Option<usize> {
                 open.push(byte);
             }
             b'>' => {
-                if open.last() == Some(&b'<') && bytes[at - 1] != b'-' && !is_comparison(bytes, at)
-                {
-                    open.pop();
-                }
+                let is_bracket = bytes[at - 1] != b'-' && !is_comparison(bytes, at);
+                open.pop_if(|bracket| is_bracket && *bracket == b'<');
             }
             b')' | b']' | b'}' => {
                 let partner = match byte {
