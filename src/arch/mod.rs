@@ -176,6 +176,19 @@ impl Machine {
         }
     }
 
+    /// The rule of Go's code where the stack pointer is `frame_size` bytes below its value at the function's entry, as Go's own
+    /// table says. Frame pointers are of no use to such rules, and not followed.
+    pub fn go_rule(self, frame_size: u32) -> Rule {
+        let Ok(frame_size) = i32::try_from(frame_size) else {
+            return Rule::UNSUPPORTED;
+        };
+        match self {
+            Machine::X86_64 => x86_64::rows::go_rule(frame_size),
+            Machine::Aarch64 => aarch64::rows::go_rule(frame_size),
+            Machine::Other(_) => Rule::UNSUPPORTED,
+        }
+    }
+
     /// The stubs of a section of that name, linked for `address`.
     pub fn stubs(self, name: &str, code: &[u8], address: u64) -> Vec<Stub> {
         match self {

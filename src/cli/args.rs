@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::cache::CacheArgs;
 use super::values::{self, EventList};
 use crate::model::{AskedEvent, CallGraph, Fault, FaultClass, Hz, Rate};
+use crate::symbolize::{Demangle, Shown, Srcline, Suffixes};
 
 /// Samples a second where neither `-F` nor `-c` says otherwise: a prime, so that it does not beat with timers of the target.
 const DEFAULT_FREQUENCY: Hz = Hz(997);
@@ -32,6 +33,18 @@ pub enum BackendChoice {
     Bpf,
     /// perfd, on copies of the stacks
     Perf,
+}
+
+/// How names are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DemangleChoice {
+    /// With parameters and generic arguments
+    #[default]
+    Full,
+    /// Without them: std::vector::push_back
+    Short,
+    /// As the linker knows them
+    None,
 }
 
 /// Flags of every command that samples.
@@ -107,6 +120,17 @@ pub struct SamplingArgs {
 
     #[command(flatten)]
     pub cache: CacheArgs,
+    /// How names of C++ and Rust are shown
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t, help_heading = OUTPUT)]
+    pub demangle: DemangleChoice,
+
+    /// Call the compiler's copies and parts of a function (.cold, .part.0, .isra.0, .constprop.0, .llvm.1) as the function itself
+    #[arg(long, help_heading = OUTPUT)]
+    pub fold_suffixes: bool,
+
+    /// Show functions with file and line, as `main (app.c:12)`, each line of them by itself
+    #[arg(long, help_heading = OUTPUT)]
+    pub srcline: bool,
 
     /// Pages of the ring of each CPU, a power of two
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = values::pages, help_heading = WHAT)]
@@ -136,6 +160,25 @@ impl SamplingArgs {
     /// An event that stands there twice.
     pub fn events(&self) -> Result<Option<Vec<AskedEvent>>, Fault> {
         events(&self.event_lists)
+    }
+
+    /// What is shown of names.
+    pub fn shown(&self) -> Shown {
+        Shown {
+            demangle: match self.demangle {
+                DemangleChoice::Full => Demangle::Full,
+                DemangleChoice::Short => Demangle::Short,
+                DemangleChoice::None => Demangle::None,
+            },
+            suffixes: match self.fold_suffixes {
+                true => Suffixes::Fold,
+                false => Suffixes::Keep,
+            },
+            srcline: match self.srcline {
+                true => Srcline::Show,
+                false => Srcline::Hide,
+            },
+        }
     }
 
     /// How often to sample the events that do not say so themselves.

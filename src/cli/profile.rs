@@ -68,6 +68,8 @@ fn naming(args: &SamplingArgs) -> Result<symbolize::Config, Fault> {
             true => Inline::Hide,
             false => Inline::Show,
         },
+        shown: args.shown(),
+        wanted: args.shown().wanted(),
         cache: args.cache.folder()?,
         ..symbolize::Config::default()
     })

@@ -7,7 +7,7 @@ use object::elf as constants;
 
 use super::headers::{Headers, NoteRange, SectionHeader, read};
 use super::read_at::Slice;
-use super::{FileStamp, ReadAt, Symbols, decompress, note};
+use super::{FileStamp, Image, ReadAt, Symbols, decompress, note};
 use crate::arch::Machine;
 use crate::model::{BuildId, FileOffset};
 
@@ -170,6 +170,22 @@ impl Elf {
     /// The bytes of a segment.
     pub fn segment_bytes(&self, segment: &Segment) -> Result<Vec<u8>, ElfError> {
         self.read(segment.file_offset.0, segment.file_size)
+    }
+
+    /// The loadable segments, to be read by linked address.
+    pub fn image(&self) -> Image {
+        Image::new(Arc::clone(&self.bytes), &self.headers.segments)
+    }
+
+    /// Where a loaded section begins, if the file has one of that name with bytes in it.
+    pub fn section_address(&self, name: &str) -> Option<LinkedAddress> {
+        let section = self.headers.find(name)?;
+        (section.address != 0).then_some(LinkedAddress(section.address))
+    }
+
+    /// Whether there are section headers; a file can be executed without.
+    pub fn has_sections(&self) -> bool {
+        !self.headers.sections.is_empty()
     }
 
     /// Where a process that executes the file begins; `None` if the file says nothing, or nothing that it contains.

@@ -6,13 +6,17 @@
 
 mod decompress;
 mod elf;
+pub mod go;
 mod headers;
+mod image;
 mod note;
 mod plt;
 mod read_at;
+mod relocations;
 mod symbol_name;
 mod symbols;
 
 pub use elf::{Elf, ElfError, LinkedAddress, Section, Segment};
+pub use image::Image;
 pub use read_at::{FileStamp, ReadAt, Slice, fill};
 pub use symbols::Symbols;

@@ -5,12 +5,19 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
 use std::path::Path;
 
 use crate::model::Avma;
 
 /// Where the last symbol of a kernel module ends is not told; it is taken to end with its page.
 const PAGE: u64 = 4096;
+/// BPF programs are packed into blocks of this size (`BPF_PROG_PACK_SIZE`; it is a multiple of that where there are several
+/// memory nodes), many of them larger than a page. What is free in a block is filled with traps, so that what runs there
+/// belongs to the program before it. No symbol of theirs reaches beyond its block.
+const BPF_BLOCK: u64 = 2 << 20;
+/// What stands in the place of a module for BPF programs, trampolines and dispatchers.
+const BPF: &str = "[bpf]";
 /// The kernel's own limit is 512 (`KSYM_NAME_LEN`).
 const MAX_LINE: usize = 1024;
 
@@ -33,6 +40,17 @@ pub struct Kallsyms {
     /// For each start the place of its name in `text`; empty where there is no function.
     names: Vec<(u32, u16)>,
     text: String,
+    /// Addresses of the kernel's own code, which stays: from the first function to the last.
+    core: Range<u64>,
+}
+
+/// How long a name holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// As long as the kernel runs.
+    ForEver,
+    /// Until its module or program is unloaded.
+    WhileLoaded,
 }
 
 struct Symbol {
@@ -54,6 +72,8 @@ impl Kallsyms {
         let mut text = String::new();
         let mut symbols: Vec<Symbol> = Vec::new();
         let mut modules: Vec<String> = vec![String::new()];
+        // The numbers under which BPF's symbols come.
+        let mut bpf: Vec<u16> = Vec::new();
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -68,6 +88,9 @@ impl Kallsyms {
             };
             if modules.last().is_none_or(|last| last != module) {
                 modules.push(module.to_owned());
+                if module == BPF {
+                    bpf.push(u16::try_from(modules.len()).unwrap_or(u16::MAX));
+                }
             }
             let rank = rank(kind, name);
             let len = match rank {
@@ -86,7 +109,7 @@ impl Kallsyms {
             return Err(KallsymsError::Hidden);
         }
         text.shrink_to_fit();
-        Ok(Kallsyms::build(symbols, text))
+        Ok(Kallsyms::build(symbols, text, &bpf))
     }
 
     /// The name of the function that holds `address`.
@@ -99,8 +122,18 @@ impl Kallsyms {
             .filter(|name| !name.is_empty())
     }
 
-    fn build(mut symbols: Vec<Symbol>, text: String) -> Kallsyms {
+    /// How long the name at `address` holds; `None` if there is none.
+    pub fn lasting(&self, address: Avma) -> Option<Lasting> {
+        self.lookup(address)?;
+        Some(match self.core.contains(&address.0) {
+            true => Lasting::ForEver,
+            false => Lasting::WhileLoaded,
+        })
+    }
+
+    fn build(mut symbols: Vec<Symbol>, text: String, bpf: &[u16]) -> Kallsyms {
         symbols.retain(|symbol| symbol.start != 0);
+        let core = core(&symbols);
         symbols.sort_by_key(|symbol| (symbol.start, symbol.rank));
         symbols.dedup_by_key(|symbol| symbol.start);
         let (mut starts, mut names) = (Vec::new(), Vec::new());
@@ -110,10 +143,15 @@ impl Kallsyms {
                 starts.push(symbol.start);
                 names.push(symbol.name);
             }
-            let page_end = (symbol.start | (PAGE - 1)).saturating_add(1);
+            let unit = match bpf.contains(&symbol.module) {
+                true => BPF_BLOCK,
+                false => PAGE,
+            };
+            let page_end = (symbol.start | (unit - 1)).saturating_add(1);
+            let may_end = |next: &Symbol| unit == BPF_BLOCK || next.module != symbol.module;
             let is_last_of_module = symbols
                 .get(index + 1)
-                .is_none_or(|next| next.module != symbol.module && next.start > page_end);
+                .is_none_or(|next| may_end(next) && next.start > page_end);
             if is_last_of_module && symbol.name.1 > 0 {
                 starts.push(page_end);
                 names.push((0, 0));
@@ -125,11 +163,24 @@ impl Kallsyms {
             starts,
             names,
             text,
+            core,
         }
     }
 }
 
 const NOT_CODE: u8 = u8::MAX;
+/// The module of symbols that are of none.
+const NO_MODULE: u16 = 1;
+
+/// From the first of the kernel's own functions to behind the last.
+fn core(symbols: &[Symbol]) -> Range<u64> {
+    let own = symbols
+        .iter()
+        .filter(|symbol| symbol.module == NO_MODULE && symbol.rank != NOT_CODE)
+        .map(|symbol| symbol.start);
+    let (first, last) = (own.clone().min(), own.max());
+    first.unwrap_or(0)..last.map_or(0, |last| last.saturating_add(PAGE))
+}
 
 /// Which of several names of an address is shown: the lowest. Global before local, then fewer underscores.
 fn rank(kind: u8, name: &str) -> u8 {
@@ -191,6 +242,40 @@ ffffffffc0300000 t first_of_ext4\t[ext4]
         check(0xffff_ffff_c020_2000, None);
         check(0xffff_ffff_c030_0001, Some("first_of_ext4"));
         check(u64::MAX, None);
+    }
+
+    #[test]
+    fn a_bpf_program_reaches_to_the_next_one_and_not_beyond_its_block() {
+        let text = format!(
+            "{TEXT}ffffffffc0400000 t bpf_prog_11_first\t[bpf]
+ffffffffc0405040 t bpf_prog_22_large\t[bpf]
+ffffffffc0800000 t bpf_trampoline_7\t[bpf]
+ffffffffc0800100 t module_function\t[late]
+"
+        );
+        let kallsyms = Kallsyms::parse(text.as_bytes()).expect("not hidden");
+        let check = |address: u64, expected: Option<&str>| {
+            assert_eq!(kallsyms.lookup(Avma(address)), expected, "{address:#x}");
+        };
+        check(0xffff_ffff_c040_0000, Some("bpf_prog_11_first"));
+        check(0xffff_ffff_c040_503f, Some("bpf_prog_11_first"));
+        check(0xffff_ffff_c040_9000, Some("bpf_prog_22_large"));
+        check(0xffff_ffff_c05f_ffff, Some("bpf_prog_22_large"));
+        check(0xffff_ffff_c060_0000, None);
+        check(0xffff_ffff_c080_00ff, Some("bpf_trampoline_7"));
+        check(0xffff_ffff_c080_0100, Some("module_function"));
+        check(0xffff_ffff_c080_1000, None);
+    }
+
+    #[test]
+    fn only_what_is_loaded_can_be_replaced() {
+        let kallsyms = Kallsyms::parse(TEXT.as_bytes()).expect("not hidden");
+        let check = |address: u64, expected: Option<Lasting>| {
+            assert_eq!(kallsyms.lasting(Avma(address)), expected, "{address:#x}");
+        };
+        check(0xffff_ffff_8100_0101, Some(Lasting::ForEver));
+        check(0xffff_ffff_c020_1004, Some(Lasting::WhileLoaded));
+        check(0xffff_ffff_c020_2000, None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Names of frames: DWARF with inlined functions, ELF symbols, the kernel's symbols, demangled.
+//! Names of frames: DWARF with inlined functions, Go's own table, ELF symbols, the kernel's symbols, demangled.
 //!
 //! A name is right or absent: a frame that nothing covers is `module+0xoffset` with the reason, never the nearest
 //! symbol of something else. Files are foreign: what a lookup may cost in time, memory and stack is bounded here, and
@@ -11,15 +11,19 @@ mod demangle;
 mod dwarf;
 mod elf_symbols;
 mod functions;
+mod go;
 mod kernel;
 mod module_names;
 mod resolver;
+mod shown;
 mod store;
 mod table;
 
+pub use demangle::Demangle;
 pub use functions::{Function, Functions, Name, Place, Wanted};
 pub use module_names::ModuleNames;
 pub use resolver::{Config, Inline, Resolver};
+pub use shown::{Shown, Srcline, Suffixes};
 pub use store::{CacheFolder, FolderError};
 
 use crate::object::LinkedAddress;

@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::demangle::fold_suffixes;
 use super::dwarf::{Dwarf, Files, Keeping};
 use super::elf_symbols::ElfSymbols;
 use super::functions::{Functions, Name, Wanted};
+use super::go::GoNames;
 use super::resolver::Config;
 use super::store::FileKey;
 use super::{Corrupt, Job, NameSource};
@@ -143,9 +145,14 @@ impl Sources {
             find_split: Box::new(|_, _| None),
             code: code_of(elf),
         };
+        let mut others: Vec<Box<dyn NameSource>> = Vec::new();
+        if let Some(go) = GoNames::open(elf) {
+            others.push(Box::new(go));
+        }
+        others.push(Box::new(ElfSymbols::new(Arc::clone(elf))));
         Ok(Sources {
             dwarf: Dwarf::open(files, keeping)?,
-            others: vec![Box::new(ElfSymbols::new(Arc::clone(elf)))],
+            others,
         })
     }
 }
@@ -186,8 +193,9 @@ fn ask(
             source.functions(address, wanted, &mut more)?;
             let better = more.outermost().filter(|function| function.is_named());
             if let Some(name) = better.and_then(|function| function.name) {
+                // A compiler's copy of a function (`f() [clone .isra.0]`) has the name of the function in DWARF, and so here.
                 functions.rename_outermost(Name {
-                    shown: without_clone(name.shown),
+                    shown: &fold_suffixes(name.shown),
                     ..name
                 });
             }
@@ -207,11 +215,6 @@ fn ask(
         }
     }
     Ok(())
-}
-
-/// A compiler's copy of a function (`f() [clone .isra.0]`) has the name of the function in DWARF, and so here.
-fn without_clone(name: &str) -> &str {
-    name.split(" [clone ").next().unwrap_or(name)
 }
 
 #[cfg(test)]

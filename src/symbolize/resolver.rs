@@ -8,9 +8,10 @@ use rustc_hash::FxHashMap;
 use super::functions::{Function, Functions, Wanted};
 use super::kernel::Kernel;
 use super::module_names::ModuleNames;
+use super::shown::Shown;
 use super::{CacheFolder, Job};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
-use crate::object::LinkedAddress;
+use crate::object::{Elf, LinkedAddress};
 
 /// What frames of memory without a file are called: their addresses differ from run to run, and tell where things are.
 const ANONYMOUS: &str = "[anon]";
@@ -29,7 +30,9 @@ pub enum Inline {
 pub struct Config {
     /// Inlined functions.
     pub inline: Inline,
-    /// Linkage names and places in the source.
+    /// What is shown of names.
+    pub shown: Shown,
+    /// What of names is looked up; what is shown has to be.
     pub wanted: Wanted,
     /// Bytes that what is known of modules may take. A module whose compressed DWARF would take more than half of it is named from
     /// its symbols, without inlined functions.
@@ -46,6 +49,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             inline: Inline::Show,
+            shown: Shown::default(),
             wanted: Wanted::default(),
             memory_budget: 256 << 20,
             ready_texts: 4 << 20,
@@ -93,6 +97,12 @@ impl Resolver {
             ModuleKind::Anonymous { .. } => vec![unnamed(module, frame, Unnamed::Anonymous)],
             ModuleKind::File { .. } | ModuleKind::Vdso => self.name_in_file(module, frame),
         }
+    }
+
+    /// Takes `elf` for the file of the modules with that id, whatever their path says.
+    pub fn give_file(&mut self, id: ModuleId, elf: Elf) {
+        let state = Ok(ModuleNames::of(elf));
+        self.modules.insert(id, Slot { used_at: 0, state });
     }
 
     /// Bytes of memory held for modules, estimated.
@@ -175,7 +185,7 @@ impl Resolver {
                     0 => NameKind::User,
                     _ => NameKind::Inlined,
                 };
-                named(module, frame, function, kind)
+                named(self.config.shown, module, frame, function, kind)
             })
             .collect()
     }
@@ -200,10 +210,16 @@ impl Resolver {
     }
 }
 
-fn named(module: &Module, frame: Frame, function: Function<'_>, kind: NameKind) -> FrameName {
-    match function.name {
-        Some(name) => FrameName {
-            text: Arc::from(name.shown),
+fn named(
+    shown: Shown,
+    module: &Module,
+    frame: Frame,
+    function: Function<'_>,
+    kind: NameKind,
+) -> FrameName {
+    match shown.text(&function) {
+        Some(text) => FrameName {
+            text: Arc::from(text),
             kind,
             unnamed: None,
         },

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::encoder::TableLimit;
 use super::{CfiInput, CfiSection, CodeRange, Rule, Table};
 use crate::arch::{Known, Machine};
-use crate::object::{Elf, ElfError, Section, Segment};
+use crate::object::go::{Bottom, GoTable};
+use crate::object::{Elf, ElfError, LinkedAddress, Section, Segment};
 
 /// Why a module has no table.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,13 @@ impl Fingerprint {
 impl TableInput {
     /// Of a module.
     pub fn read(elf: &Elf) -> Result<TableInput, BuildError> {
-        TableInput::with_known(elf, known(elf))
+        let mut known = known(elf);
+        // Go's linker writes no .eh_frame, and makes .debug_frame from its own table, which also knows where stacks begin.
+        let debug_frame = match add_go(elf, &mut known) {
+            GoCode::Added => None,
+            GoCode::None => debug_frame(elf)?,
+        };
+        TableInput::with_known(elf, debug_frame, known)
     }
 
     /// Of the code page that the kernel maps into every process.
@@ -92,10 +99,14 @@ impl TableInput {
             all.push(between(done, end.unwrap_or(done), rule));
             known = all;
         }
-        TableInput::with_known(elf, known)
+        TableInput::with_known(elf, debug_frame(elf)?, known)
     }
 
-    fn with_known(elf: &Elf, known: Vec<Known>) -> Result<TableInput, BuildError> {
+    fn with_known(
+        elf: &Elf,
+        debug_frame: Option<Section>,
+        known: Vec<Known>,
+    ) -> Result<TableInput, BuildError> {
         if !elf.machine().is_known() {
             return Err(BuildError::Machine(elf.machine()));
         }
@@ -109,15 +120,9 @@ impl TableInput {
                 size: segment.file_size,
             })
             .collect();
-        let eh_frame = section(elf, ".eh_frame")?;
-        let debug_frame = match section(elf, ".debug_frame") {
-            Err(error) if eh_frame.is_none() => return Err(error),
-            // What it could add is code that .eh_frame does not cover: little.
-            other => other.unwrap_or_default(),
-        };
         Ok(TableInput {
             machine: elf.machine(),
-            eh_frame,
+            eh_frame: section(elf, ".eh_frame")?,
             debug_frame,
             code,
             known,
@@ -184,6 +189,49 @@ fn known(elf: &Elf) -> Vec<Known> {
     }
     known.sort_by_key(|known| known.start);
     known
+}
+
+/// Runs of code with one size of frame that are taken from a Go program: more than there are in any.
+const MAX_GO_RUNS: usize = 8 << 20;
+
+/// Whether a file has code of Go's.
+enum GoCode {
+    Added,
+    None,
+}
+
+/// Adds what Go's own table says of the frames of Go's code. `known` stays sorted, and is disjoint.
+fn add_go(elf: &Elf, known: &mut Vec<Known>) -> GoCode {
+    let runs = GoTable::open(elf).map(|mut table| table.frame_runs(MAX_GO_RUNS));
+    let Some(runs) = runs.filter(|runs| !runs.is_empty()) else {
+        return GoCode::None;
+    };
+    let machine = elf.machine();
+    known.extend(runs.into_iter().filter_map(|run| {
+        let start = elf.file_offset(LinkedAddress(run.start))?.0;
+        let end = start.saturating_add(run.end - run.start);
+        let rule = match run.bottom {
+            Bottom::Yes => Rule::END,
+            Bottom::No => machine.go_rule(run.size),
+        };
+        Some(between(start, end, rule))
+    }));
+    // The entry has no caller, whatever the table says of it; it ends where the next function begins.
+    known.sort_by_key(|known| known.start);
+    known.dedup_by_key(|known| known.start);
+    for idx in 1..known.len() {
+        let next = known[idx].start;
+        known[idx - 1].end = known[idx - 1].end.min(next);
+    }
+    GoCode::Added
+}
+
+/// What it adds to `.eh_frame` is little: where there is that, a damaged one does no harm.
+fn debug_frame(elf: &Elf) -> Result<Option<Section>, BuildError> {
+    match section(elf, ".debug_frame") {
+        Err(error) if elf.section_address(".eh_frame").is_none() => Err(error),
+        other => Ok(other.unwrap_or_default()),
+    }
 }
 
 fn section(elf: &Elf, name: &'static str) -> Result<Option<Section>, BuildError> {

@@ -14,6 +14,7 @@ use perfd::session::progress::Status;
 use perfd::session::tables::Tables;
 use perfd::session::{Backend, EventChoice, Labels, Observer, Spec, Target as Whom};
 use perfd::sink::{Format, Measure, SinkSpec};
+use perfd::symbolize::Config;
 use perfd::sys::Waker;
 use perfd::unwind::{RowSource, Rows};
 use rustc_hash::FxHashSet;
@@ -194,7 +195,7 @@ fn without_room(program: &Program, library: &Path, backend: Backend) -> Spec {
         call_graph: CallGraph::Auto,
         backend,
         inherit: true,
-        inline: true,
+        naming: Config::default(),
         delay: Duration::ZERO,
         duration: None,
         max_overhead: None,

@@ -35,6 +35,28 @@ pub(in crate::arch) const LEAF: Rule = Rule {
     flags: 0,
 };
 
+/// `cfa = sp + size`; a function with a frame keeps its return address at the frame's lower end, not beside the CFA.
+pub(in crate::arch) fn go_rule(frame_size: i32) -> Rule {
+    let has_frame = frame_size > 0;
+    Rule {
+        cfa_offset: frame_size,
+        fp_offset: 0,
+        ra_offset: 0,
+        cfa: CfaKind::Sp,
+        fp: if has_frame {
+            FpKind::Undefined
+        } else {
+            FpKind::Same
+        },
+        ra: if has_frame {
+            RaKind::AtSp
+        } else {
+            RaKind::Link
+        },
+        flags: 0,
+    }
+}
+
 /// The rule that `row` of `section` means.
 pub(in crate::arch) fn rule<'a, S, R>(section: &S, row: &UnwindTableRow<usize, R>) -> Rule
 where

@@ -23,6 +23,22 @@ pub(in crate::arch) const SIGNAL_FRAME: Rule = Rule {
     flags: Rule::SIGNAL,
 };
 
+/// `cfa = rsp + size + 8`, return address at cfa − 8. Functions with a frame keep rbp in it, most at cfa − 16.
+pub(in crate::arch) fn go_rule(frame_size: i32) -> Rule {
+    Rule {
+        cfa_offset: frame_size.saturating_add(8),
+        fp_offset: 0,
+        ra_offset: -8,
+        cfa: CfaKind::Sp,
+        fp: match frame_size {
+            0 => FpKind::Same,
+            _ => FpKind::Undefined,
+        },
+        ra: RaKind::AtCfa,
+        flags: 0,
+    }
+}
+
 /// The rule that `row` of `section` means.
 pub(in crate::arch) fn rule<'a, S, R>(
     section: &S,

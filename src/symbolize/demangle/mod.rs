@@ -1,22 +1,49 @@
 //! C++ and Rust names as people write them.
 //!
 //! C++ with parameters and without the return type (`ns::f<int>(char const*)`), Rust without its hash
-//! (`core::ptr::drop_in_place<T>`); what is neither stays as it is.
+//! (`core::ptr::drop_in_place<T>`); what is neither stays as it is. That is the full name; [`shorten`] takes parameters and
+//! generic arguments from it, [`fold_suffixes`] what tells a compiler's copies of a function apart.
+
+mod brackets;
+mod cpp;
+mod rust;
+mod shorten;
+mod suffixes;
 
 use std::fmt::{self, Write};
 
 use cpp_demangle::{DemangleOptions, ParseOptions, Symbol};
 
+pub(in crate::symbolize) use shorten::shorten;
+pub(in crate::symbolize) use suffixes::fold_suffixes;
+
 use super::confine::confined;
 
+/// How names are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Demangle {
+    /// Demangled, all of it.
+    #[default]
+    Full,
+    /// Demangled, without parameters and generic arguments.
+    Short,
+    /// As the linker knows them.
+    None,
+}
+
 /// Longest name that is shown; a few bytes of mangled name can stand for gigabytes.
-pub(super) const MAX_NAME: usize = 4 << 10;
+pub(in crate::symbolize) const MAX_NAME: usize = 4 << 10;
 /// Nesting of templates and the like; a level takes about 1 KiB of our stack.
 const MAX_DEPTH: u32 = 160;
 const CUT: &str = "…";
 
-/// The name that `mangled` stands for.
-pub(super) fn demangle(mangled: &[u8]) -> String {
+/// A name that is not mangled, or is to stay so.
+pub(in crate::symbolize) fn as_it_is(name: &[u8]) -> String {
+    Capped::of(&String::from_utf8_lossy(name))
+}
+
+/// The full name that `mangled` stands for.
+pub(in crate::symbolize) fn demangle(mangled: &[u8]) -> String {
     let name = String::from_utf8_lossy(mangled);
     rust(&name)
         .or_else(|| cpp(&name))
