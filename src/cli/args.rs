@@ -104,6 +104,10 @@ pub struct SamplingArgs {
     #[arg(long, help_heading = OUTPUT)]
     pub no_inline: bool,
 
+    /// Report what compilers that work at run time (V8, HotSpot, LuaJIT, …) have made, and what of the samples they took themselves
+    #[arg(long, help_heading = OUTPUT)]
+    pub jit: bool,
+
     /// Pages of the ring of each CPU, a power of two
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = values::pages, help_heading = WHAT)]
     pub ring_pages: Option<usize>,

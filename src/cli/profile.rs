@@ -10,7 +10,9 @@ use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
 use crate::session::tables::TABLE_BUDGET;
-use crate::session::{self, Backend, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
+use crate::session::{
+    self, Backend, EventChoice, JitReporting, Labels, Observer, Outcome, Spec, Target, report,
+};
 use crate::sink::{Format, Measure, Place, SinkSpec, same_place_twice};
 
 /// Does the run that the flags ask for; `default_output` is where the profile goes without `-o`. Its format is that of the run, if it says
@@ -41,6 +43,10 @@ pub(super) fn run(
         interval: args.interval,
         max_overhead: args.max_overhead,
         timestamps: sinks.iter().any(|sink| sink.format == Format::Samples),
+        jit: match args.jit {
+            true => JitReporting::On,
+            false => JitReporting::Off,
+        },
         labels: Labels {
             pid: args.pid_label,
             tid: args.tid_label,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::account::Earlier;
+use super::held::Held;
+use super::jit_reader::JitReader;
 use super::meter::Meter;
 use super::names::Names;
 use super::outcome::{Observer, Outcome};
@@ -21,6 +23,7 @@ use crate::bpf::KernelWalk;
 use crate::model::CallGraph;
 use crate::procfs::cpus;
 use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
+use crate::symbolize::jit::Jit;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
 use crate::sys::{self, Waker, limits};
@@ -81,6 +84,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.table_budget,
     )
     .context("start the table workers")?;
+    let jit = Arc::new(Jit::new(&spec.roots.proc));
     let pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
@@ -89,6 +93,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.labels,
         spec.timestamps.then(Timeline::new),
         selection == Selection::Host,
+        Held::new(JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?),
     );
     let mut stages = Stages {
         earlier: vec![Earlier::default(); sampling.plan().events.len()],
@@ -98,6 +103,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         reopened_gap_ns: 0,
         meter: Meter::start(spec.roots.proc.clone()),
         rate_changes: Vec::new(),
+        walked_until: sys::now(),
     };
     let mut open = attach::Opened {
         spec,
@@ -128,6 +134,8 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         run_info.clone(),
         spec.inline,
         spec.roots.proc.clone(),
+        jit,
+        spec.jit,
         outputs,
     )
     .context("start the names thread")?;

@@ -71,6 +71,8 @@ pub(super) struct Running<'a> {
     started: MonoNs,
     /// When that was last taken in that was walked in the kernel.
     walked_at: MonoNs,
+    /// Up to when the rings were taken in.
+    taken_until: MonoNs,
     /// When the events have to be enabled, unless the command's exec does it.
     enable_at: Option<MonoNs>,
     end_at: Option<MonoNs>,
@@ -109,6 +111,7 @@ impl<'a> Running<'a> {
             signals,
             started,
             walked_at: started,
+            taken_until: started,
             enable_at: enable_at(spec, started),
             end_at: spec
                 .duration
@@ -203,7 +206,18 @@ impl<'a> Running<'a> {
     /// Takes in what the rings and the table workers have, and closes the window if its time has come. `true` if there was little of it.
     fn drain(&mut self, now: MonoNs) -> anyhow::Result<bool> {
         self.stages.pipeline.collect_tables();
+        self.stages.pipeline.collect_held();
         let settled = now.minus(SETTLE);
+        if self.windows.is_due(self.taken_until) {
+            if self.stages.pipeline.is_settled() {
+                let end = self.taken_until;
+                self.windows.close(end, &mut self.stages, &self.names)?;
+            } else if self.stages.pipeline.held.is_asked() && !self.windows.is_overdue(settled) {
+                // What comes now belongs to the next window.
+                return Ok(false);
+            }
+        }
+        self.taken_until = settled;
         let n_taken = self.stages.take(settled);
         let n_walked = self.stages.sampling.n_walked_waiting()?;
         let is_quiet = n_taken == 0
@@ -217,9 +231,10 @@ impl<'a> Running<'a> {
             self.stages.take_walked()?;
             self.walked_at = now;
         }
-        if self.windows.is_due(settled)
-            && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled))
-        {
+        let is_due = self.windows.is_due(settled);
+        self.stages.pipeline.held.ask(now, is_due);
+        if is_due && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled)) {
+            self.stages.pipeline.count_held_at_once();
             self.windows.close(settled, &mut self.stages, &self.names)?;
         }
         // What is walked in the kernel is known up to when it was last taken in.
@@ -329,6 +344,7 @@ impl<'a> Running<'a> {
         self.stages.take_walked()?;
         while !self.stages.pipeline.resume() && self.stages.pipeline.wait_for_table() {}
         self.stages.pipeline.give_up();
+        self.stages.pipeline.count_held_at_end(end);
         self.windows
             .close_last(end, &mut self.stages, &self.names)?;
         let (outputs, last) = self.names.finish();

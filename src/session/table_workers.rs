@@ -62,7 +62,7 @@ pub(super) struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    fn new() -> (Queue<T>, Receiver<T>) {
+    pub(super) fn new() -> (Queue<T>, Receiver<T>) {
         let (sender, receiver) = bounded(QUEUE);
         let waiting = VecDeque::new();
         (Queue { waiting, sender }, receiver)

@@ -11,6 +11,7 @@ mod confine;
 mod demangle;
 mod dwarf;
 mod elf_symbols;
+pub mod jit;
 mod kernel;
 mod line_tables;
 mod module_names;

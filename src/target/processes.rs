@@ -275,7 +275,8 @@ impl Processes {
                 if pid != parent_pid
                     && let Some(parent) = self.processes.get(&parent_pid)
                 {
-                    let space = parent.space.clone();
+                    let mut space = parent.space.clone();
+                    self.own_anonymous(pid, &mut space);
                     self.processes.insert(pid, Process { space, n_tasks: 0 });
                     self.changed.insert(pid);
                 }
@@ -295,6 +296,30 @@ impl Processes {
             }
             SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => None,
         }
+    }
+
+    /// Memory without a file is a copy of the parent's: from now on each may put other code into its own.
+    fn own_anonymous(&mut self, pid: Pid, space: &mut Arc<AddressSpace>) {
+        let modules = &mut self.modules;
+        let is_anonymous = |modules: &Modules, module: ModuleId| {
+            matches!(modules.get(module).kind, ModuleKind::Anonymous { .. })
+        };
+        if !space
+            .iter()
+            .any(|mapping| is_anonymous(modules, mapping.module))
+        {
+            return;
+        }
+        Arc::make_mut(space).replace_modules(|module| match is_anonymous(modules, module) {
+            false => module,
+            true => {
+                let own = Module {
+                    kind: ModuleKind::Anonymous { pid, epoch: 0 },
+                    ..Module::clone(modules.get(module))
+                };
+                modules.intern(own)
+            }
+        });
     }
 
     fn add_task(&mut self, tid: Tid, task: Task) {
@@ -370,7 +395,10 @@ fn kind_and_path(pid: Pid, line: &maps::MapsLine) -> Option<(ModuleKind, PathBuf
             },
             line.path.clone(),
         ),
-        _ => (ModuleKind::Anonymous { pid }, PathBuf::from("[anon]")),
+        _ => (
+            ModuleKind::Anonymous { pid, epoch: 0 },
+            PathBuf::from("[anon]"),
+        ),
     })
 }
 

@@ -283,6 +283,10 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
         }
         Unnamed::FileChanged => Some("restart the target: its file was replaced while it ran"),
         Unnamed::KernelHidden => Some("sudo sysctl kernel.kptr_restrict=0"),
-        Unnamed::NotCovered | Unnamed::FileCorrupt | Unnamed::Anonymous => None,
+        Unnamed::NotCovered
+        | Unnamed::FileCorrupt
+        | Unnamed::Anonymous
+        | Unnamed::CodeReplaced
+        | Unnamed::JitFileRefused => None,
     }
 }
