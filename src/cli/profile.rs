@@ -200,6 +200,7 @@ fn write_summary(profile: &Profile, elapsed: Duration, text: &mut String) {
     // Writing into a string cannot fail.
     let _ = report::write_counters(counts, elapsed, text);
     let _ = report::write_ledger(&profile.run, ledger, text);
+    let _ = report::write_jit(&profile.run, ledger, text);
 }
 
 impl Observer for Terminal {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::jit_reader::{Ask, JitReader};
+use super::jit_reader::{Ask, JitReader, Replaced};
 use crate::aggregate::TaskKey;
 use crate::model::{
     Cpu, Ended, EventIdx, Frame, Module, ModuleId, ModuleKind, Modules, MonoNs, Pid, Span, Tid,
@@ -78,6 +78,8 @@ pub(super) struct Held {
     watched: FxHashSet<Pid>,
     epochs: FxHashMap<Pid, Epoch>,
     n_epochs: usize,
+    /// Processes whose code was replaced, and when that was over, as long as samples from before that may come.
+    replaced: FxHashMap<Pid, MonoNs>,
     spans: FxHashMap<ModuleId, Span>,
     /// Modules whose span is another than when that was last asked.
     changed_spans: FxHashSet<ModuleId>,
@@ -208,8 +210,8 @@ impl Held {
         self.asked_at = now;
     }
 
-    /// Takes the reader's answer: the processes whose code was replaced. `None` if there is none yet.
-    pub(super) fn answer(&mut self, wait: Duration) -> Option<Vec<Pid>> {
+    /// Takes the reader's answer: the processes whose code was replaced, and when that was over. `None` if there is none yet.
+    pub(super) fn answer(&mut self, wait: Duration) -> Option<Replaced> {
         let reader = self.reader.as_mut().filter(|_| self.is_asked)?;
         reader.asks.feed();
         let changed = match wait.is_zero() {
@@ -221,7 +223,7 @@ impl Held {
     }
 
     /// The same at the end of the run; nobody's, if the reader does not answer in time.
-    pub(super) fn last_answer(&mut self) -> Vec<Pid> {
+    pub(super) fn last_answer(&mut self) -> Replaced {
         let answer = self.answer(PATIENCE);
         if answer.is_none() && self.is_asked {
             // A file system that does not answer must not hold up the end.
@@ -231,27 +233,47 @@ impl Held {
         answer.unwrap_or_default()
     }
 
-    /// Opens an epoch for each of these processes, unless nothing was counted in the present one.
-    pub(super) fn tell_apart(&mut self, pids: &[Pid], modules: &mut Modules) {
-        for pid in pids {
-            let Some(epoch) = self.epochs.get_mut(pid).filter(|epoch| epoch.is_used) else {
-                continue;
-            };
-            if epoch.number >= MOST_EPOCHS_OF_ONE || self.n_epochs >= MOST_EPOCHS {
-                continue;
-            }
-            epoch.number += 1;
-            self.n_epochs += 1;
-            epoch.is_used = false;
-            epoch.module = modules.intern(Module {
-                kind: ModuleKind::Anonymous {
-                    pid: *pid,
-                    epoch: epoch.number,
-                },
-                path: "[anon]".into(),
-                seen_in: None,
-            });
+    /// Opens epochs for the samples that the reader was asked about, where code was replaced: they are kept apart from those before. What comes
+    /// next is kept apart from them, and so on until samples come that were all taken when the change was over.
+    pub(super) fn tell_apart(&mut self, replaced: &Replaced, modules: &mut Modules) {
+        for (pid, at) in replaced {
+            let known = self.replaced.entry(*pid).or_insert(*at);
+            *known = (*known).max(*at);
         }
+        let (first, pids) = (self.asked.first, &self.asked.pids);
+        let apart: Vec<Pid> = self
+            .replaced
+            .keys()
+            .filter(|pid| pids.contains(pid))
+            .copied()
+            .collect();
+        for pid in apart {
+            self.open_epoch(pid, modules);
+            if first.is_some_and(|first| self.replaced[&pid] < first) {
+                self.replaced.remove(&pid);
+            }
+        }
+    }
+
+    /// Nothing, if no sample was counted in the present one, or there are too many.
+    fn open_epoch(&mut self, pid: Pid, modules: &mut Modules) {
+        let Some(epoch) = self.epochs.get_mut(&pid).filter(|epoch| epoch.is_used) else {
+            return;
+        };
+        if epoch.number >= MOST_EPOCHS_OF_ONE || self.n_epochs >= MOST_EPOCHS {
+            return;
+        }
+        epoch.number += 1;
+        self.n_epochs += 1;
+        epoch.is_used = false;
+        epoch.module = modules.intern(Module {
+            kind: ModuleKind::Anonymous {
+                pid,
+                epoch: epoch.number,
+            },
+            path: "[anon]".into(),
+            seen_in: None,
+        });
     }
 
     /// Takes out the samples that the reader was asked about, one after the other with their frames.
@@ -323,4 +345,193 @@ fn is_dump(module: &Module) -> bool {
     name.strip_prefix("jit-")
         .and_then(|rest| rest.strip_suffix(".dump"))
         .is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AddressKind, FileOffset};
+    use crate::target::Comms;
+
+    struct Scene {
+        held: Held,
+        modules: Modules,
+        anonymous: ModuleId,
+        asks: crossbeam_channel::Receiver<Ask>,
+        answers: crossbeam_channel::Sender<Replaced>,
+    }
+
+    const PID: Pid = Pid(7);
+
+    impl Scene {
+        fn new() -> Scene {
+            let (reader, asks, answers) = JitReader::of_test();
+            let mut modules = Modules::new();
+            let anonymous = modules.intern(Module {
+                kind: ModuleKind::Anonymous { pid: PID, epoch: 0 },
+                path: "[anon]".into(),
+                seen_in: None,
+            });
+            Scene {
+                held: Held::new(reader),
+                modules,
+                anonymous,
+                asks,
+                answers,
+            }
+        }
+
+        /// A sample at `time` is held; the number of its epoch when it is counted behind this answer.
+        fn epoch_of(&mut self, time: u64, replaced: &[u64]) -> u32 {
+            self.keep(time);
+            self.held.ask(MonoNs(time), true);
+            assert!(self.asks.try_iter().any(|ask| matches!(ask, Ask::Read(_))));
+            let replaced = replaced.iter().map(|at| (PID, MonoNs(*at))).collect();
+            self.answers.send(replaced).expect("it is waited for");
+            let replaced = self.held.answer(Duration::ZERO).expect("it is there");
+            self.held.tell_apart(&replaced, &mut self.modules);
+            let mut epochs = Vec::new();
+            let modules = &self.modules;
+            self.held.take_asked(|walk, frames, held| {
+                let mut frames = frames.to_vec();
+                held.place(&mut frames, walk.span);
+                match modules.get(frames[0].module).kind {
+                    ModuleKind::Anonymous { epoch, .. } => epochs.push(epoch),
+                    ref other => panic!("{other:?}"),
+                }
+            });
+            assert_eq!(epochs.len(), 1);
+            epochs[0]
+        }
+
+        fn keep(&mut self, time: u64) {
+            let frame = Frame {
+                module: self.anonymous,
+                kind: AddressKind::Interrupted,
+                offset: FileOffset(0x1000),
+            };
+            let walk = walk(time);
+            assert!(self.held.keep(&walk, &[frame], &self.modules));
+        }
+    }
+
+    fn walk(time: u64) -> Walk {
+        Walk {
+            task: TaskKey {
+                comm: Comms::default().intern(b"x"),
+                pid: None,
+                tid: None,
+            },
+            pid: PID,
+            tid: Tid(7),
+            event: EventIdx(0),
+            ended: Ended::Root,
+            module: None,
+            weight: Weight::of(1),
+            taken: None,
+            span: Span {
+                first: MonoNs(time),
+                last: MonoNs(time + 5),
+            },
+        }
+    }
+
+    #[test]
+    fn samples_around_a_replacement_are_kept_apart_from_those_before_and_those_behind() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.epoch_of(10, &[]), 0);
+        assert_eq!(scene.epoch_of(20, &[]), 0);
+        assert_eq!(scene.epoch_of(30, &[34]), 1, "around it");
+        assert_eq!(
+            scene.epoch_of(33, &[]),
+            2,
+            "some may be from before it was over"
+        );
+        assert_eq!(scene.epoch_of(40, &[]), 3);
+        assert_eq!(scene.epoch_of(50, &[]), 3);
+        let spans = scene.held.take_spans();
+        assert_eq!(spans.len(), 4);
+        let first = spans.iter().find(|(module, _)| *module == scene.anonymous);
+        let expected = Span {
+            first: MonoNs(10),
+            last: MonoNs(25),
+        };
+        assert_eq!(first.map(|(_, span)| *span), Some(expected));
+        assert!(scene.held.take_spans().is_empty());
+    }
+
+    #[test]
+    fn samples_without_such_code_do_not_wait() {
+        let mut scene = Scene::new();
+        let frame = Frame {
+            module: Modules::KERNEL,
+            kind: AddressKind::Interrupted,
+            offset: FileOffset(1),
+        };
+        assert!(!scene.held.keep(&walk(1), &[frame], &scene.modules));
+        assert!(scene.held.is_empty());
+        assert_eq!(scene.held.first_time(), None);
+        scene.keep(9);
+        assert_eq!(scene.held.first_time(), Some(MonoNs(9)));
+    }
+
+    #[test]
+    fn nobody_is_asked_again_before_an_answer_or_too_often() {
+        let mut scene = Scene::new();
+        let n_questions = |scene: &Scene| {
+            let asks = scene.asks.try_iter();
+            asks.filter(|ask| matches!(ask, Ask::Read(_))).count()
+        };
+        let later = MonoNs(0).plus(ASK_EVERY);
+        scene.keep(1);
+        scene.held.ask(later, false);
+        assert_eq!(n_questions(&scene), 1);
+        scene.keep(2);
+        scene.held.ask(later, true);
+        assert_eq!(n_questions(&scene), 0, "the first is not answered");
+        scene.answers.send(Vec::new()).expect("it is waited for");
+        assert!(scene.held.answer(Duration::ZERO).is_some());
+        scene.held.take_asked(|_, _, _| ());
+        scene.held.ask(later, false);
+        assert_eq!(n_questions(&scene), 0, "it is too soon");
+        scene.held.ask(later.plus(ASK_EVERY), false);
+        assert_eq!(n_questions(&scene), 1);
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_is_counted_at_once() {
+        let mut scene = Scene::new();
+        let frame = Frame {
+            module: scene.anonymous,
+            kind: AddressKind::Return,
+            offset: FileOffset(1),
+        };
+        let stack = vec![frame; MOST_FRAMES / 2];
+        let mut keep = || scene.held.keep(&walk(1), &stack, &scene.modules);
+        assert_eq!([keep(), keep(), keep()], [true, true, false]);
+        let mut n_left = 0;
+        scene.held.take_all(|_, frames, _| n_left += frames.len());
+        assert_eq!(n_left, MOST_FRAMES);
+        assert!(scene.held.is_empty());
+    }
+
+    #[test]
+    fn a_dump_is_known_by_its_name() {
+        let module = |path: &str| Module {
+            kind: ModuleKind::File { dev: 1, inode: 1 },
+            path: path.into(),
+            seen_in: None,
+        };
+        for path in ["/tmp/jit-42.dump", "jit-1.dump (deleted)"] {
+            assert!(is_dump(&module(path)), "{path}");
+        }
+        for path in [
+            "/tmp/jit-.dump",
+            "/jit-4x.dump",
+            "/jit-42.dump/x",
+            "/ajit-42.dump",
+        ] {
+            assert!(!is_dump(&module(path)), "{path}");
+        }
+    }
 }

@@ -21,17 +21,28 @@ pub(super) enum Ask {
     Dump(Pid, Arc<Module>),
     /// This process is another program's from then on.
     BeganAnew(Pid, MonoNs),
-    /// Read what is new of these, and answer in which of them code was replaced.
+    /// Read what is new of these, and answer in which of them code was replaced, and until when.
     Read(Vec<Pid>),
 }
+
+/// In which processes code was replaced, and when that was over.
+pub(super) type Replaced = Vec<(Pid, MonoNs)>;
 
 /// The ends of its channels.
 pub(super) struct JitReader {
     pub(super) asks: Queue<Ask>,
-    pub(super) answers: Receiver<Vec<Pid>>,
+    pub(super) answers: Receiver<Replaced>,
 }
 
 impl JitReader {
+    /// The other ends are the test's.
+    #[cfg(test)]
+    pub(super) fn of_test() -> (JitReader, Receiver<Ask>, Sender<Replaced>) {
+        let (asks, inbox) = Queue::new();
+        let (sender, answers) = bounded(1);
+        (JitReader { asks, answers }, inbox, sender)
+    }
+
     /// Starts the thread; `waker` is woken for every answer.
     pub(super) fn start(jit: Arc<Jit>, waker: &Waker) -> io::Result<JitReader> {
         let (asks, inbox) = Queue::new();
@@ -48,7 +59,7 @@ impl JitReader {
     }
 }
 
-fn work(jit: &Jit, inbox: &Receiver<Ask>, answers: &Sender<Vec<Pid>>, waker: &Waker) {
+fn work(jit: &Jit, inbox: &Receiver<Ask>, answers: &Sender<Replaced>, waker: &Waker) {
     for ask in inbox {
         match ask {
             Ask::Watch(pid, code) => jit.watch(pid, code),

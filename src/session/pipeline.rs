@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
 use super::held::{Held, Walk};
+use super::jit_reader::Replaced;
 use super::spec::Labels;
 use super::table_cache::Place;
 use super::tables::Tables;
@@ -150,11 +151,10 @@ impl Pipeline {
         self.held = held;
     }
 
-    fn count_asked(&mut self, replaced: &[Pid]) {
+    fn count_asked(&mut self, replaced: &Replaced) {
         let mut held = std::mem::take(&mut self.held);
         held.tell_apart(replaced, &mut self.processes.modules);
         held.take_asked(|walk, frames, held| self.settle_held(walk, frames, held));
-        held.tell_apart(replaced, &mut self.processes.modules);
         self.held = held;
     }
 

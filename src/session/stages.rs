@@ -29,8 +29,8 @@ pub(super) struct Stages {
     pub(super) walked_until: MonoNs,
 }
 
-/// What a sample takes from its interrupt to its count, many times over.
-const A_WALK: Duration = Duration::from_millis(5);
+/// The most that a sample takes from its interrupt to its count, some times over.
+const A_WALK: Duration = Duration::from_millis(1);
 
 /// The account of a run until now.
 pub(super) struct Whole {
@@ -67,12 +67,12 @@ impl Stages {
             walked_until,
             ..
         } = self;
-        // All that is drained was counted behind the last drain, and before this one ends; a sample's time is a little older than its count.
-        let (since, until) = (walked_until.minus(A_WALK), sys::now());
+        // All that is drained was counted behind the last drain, and a sample is a little older than its count.
+        let (since, now) = (walked_until.minus(A_WALK), sys::now());
         sampling
-            .drain_walked(|samples| pipeline.take_walked(&samples, since, until.plus(A_WALK)))
+            .drain_walked(|samples| pipeline.take_walked(&samples, since, sys::now()))
             .context("read what was walked in the kernel")?;
-        *walked_until = until;
+        *walked_until = now;
         Ok(())
     }
 

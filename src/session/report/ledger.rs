@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::cost::write_cost;
 use super::{grouped, n_of, percent, plain_duration, safe};
 use crate::model::{
-    Ended, EventLedger, Ledger, LossReason, Rate, RateChange, RunInfo, StackLedger, Unit, Unnamed,
+    Ended, EventLedger, JitLedger, Ledger, LossReason, Rate, RateChange, RunInfo, StackLedger,
+    Unit, Unnamed,
 };
 
 /// Modules that a line names; the JSON output has all of them.
@@ -53,6 +54,7 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
     }
     write_stacks(&ledger.stacks, out)?;
     write_names(&ledger.stacks, out)?;
+    write_refused(&ledger.jit, out)?;
     ledger
         .cost
         .iter()
@@ -221,6 +223,22 @@ fn write_names(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
         write_remark(&what, remedy_for_unnamed(reason), out)?;
     }
     Ok(())
+}
+
+/// Files of runtimes that gave no names; the JSON output has all of them.
+fn write_refused(jit: &JitLedger, out: &mut impl Write) -> fmt::Result {
+    for (pid, note) in jit.refused.iter().take(MAX_MODULES) {
+        let what = format!(
+            "the {} of pid {pid} is not read: {}",
+            note.file,
+            safe(&note.reason)
+        );
+        write_remark(&what, None, out)?;
+    }
+    match jit.refused.len().saturating_sub(MAX_MODULES) {
+        0 => Ok(()),
+        n => write_remark(&format!("{n} more such files"), None, out),
+    }
 }
 
 pub(super) fn write_remark(what: &str, remedy: Option<&str>, out: &mut impl Write) -> fmt::Result {

@@ -104,16 +104,15 @@ impl Jit {
     }
 
     /// Reads what is new of these processes, and returns those in which code has taken the place of other code since that was last
-    /// asked.
-    pub fn read(&self, pids: &[Pid]) -> Vec<Pid> {
+    /// asked, and when the last such change was over.
+    pub fn read(&self, pids: &[Pid]) -> Vec<(Pid, MonoNs)> {
         let mut processes = self.processes();
         let mut changed = Vec::new();
         for pid in pids {
             if let Some(process) = processes.get_mut(pid) {
                 process.read(&sys::now);
-                if process.take_changed(sys::now()) {
-                    changed.push(*pid);
-                }
+                let at = process.take_changed(sys::now());
+                changed.extend(at.map(|at| (*pid, at)));
             }
         }
         keep_within_budget(&mut processes);

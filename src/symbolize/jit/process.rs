@@ -27,8 +27,8 @@ pub(super) struct Process {
     ranges: Vec<(u64, u64)>,
     /// All that can be read was read, of a process that has ended.
     is_over: bool,
-    /// Code has taken the place of other code since that was last asked.
-    has_changed: bool,
+    /// When code took the place of other code for the last time, at the latest, if it did so since that was last asked.
+    changed: Option<MonoNs>,
     /// Changes before this were told, or can make no difference any more.
     asked: MonoNs,
 }
@@ -46,7 +46,7 @@ impl Process {
             report: ReportFile::default(),
             ranges: Vec::new(),
             is_over: false,
-            has_changed: false,
+            changed: None,
             asked: MonoNs(0),
         }
     }
@@ -115,10 +115,10 @@ impl Process {
         self.note_changes();
     }
 
-    /// Whether code has taken the place of other code since this was last asked, at `now`.
-    pub(super) fn take_changed(&mut self, now: MonoNs) -> bool {
+    /// When code took the place of other code for the last time, if it did so since this was last asked; `now` is the present.
+    pub(super) fn take_changed(&mut self, now: MonoNs) -> Option<MonoNs> {
         self.asked = now;
-        std::mem::take(&mut self.has_changed)
+        self.changed.take()
     }
 
     /// The function at `address` while samples of `span` were taken, or why it has no name.
@@ -235,7 +235,10 @@ impl Process {
                         .ranges
                         .iter()
                         .any(|(from, to)| start < *to && *from < end);
-                self.has_changed |= is_code && self.asked <= latest;
+                // What is told that late finds nothing to be told apart any more.
+                if is_code && self.asked <= latest {
+                    self.changed = self.changed.max(Some(latest));
+                }
             }
         }
     }
