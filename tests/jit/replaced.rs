@@ -96,13 +96,9 @@ fn check(samples: &BTreeMap<(String, String), u64>, expected: &[(&str, &str)], n
         );
         assert!(*n <= PER_ROUND);
     }
-    let of = |caller: &str| {
-        samples
-            .iter()
-            .filter(move |((known, _), _)| known == caller)
-    };
     for (caller, right) in expected {
-        let all: u64 = of(caller).map(|(_, n)| *n).sum();
+        let of_caller = samples.iter().filter(|((known, _), _)| known == caller);
+        let all: u64 = of_caller.map(|(_, n)| *n).sum();
         let per_caller = match caller.starts_with("calm") {
             true => PER_ROUND,
             false => PER_ROUND / 2,
