@@ -30,6 +30,8 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 const MOST_EPOCHS: usize = 16384;
 /// Epochs of one process: a runtime that never comes to rest must not take all.
 const MOST_EPOCHS_OF_ONE: u32 = 4096;
+/// Questions that may wait while the reader is busy.
+const MOST_ASKS: usize = 1 << 16;
 /// How long the end of a run waits for the reader.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -97,22 +99,17 @@ impl Held {
         }
     }
 
-    /// Notes what a process has mapped.
+    /// Notes which file a process has mapped.
     pub(super) fn mapped(&mut self, pid: Pid, module: &Arc<Module>) {
         let Some(reader) = &mut self.reader else {
             return;
         };
-        match module.kind {
-            ModuleKind::Anonymous { .. } => {
-                self.watched.insert(pid);
-                let code = module.seen_in.map(|seen| (seen.start, seen.end));
-                reader.asks.push(Ask::Watch(pid, code));
-            }
-            ModuleKind::File { .. } if is_dump(module) => {
-                self.watched.insert(pid);
-                reader.asks.push(Ask::Dump(pid, module.clone()));
-            }
-            _ => (),
+        if let ModuleKind::File { .. } = module.kind
+            && is_dump(module)
+            && reader.asks.len() < MOST_ASKS
+        {
+            self.watched.insert(pid);
+            reader.asks.push(Ask::Dump(pid, module.clone()));
         }
     }
 
@@ -120,7 +117,10 @@ impl Held {
     pub(super) fn has_code(&mut self, pid: Pid, code: (u64, u64)) {
         if let Some(reader) = &mut self.reader {
             self.watched.insert(pid);
-            reader.asks.push(Ask::Watch(pid, Some(code)));
+            // A process that does nothing but map must not fill the queue: it only loses what is said of its code.
+            if reader.asks.len() < MOST_ASKS {
+                reader.asks.push(Ask::Watch(pid, Some(code)));
+            }
         }
     }
 
@@ -300,9 +300,9 @@ impl Held {
         }
     }
 
-    /// Whether the reader was asked and has not answered.
-    pub(super) fn is_asked(&self) -> bool {
-        self.is_asked
+    /// Whether the reader was asked at `due` or later, and has answered: all samples from before are counted.
+    pub(super) fn is_answered_since(&self, due: Option<MonoNs>) -> bool {
+        !self.is_asked && due.is_some_and(|due| due <= self.asked_at)
     }
 
     /// Whether no sample waits.

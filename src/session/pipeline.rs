@@ -178,6 +178,11 @@ impl Pipeline {
         self.backlog.is_empty() && self.held.is_empty()
     }
 
+    /// The same; with `is_answered`, samples in code made at run time that came since the reader was asked belong to the next window.
+    pub(super) fn is_settled_but_for(&self, is_answered: bool) -> bool {
+        self.backlog.is_empty() && (is_answered || self.held.is_empty())
+    }
+
     /// The time up to which everything is counted, of what was taken out of the rings up to `taken`.
     pub(super) fn counted_until(&self, taken: MonoNs) -> MonoNs {
         let waiting = [self.backlog.first_time(), self.held.first_time()];

@@ -71,8 +71,6 @@ pub(super) struct Running<'a> {
     started: MonoNs,
     /// When that was last taken in that was walked in the kernel.
     walked_at: MonoNs,
-    /// Up to when the rings were taken in.
-    taken_until: MonoNs,
     /// When the events have to be enabled, unless the command's exec does it.
     enable_at: Option<MonoNs>,
     end_at: Option<MonoNs>,
@@ -111,7 +109,6 @@ impl<'a> Running<'a> {
             signals,
             started,
             walked_at: started,
-            taken_until: started,
             enable_at: enable_at(spec, started),
             end_at: spec
                 .duration
@@ -208,16 +205,12 @@ impl<'a> Running<'a> {
         self.stages.pipeline.collect_tables();
         self.stages.pipeline.collect_held();
         let settled = now.minus(SETTLE);
-        if self.windows.is_due(self.taken_until) {
-            if self.stages.pipeline.is_settled() {
-                let end = self.taken_until;
-                self.windows.close(end, &mut self.stages, &self.names)?;
-            } else if self.stages.pipeline.held.is_asked() && !self.windows.is_overdue(settled) {
-                // What comes now belongs to the next window.
-                return Ok(false);
-            }
-        }
-        self.taken_until = settled;
+        // Before anything new is taken, which waits again.
+        let is_answered = self
+            .stages
+            .pipeline
+            .held
+            .is_answered_since(self.windows.due());
         let n_taken = self.stages.take(settled);
         let n_walked = self.stages.sampling.n_walked_waiting()?;
         let is_quiet = n_taken == 0
@@ -232,11 +225,15 @@ impl<'a> Running<'a> {
             self.walked_at = now;
         }
         let is_due = self.windows.is_due(settled);
-        self.stages.pipeline.held.ask(now, is_due);
-        if is_due && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled)) {
+        let is_overdue = self.windows.is_overdue(settled);
+        if is_overdue {
             self.stages.pipeline.count_held_at_once();
+        }
+        if is_due && (self.stages.pipeline.is_settled_but_for(is_answered) || is_overdue) {
             self.windows.close(settled, &mut self.stages, &self.names)?;
         }
+        let is_due = self.windows.is_due(settled);
+        self.stages.pipeline.held.ask(now, is_due);
         // What is walked in the kernel is known up to when it was last taken in.
         let until = self.walked_at.minus(SETTLE);
         self.windows

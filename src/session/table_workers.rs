@@ -86,6 +86,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
     }

@@ -23,8 +23,8 @@ pub(super) struct MapFile {
     pub(super) history: History,
     /// Why it gives no names, if so.
     pub(super) refused: Option<Refused>,
-    /// What was read is more than is kept; it gives no names any more.
-    is_full: bool,
+    /// Nothing more is read: the process has ended, or what was read is more than is kept.
+    is_done: bool,
     /// When it was last looked at: what is new since was written since.
     looked_at: Option<MonoNs>,
 }
@@ -40,7 +40,7 @@ struct Open {
 impl MapFile {
     /// Reads what is new; `now` tells the time.
     pub(super) fn read(&mut self, root: &mut ProcessRoot, now: &impl Fn() -> MonoNs) {
-        if self.is_full {
+        if self.is_done {
             return;
         }
         let before = now();
@@ -51,15 +51,13 @@ impl MapFile {
         };
         self.refused = None;
         let earliest = self.looked_at.replace(before).unwrap_or(MonoNs(0));
-        let is_read = match (found, self.open.is_some()) {
-            (None, false) => Ok(()),
-            // It was taken away: there is nothing new in it that anybody could mean.
-            (None, true) => Ok(()),
-            (Some(file), _) => self.read_new(file, earliest, now),
+        let is_read = match found {
+            Some(file) => self.read_new(file, earliest, now),
+            // There is none, or it was taken away: then nobody means it any more.
+            None => Ok(()),
         };
         if is_read.is_err() {
-            self.is_full = true;
-            self.refuse(Refused::TooLarge, before);
+            self.give_up();
         }
     }
 
@@ -70,10 +68,10 @@ impl MapFile {
             let size = open.file.metadata().map_or(0, |found| found.len());
             open.offset = open.offset.max(size);
         }
-        if self.history.forget_all(When::exactly(at)).is_err() {
-            self.is_full = true;
+        match self.history.forget_all(When::exactly(at)) {
+            Ok(()) => self.history.settle(),
+            Err(Full) => self.give_up(),
         }
-        self.history.settle();
     }
 
     /// Whether it can say anything of the process's code.
@@ -83,18 +81,28 @@ impl MapFile {
 
     /// Lets go of the file; what was read stays.
     pub(super) fn close(&mut self) {
-        // Whether there is one is still to be told.
-        self.is_full = true;
+        self.is_done = true;
     }
 
     /// What it said until now cannot be held against what it may say.
     fn refuse(&mut self, refused: Refused, at: MonoNs) {
-        if self.refused.replace(refused).is_none() {
-            self.open = None;
-            // There is room for it, or nothing more is read.
-            let _ = self.history.forget_all(When::exactly(at));
-            self.history.settle();
+        if self.refused.replace(refused).is_some() {
+            return;
         }
+        self.open = None;
+        match self.history.forget_all(When::exactly(at)) {
+            Ok(()) => self.history.settle(),
+            Err(Full) => self.give_up(),
+        }
+    }
+
+    /// Half of what it says is not to be believed: what replaced it may be in the other half.
+    fn give_up(&mut self) {
+        *self = MapFile {
+            refused: Some(Refused::TooLarge),
+            is_done: true,
+            ..MapFile::default()
+        };
     }
 
     fn read_new(

@@ -53,6 +53,13 @@ impl Process {
 
     /// It has code there.
     pub(super) fn add_range(&mut self, start: u64, end: u64) {
+        if self
+            .ranges
+            .iter()
+            .any(|(from, to)| *from <= start && end <= *to)
+        {
+            return;
+        }
         let at = self.ranges.partition_point(|(known, _)| *known < start);
         self.ranges.insert(at, (start, end));
         if self.ranges.len() > MAX_RANGES {
