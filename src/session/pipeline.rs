@@ -66,7 +66,6 @@ impl Pipeline {
         labels: Labels,
         timeline: Option<Timeline<CommId>>,
         whole_host: bool,
-        held: Held,
     ) -> Pipeline {
         Pipeline {
             processes,
@@ -78,7 +77,7 @@ impl Pipeline {
             taken: vec![Taken::default(); plan.events.len()],
             wanted_copy: None,
             backlog: Backlog::default(),
-            held,
+            held: Held::default(),
             stack_source: plan.stack_source,
             labels,
             whole_host,

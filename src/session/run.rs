@@ -85,7 +85,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     )
     .context("start the table workers")?;
     let jit = Arc::new(Jit::new(&spec.roots.proc));
-    let pipeline = Pipeline::new(
+    let mut pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
         sampling.plan(),
@@ -93,8 +93,9 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.labels,
         spec.timestamps.then(Timeline::new),
         selection == Selection::Host,
-        Held::new(JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?),
     );
+    let reader = JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?;
+    pipeline.held = Held::new(reader);
     let mut stages = Stages {
         earlier: vec![Earlier::default(); sampling.plan().events.len()],
         sampling,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{CommId, Comms};
+use super::{CommId, Comms, forked};
 use crate::model::{
     AddressSpace, Avma, FileOffset, Mapping, Module, ModuleId, ModuleKind, Modules, MonoNs, Pid,
     SeenIn, Tid,
@@ -276,7 +276,7 @@ impl Processes {
                     && let Some(parent) = self.processes.get(&parent_pid)
                 {
                     let mut space = parent.space.clone();
-                    self.own_anonymous(pid, &mut space);
+                    forked::own_anonymous(pid, &mut self.modules, &mut space);
                     self.processes.insert(pid, Process { space, n_tasks: 0 });
                     self.changed.insert(pid);
                 }
@@ -296,30 +296,6 @@ impl Processes {
             }
             SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => None,
         }
-    }
-
-    /// Memory without a file is a copy of the parent's: from now on each may put other code into its own.
-    fn own_anonymous(&mut self, pid: Pid, space: &mut Arc<AddressSpace>) {
-        let modules = &mut self.modules;
-        let is_anonymous = |modules: &Modules, module: ModuleId| {
-            matches!(modules.get(module).kind, ModuleKind::Anonymous { .. })
-        };
-        if !space
-            .iter()
-            .any(|mapping| is_anonymous(modules, mapping.module))
-        {
-            return;
-        }
-        Arc::make_mut(space).replace_modules(|module| match is_anonymous(modules, module) {
-            false => module,
-            true => {
-                let own = Module {
-                    kind: ModuleKind::Anonymous { pid, epoch: 0 },
-                    ..Module::clone(modules.get(module))
-                };
-                modules.intern(own)
-            }
-        });
     }
 
     fn add_task(&mut self, tid: Tid, task: Task) {

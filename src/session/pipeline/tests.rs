@@ -33,7 +33,6 @@ fn pipeline(workers: Workers) -> Pipeline {
         Labels::default(),
         None,
         false,
-        Held::default(),
     );
     pipeline.counting = Counting::new(1);
     pipeline.taken = vec![Taken::default()];
