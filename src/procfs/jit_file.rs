@@ -36,7 +36,7 @@ pub enum Refused {
     HardLink,
     /// More bytes than are read.
     TooLarge,
-    /// Last written before the process began.
+    /// Last written before the process began. Behind what stands in it the process may write on.
     Stale,
     /// It may not be opened.
     Unreadable,
@@ -55,6 +55,15 @@ impl fmt::Display for Refused {
             Refused::Unreadable => "it cannot be opened",
         })
     }
+}
+
+/// A file that keeps all rules but one, perhaps.
+#[derive(Debug)]
+pub struct Temporary {
+    /// It, open for reading.
+    pub file: File,
+    /// Whether it was last written before the process began, so that what stands in it is not the process's.
+    pub is_stale: bool,
 }
 
 /// What a process sees as `/`, held open so that its files are reached when it has ended.
@@ -100,7 +109,11 @@ impl ProcessRoot {
     ///
     /// # Errors
     /// The rule that it breaks.
-    pub fn open_temporary(&mut self, name: &str, max_size: u64) -> Result<Option<File>, Refused> {
+    pub fn open_temporary(
+        &mut self,
+        name: &str,
+        max_size: u64,
+    ) -> Result<Option<Temporary>, Refused> {
         if let Ok(status) = fs::read_to_string(self.process.join("status"))
             && let Some((user, own_pid)) = user_and_own_pid(&status)
             && own_pid == self.own_pid
@@ -125,8 +138,12 @@ impl ProcessRoot {
             Err(Errno::ENXIO | Errno::ENODEV) => return Err(Refused::NotRegular),
             Err(_) => return Err(Refused::Unreadable),
         };
-        self.check(&file, max_size)?;
-        Ok(Some(file))
+        let is_stale = match self.check(&file, max_size) {
+            Ok(()) => false,
+            Err(Refused::Stale) => true,
+            Err(refused) => return Err(refused),
+        };
+        Ok(Some(Temporary { file, is_stale }))
     }
 
     /// Whether a file may be believed; `max_size` in bytes.
@@ -279,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_an_earlier_process_of_the_same_number_is_refused() {
+    fn a_file_of_an_earlier_process_of_the_same_number_is_known_as_such() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut process = process(folder.path());
         let path = folder.path().join("root/tmp/perf-3.map");
@@ -287,10 +304,16 @@ mod tests {
         let file = File::options().write(true).open(&path).expect("opened");
         let written = SystemTime::now() - Duration::from_secs(60);
         file.set_modified(written).expect("set");
-        assert_eq!(refused(&mut process), Refused::Stale);
+        let mut is_stale = || {
+            let opened = process.open_temporary("perf-3.map", 100);
+            opened
+                .expect("no other rule is broken")
+                .expect("it is there")
+                .is_stale
+        };
+        assert!(is_stale());
         began(folder.path(), 900);
-        let opened = process.open_temporary("perf-3.map", 100);
-        assert!(opened.expect("no rule is broken").is_some());
+        assert!(!is_stale());
     }
 
     #[test]

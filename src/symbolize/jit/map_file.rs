@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use super::history::{Full, History, Origin, When};
 use super::perf_map::Lines;
 use crate::model::MonoNs;
-use crate::procfs::jit_file::{ProcessRoot, Refused};
+use crate::procfs::jit_file::{ProcessRoot, Refused, Temporary};
 
 /// Bytes of a file.
 const MAX_SIZE: u64 = 64 << 20;
@@ -27,6 +27,15 @@ pub(super) struct MapFile {
     is_done: bool,
     /// When it was last looked at: what is new since was written since.
     looked_at: Option<MonoNs>,
+    /// What an earlier process of the same number has left in the file.
+    stale: Option<Stale>,
+}
+
+/// The end of what an earlier process has written: the runtime writes over it, or on behind it.
+#[derive(Debug)]
+struct Stale {
+    size: u64,
+    tail: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -46,13 +55,20 @@ impl MapFile {
         let before = now();
         let name = format!("perf-{}.map", root.own_pid);
         let found = match root.open_temporary(&name, MAX_SIZE) {
+            Ok(Some(Temporary {
+                file,
+                is_stale: true,
+            })) => {
+                self.stale = Some(Stale::of(&file));
+                return self.refuse(Refused::Stale, before);
+            }
             Ok(found) => found,
             Err(refused) => return self.refuse(refused, before),
         };
         self.refused = None;
         let earliest = self.looked_at.replace(before).unwrap_or(MonoNs(0));
         let is_read = match found {
-            Some(file) => self.read_new(file, earliest, now),
+            Some(Temporary { file, .. }) => self.read_new(file, earliest, now),
             // There is none, or it was taken away: then nobody means it any more.
             None => Ok(()),
         };
@@ -125,9 +141,10 @@ impl MapFile {
             if self.open.is_some() {
                 self.history.forget_all(when)?;
             }
+            let offset = self.stale.take().map_or(0, |stale| stale.end_in(&file));
             self.open = Some(Open {
                 file,
-                offset: 0,
+                offset,
                 lines: Lines::default(),
                 n_lines: 0,
             });
@@ -137,6 +154,36 @@ impl MapFile {
         }
         self.history.settle();
         Ok(())
+    }
+}
+
+impl Stale {
+    /// Bytes by which it is known again: the addresses in them are of that process alone.
+    const TAIL: u64 = 4096;
+
+    fn of(file: &File) -> Stale {
+        let size = file.metadata().map_or(0, |found| found.len());
+        Stale {
+            size,
+            tail: Stale::tail(file, size),
+        }
+    }
+
+    /// Where the process's own lines begin.
+    fn end_in(&self, file: &File) -> u64 {
+        match Stale::tail(file, self.size) == self.tail {
+            true => self.size,
+            false => 0,
+        }
+    }
+
+    fn tail(file: &File, end: u64) -> Vec<u8> {
+        let n_bytes = end.min(Stale::TAIL);
+        let mut tail = vec![0; usize::try_from(n_bytes).unwrap_or_default()];
+        match file.read_exact_at(&mut tail, end - n_bytes) {
+            Ok(()) => tail,
+            Err(_) => Vec::new(),
+        }
     }
 }
 

@@ -250,3 +250,6 @@ impl Process {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::model::{JitRates, JitTally};
-use crate::procfs::jit_file::{ProcessRoot, Refused};
+use crate::procfs::jit_file::{ProcessRoot, Refused, Temporary};
 
 /// Bytes of a file.
 const MAX_SIZE: u64 = 1 << 20;
@@ -30,16 +30,18 @@ impl ReportFile {
     /// Reads it anew.
     pub(super) fn read(&mut self, root: &mut ProcessRoot) {
         let name = format!("perfd-jit-{}.txt", root.own_pid);
-        let file = match root.open_temporary(&name, MAX_SIZE) {
-            Ok(file) => file,
-            Err(refused) => {
-                self.refused = Some(refused);
-                self.rates = JitRates::default();
-                return;
-            }
+        let found = match root.open_temporary(&name, MAX_SIZE) {
+            Ok(Some(found)) if found.is_stale => Err(Refused::Stale),
+            Ok(found) => Ok(found),
+            Err(refused) => Err(refused),
         };
-        self.refused = None;
-        let Some(file) = file else { return };
+        self.refused = found.as_ref().err().copied();
+        let Ok(Some(Temporary { file, .. })) = found else {
+            if self.refused.is_some() {
+                self.rates = JitRates::default();
+            }
+            return;
+        };
         let size = file.metadata().map_or(0, |found| found.len()).min(MAX_SIZE);
         let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
         let mut n_read = 0;
