@@ -49,6 +49,15 @@ impl Folding {
         new
     }
 
+    /// Gives a frame the name that is known of it by now; windows and samples that were named before keep the old one.
+    pub fn rename(&mut self, frame: Frame, name: FrameName) {
+        if let Some(names) = self.names.get_mut(&frame)
+            && **names != [name.clone()]
+        {
+            *names = [name].into();
+        }
+    }
+
     /// Number of distinct frames.
     pub fn n_frames(&self) -> usize {
         self.names.len()

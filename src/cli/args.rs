@@ -120,6 +120,7 @@ pub struct SamplingArgs {
 
     #[command(flatten)]
     pub cache: CacheArgs,
+
     /// How names of C++ and Rust are shown
     #[arg(long, value_name = "STYLE", value_enum, default_value_t, help_heading = OUTPUT)]
     pub demangle: DemangleChoice,
@@ -131,6 +132,10 @@ pub struct SamplingArgs {
     /// Show functions with file and line, as `main (app.c:12)`, each line of them by itself
     #[arg(long, help_heading = OUTPUT)]
     pub srcline: bool,
+
+    /// Report what compilers that work at run time (V8, HotSpot, LuaJIT, …) have made, and what of the samples they took themselves
+    #[arg(long, help_heading = OUTPUT)]
+    pub jit: bool,
 
     /// Pages of the ring of each CPU, a power of two
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = values::pages, help_heading = WHAT)]

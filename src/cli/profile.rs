@@ -10,7 +10,9 @@ use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
 use crate::session::tables::TABLE_BUDGET;
-use crate::session::{self, Backend, EventChoice, Labels, Observer, Outcome, Spec, Target, report};
+use crate::session::{
+    self, Backend, EventChoice, JitReporting, Labels, Observer, Outcome, Spec, Target, report,
+};
 use crate::sink::{Format, Measure, Place, SinkSpec, same_place_twice};
 use crate::symbolize::{self, Inline};
 
@@ -42,6 +44,10 @@ pub(super) fn run(
         interval: args.interval,
         max_overhead: args.max_overhead,
         timestamps: sinks.iter().any(|sink| sink.format == Format::Samples),
+        jit: match args.jit {
+            true => JitReporting::On,
+            false => JitReporting::Off,
+        },
         labels: Labels {
             pid: args.pid_label,
             tid: args.tid_label,
@@ -209,6 +215,7 @@ fn write_summary(profile: &Profile, elapsed: Duration, text: &mut String) {
     // Writing into a string cannot fail.
     let _ = report::write_counters(counts, elapsed, text);
     let _ = report::write_ledger(&profile.run, ledger, text);
+    let _ = report::write_jit(&profile.run, ledger, text);
 }
 
 impl Observer for Terminal {

@@ -107,6 +107,13 @@ impl AddressSpace {
         );
     }
 
+    /// Gives every mapping the module that takes the place of its own.
+    pub fn replace_modules(&mut self, mut module: impl FnMut(ModuleId) -> ModuleId) {
+        for mapping in &mut self.mappings {
+            mapping.module = module(mapping.module);
+        }
+    }
+
     /// Forgets the mappings that are not to be kept.
     pub fn retain(&mut self, keep: impl FnMut(&Mapping) -> bool) {
         self.mappings.retain(keep);

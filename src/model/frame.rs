@@ -116,8 +116,12 @@ pub enum Unnamed {
     FileChanged,
     /// The file is not ELF, or is damaged.
     FileCorrupt,
-    /// Memory without a file (JIT code).
+    /// Memory without a file (JIT code), of which the runtime has written down no names.
     Anonymous,
+    /// Code made at run time, whose place was taken by other code while it was sampled: which of the two it was is not known.
+    CodeReplaced,
+    /// The runtime's file of names is not one that may be believed.
+    JitFileRefused,
     /// The kernel hides its symbols (`kptr_restrict`).
     KernelHidden,
 }
@@ -131,6 +135,8 @@ impl fmt::Display for Unnamed {
             Unnamed::FileChanged => "file changed since it was mapped",
             Unnamed::FileCorrupt => "file is corrupt",
             Unnamed::Anonymous => "memory without a file",
+            Unnamed::CodeReplaced => "code replaced while it was sampled",
+            Unnamed::JitFileRefused => "the runtime's file of names was refused",
             Unnamed::KernelHidden => "kernel symbols are hidden",
         })
     }

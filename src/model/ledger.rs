@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::profile::ALL_THE_TIME;
-use super::{Cost, Ended, MonoNs, Rate, Unnamed};
+use super::{Cost, Ended, JitLedger, MonoNs, Rate, Unnamed};
 
 /// A way to lose a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -238,6 +238,8 @@ pub struct Ledger {
     pub cost: Option<Cost>,
     /// Changes of the rate, in the order of time.
     pub rate_changes: Vec<RateChange>,
+    /// Of code made at run time; on the account of the whole run alone.
+    pub jit: JitLedger,
 }
 
 /// The rate of all events was lowered, because perfd took more than it was allowed to (`--max-overhead`).

@@ -13,6 +13,7 @@ mod event_text;
 mod fault;
 mod frame;
 mod id;
+mod jit;
 mod ledger;
 mod module;
 mod named_sample;
@@ -36,6 +37,10 @@ pub use event_text::{ParseEventError, parse_events};
 pub use fault::{Fault, FaultClass};
 pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
 pub use id::{Cpu, Pid, Tid};
+pub use jit::{
+    CompilerShare, JitFigures, JitFileNote, JitLedger, JitProcess, JitRates, JitReport, JitSource,
+    JitTally,
+};
 pub use ledger::{EventLedger, KernelWalkLedger, Ledger, LossReason, RateChange, StackLedger};
 pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
 pub use named_sample::{NamedFrame, NamedSample};
@@ -45,4 +50,4 @@ pub use profile::{
 pub use ratio::{Ratio, RatioKind, Refusal, SampledRatio, total};
 pub use rule::{CfaKind, FpKind, RaKind, Rule};
 pub use sample::{RawSample, Registers, StackCopy};
-pub use time::{Hz, MonoNs, Rate};
+pub use time::{Hz, MonoNs, Rate, Span};

@@ -46,6 +46,9 @@ pub enum ModuleKind {
     Anonymous {
         /// Whose memory it is.
         pid: Pid,
+        /// Code in it may be replaced by other code: the times between which it was are told apart by number. Mappings have 0; stacks get
+        /// theirs when they are counted.
+        epoch: u32,
     },
 }
 

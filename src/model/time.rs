@@ -28,6 +28,40 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// From a first moment to a last one, both of which are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub first: MonoNs,
+    /// The last.
+    pub last: MonoNs,
+}
+
+impl Span {
+    /// All of time.
+    pub const ALWAYS: Span = Span {
+        first: MonoNs(0),
+        last: MonoNs(u64::MAX),
+    };
+
+    /// One moment.
+    pub fn at(time: MonoNs) -> Span {
+        Span {
+            first: time,
+            last: time,
+        }
+    }
+
+    /// The shortest span that holds both.
+    #[must_use]
+    pub fn and(self, other: Span) -> Span {
+        Span {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
 /// Samples a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hz(pub u64);

@@ -5,6 +5,7 @@
 pub mod cpu_pmu;
 pub mod cpus;
 pub mod event_source;
+pub mod jit_file;
 pub mod kallsyms;
 pub mod maps;
 pub mod memory;

@@ -46,6 +46,14 @@ pub enum OpenError {
     NoFile,
 }
 
+/// Opens the file of a module that has one.
+pub fn open_as_file(proc_root: &Path, module: &Module) -> Result<File, OpenError> {
+    match module.kind {
+        ModuleKind::File { dev, inode } => open_file(proc_root, module, dev, inode),
+        _ => Err(OpenError::NoFile),
+    }
+}
+
 /// Opens the file of `module`; `proc_root` is `/proc`, except in tests.
 pub fn open(proc_root: &Path, module: &Module) -> Result<Box<dyn ReadAt>, OpenError> {
     match module.kind {

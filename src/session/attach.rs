@@ -67,6 +67,7 @@ impl Opened<'_> {
         modules
             .into_iter()
             .for_each(|module| self.stages.pipeline.want(module));
+        self.stages.pipeline.found_mapped(pid);
         if !attached.pidfd.is_alive().unwrap_or(false) {
             return Err(gone(pid).into());
         }
@@ -133,6 +134,7 @@ impl Opened<'_> {
         for pid in tasks::processes(&self.spec.roots.proc).unwrap_or_default() {
             // Those that end now, and kernel threads, have nothing mapped.
             let _ = self.stages.pipeline.processes.add_running(pid, since);
+            self.stages.pipeline.found_mapped(pid);
         }
         Ok(())
     }

@@ -7,8 +7,11 @@ mod account;
 mod attach;
 mod backlog;
 mod events;
+mod held;
+mod jit_reader;
 pub mod kernel_walk;
 mod known_table;
+mod made_at_run_time;
 mod meter;
 mod names;
 mod naming_threads;
@@ -33,4 +36,4 @@ mod window;
 
 pub use outcome::{Observer, Outcome};
 pub use run::run;
-pub use spec::{Backend, EventChoice, Labels, Spec, Target};
+pub use spec::{Backend, EventChoice, JitReporting, Labels, Spec, Target};

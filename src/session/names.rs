@@ -8,12 +8,16 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::made_at_run_time::{MadeAtRunTime, Which};
 use super::naming_threads;
 use super::outputs::{Outputs, Piece};
+use super::spec::JitReporting;
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
-    Frame, FrameName, Ledger, Module, ProcessCounts, Profile, RunInfo, StackLedger, WindowSpan,
+    Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, ProcessCounts, Profile, RunInfo, Span,
+    StackLedger, WindowSpan,
 };
+use crate::symbolize::jit::{Jit, JitNames};
 use crate::symbolize::{Config, Resolver};
 use crate::sys;
 use crate::target::CommId;
@@ -28,6 +32,8 @@ pub(super) enum Message {
         modules: Vec<Arc<Module>>,
         comms: Vec<Arc<str>>,
         stacks: Vec<Arc<[Frame]>>,
+        /// When the samples of modules with code made at run time were taken, until now.
+        spans: Vec<(ModuleId, Span)>,
     },
     /// Samples by themselves, in order of time; their stacks have been told.
     Samples(Vec<TimedSample<CommId>>),
@@ -56,6 +62,8 @@ impl Names {
     pub(super) fn start(
         run: Arc<RunInfo>,
         config: Config,
+        jit: Arc<Jit>,
+        reporting: JitReporting,
         outputs: Outputs,
     ) -> std::io::Result<Names> {
         let (messages, inbox) = bounded(QUEUE);
@@ -65,7 +73,8 @@ impl Names {
                 sys::lower_priority();
                 let mut naming = Naming {
                     run,
-                    resolver: Resolver::new(config),
+                    resolver: Resolver::new(config).with_jit(JitNames::new(jit.clone())),
+                    made_at_run_time: MadeAtRunTime::new(jit, reporting),
                     folding: Folding::default(),
                     modules: Vec::new(),
                     comms: Vec::new(),
@@ -100,6 +109,7 @@ impl Names {
 struct Naming {
     run: Arc<RunInfo>,
     resolver: Resolver,
+    made_at_run_time: MadeAtRunTime,
     folding: Folding,
     modules: Vec<Arc<Module>>,
     comms: Vec<Arc<str>>,
@@ -119,12 +129,15 @@ impl Naming {
                     modules,
                     comms,
                     stacks,
+                    spans,
                 } => {
                     self.modules.extend(modules);
                     self.comms.extend(comms);
+                    self.resolver.jit().sampled(spans);
                     self.name(stacks);
                 }
                 Message::Samples(samples) => {
+                    self.name_again();
                     let named = self.folding.name_samples(
                         &samples,
                         |comm| self.comms[comm.0 as usize].clone(),
@@ -146,6 +159,7 @@ impl Naming {
             folding,
             modules,
             resolver,
+            made_at_run_time,
             named,
             ..
         } = self;
@@ -157,6 +171,11 @@ impl Naming {
         folding.add_stacks(stacks, |frame| {
             let module = &modules[frame.module.0 as usize];
             let names: Vec<FrameName> = resolver.name(module, frame);
+            if let ModuleKind::Anonymous { .. } = module.kind {
+                // Its name is one only when the window is closed.
+                made_at_run_time.add(frame, &names);
+                return names;
+            }
             for reason in names.iter().filter_map(|name| name.unnamed) {
                 *named
                     .unnamed
@@ -164,6 +183,23 @@ impl Naming {
                     .or_default() += 1;
             }
             names
+        });
+    }
+
+    /// Asks again for the names of code made at run time: more of it may be written down by now, or it was replaced.
+    fn name_again(&mut self) {
+        let Naming {
+            folding,
+            modules,
+            resolver,
+            made_at_run_time,
+            ..
+        } = self;
+        made_at_run_time.name_again(|frame| {
+            let module = &modules[frame.module.0 as usize];
+            let name = resolver.jit().name(module, frame);
+            folding.rename(frame, name.clone());
+            name
         });
     }
 
@@ -175,18 +211,30 @@ impl Naming {
             mut ledger,
             mut whole_run,
         } = window;
+        self.made_at_run_time.read();
+        self.name_again();
         self.named.frames = self.folding.n_frames() as u64;
         let in_window = self.named.since(&self.named_before);
         ledger.stacks.frames = in_window.frames;
         ledger.stacks.unnamed = in_window.unnamed;
+        let made = &mut self.made_at_run_time;
+        made.count_unnamed(Which::OfWindow, &mut ledger.stacks.unnamed);
         if let Some((_, whole)) = &mut whole_run {
             whole.stacks.frames = self.named.frames;
             whole.stacks.unnamed = self.named.unnamed.clone();
+            made.count_unnamed(Which::OfRun, &mut whole.stacks.unnamed);
         }
         self.named_before = self.named.clone();
         let rows = self
             .folding
             .fold(&counts, |comm| self.comms[comm.0 as usize].clone());
+        made.window_closed(&rows, |module| {
+            let last = self.resolver.jit().last_sampled(module);
+            last.is_none_or(|last| span.start <= last)
+        });
+        if let Some((_, whole)) = &mut whole_run {
+            whole.jit = made.account();
+        }
         Profile {
             run: self.run.clone(),
             span,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
+use super::held::{Held, Walk};
+use super::jit_reader::Replaced;
 use super::spec::Labels;
 use super::table_cache::Place;
 use super::tables::Tables;
@@ -13,7 +15,7 @@ use crate::aggregate::{Counting, Stacks, TaskKey, TimedSample, Timeline};
 use crate::bpf::WalkedSamples;
 use crate::model::{
     AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, ModuleKind,
-    Modules, MonoNs, RawSample, StackLedger, Tid, Weight,
+    Modules, MonoNs, Pid, RawSample, Span, StackLedger, Tid, Weight,
 };
 use crate::sampler::{CopySize, Item, SamplePlan, StackSource};
 use crate::sys::record::SideBand;
@@ -44,6 +46,8 @@ pub(super) struct Pipeline {
     /// Set when the stack copy should have another size.
     pub(super) wanted_copy: Option<u32>,
     backlog: Backlog,
+    /// Samples in code made at run time.
+    pub(super) held: Held,
     stack_source: StackSource,
     labels: Labels,
     /// Whether any process is a target.
@@ -73,6 +77,7 @@ impl Pipeline {
             taken: vec![Taken::default(); plan.events.len()],
             wanted_copy: None,
             backlog: Backlog::default(),
+            held: Held::default(),
             stack_source: plan.stack_source,
             labels,
             whole_host,
@@ -118,7 +123,46 @@ impl Pipeline {
                 self.backlog.put_back(kept, pending);
             }
         }
-        self.is_settled()
+        self.backlog.is_empty()
+    }
+
+    /// Counts the samples in code made at run time of which is known by now whether it was replaced. Those of which it was are kept apart from
+    /// what was sampled before and what comes behind.
+    pub(super) fn collect_held(&mut self) {
+        if let Some(replaced) = self.held.answer(Duration::ZERO) {
+            self.count_asked(&replaced);
+        }
+    }
+
+    /// Waits for what can still be known of them, and counts them all.
+    pub(super) fn count_held_at_end(&mut self, now: MonoNs) {
+        while !self.held.is_empty() {
+            self.held.ask(now, true);
+            let replaced = self.held.last_answer();
+            self.count_asked(&replaced);
+        }
+    }
+
+    /// Counts them all with what is known: the window cannot wait any more.
+    pub(super) fn count_held_at_once(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.take_all(|walk, frames, held| self.settle_held(walk, frames, held));
+        self.held = held;
+    }
+
+    fn count_asked(&mut self, replaced: &Replaced) {
+        let mut held = std::mem::take(&mut self.held);
+        held.tell_apart(replaced, &mut self.processes.modules);
+        held.take_asked(|walk, frames, held| self.settle_held(walk, frames, held));
+        self.held = held;
+    }
+
+    /// While the samples are out of it, `held` stands beside the pipeline.
+    fn settle_held(&mut self, walk: &Walk, frames: &[Frame], held: &mut Held) {
+        self.frames.clear();
+        self.frames.extend_from_slice(frames);
+        held.place(&mut self.frames, walk.span);
+        self.settle(walk);
     }
 
     /// Takes what still waits for lost: its tables will never come.
@@ -130,12 +174,19 @@ impl Pipeline {
 
     /// Whether everything that was taken is counted.
     pub(super) fn is_settled(&self) -> bool {
-        self.backlog.is_empty()
+        self.backlog.is_empty() && self.held.is_empty()
+    }
+
+    /// The same; with `is_answered`, samples in code made at run time that came since the reader was asked belong to the next window.
+    pub(super) fn is_settled_but_for(&self, is_answered: bool) -> bool {
+        self.backlog.is_empty() && (is_answered || self.held.is_empty())
     }
 
     /// The time up to which everything is counted, of what was taken out of the rings up to `taken`.
     pub(super) fn counted_until(&self, taken: MonoNs) -> MonoNs {
-        self.backlog.first_time().map_or(taken, |waits| {
+        let waiting = [self.backlog.first_time(), self.held.first_time()];
+        let first = waiting.into_iter().flatten().min();
+        first.map_or(taken, |waits| {
             waits.minus(Duration::from_nanos(1)).min(taken)
         })
     }
@@ -145,10 +196,55 @@ impl Pipeline {
         if !self.whole_host && !self.processes.concerns_known(record) {
             return;
         }
-        if let Some(module) = self.processes.apply(time, record)
+        let mapped = self.processes.apply(time, record);
+        self.follow_code(time, record, mapped);
+        if let Some(module) = mapped
             && !self.whole_host
         {
             self.want(module);
+        }
+    }
+
+    /// Notes what becomes of code made at run time.
+    fn follow_code(&mut self, time: MonoNs, record: &SideBand<'_>, mapped: Option<ModuleId>) {
+        match record {
+            SideBand::Mmap {
+                pid, start, length, ..
+            } => {
+                let Some(module) = mapped.map(|module| self.processes.modules.get(module)) else {
+                    return;
+                };
+                match module.kind {
+                    ModuleKind::Anonymous { .. } => {
+                        let end = start.0.saturating_add(*length);
+                        self.held.has_code(*pid, (start.0, end));
+                    }
+                    _ => self.held.mapped(*pid, module),
+                }
+            }
+            SideBand::Comm {
+                pid, by_exec: true, ..
+            } => self.held.began(*pid, time),
+            SideBand::Fork {
+                pid, parent_pid, ..
+            } if pid != parent_pid => self.held.began(*pid, time),
+            _ => (),
+        }
+    }
+
+    /// Notes what a process that runs already has mapped.
+    pub(super) fn found_mapped(&mut self, pid: Pid) {
+        let Some(space) = self.processes.space(pid).cloned() else {
+            return;
+        };
+        for mapping in space.iter() {
+            let module = self.processes.modules.get(mapping.module);
+            match module.kind {
+                ModuleKind::Anonymous { .. } => {
+                    self.held.has_code(pid, (mapping.start.0, mapping.end.0));
+                }
+                _ => self.held.mapped(pid, module),
+            }
         }
     }
 
@@ -190,84 +286,102 @@ impl Pipeline {
             Ok(walked) => walked,
         };
         self.tables.used(Place::Perfd, &self.frames);
-        let modules = &self.processes.modules;
-        self.stacks.count(walked.ended, 1, || match walked.module {
-            Some(module) => modules.get(module).short_name(),
-            None => "[none]".to_owned(),
-        });
         let too_short = walked.ended == Ended::CopyTooShort;
         let resized = self.copy_size.observe(walked.used_stack, too_short);
         self.wanted_copy = resized.or(self.wanted_copy);
-        let stack = self.counting.add(
-            origin.task,
-            &self.frames,
-            walked.ended,
-            sample.event,
-            &Weight::of(sample.weight),
-        );
-        self.stacks.stack_table_full += u64::from(stack == Stacks::FULL);
-        self.taken[sample.event.0].delivered.add(sample.weight);
-        if let Some(timeline) = &mut self.timeline {
-            let timed = TimedSample {
-                time: sample.time,
-                cpu: sample.cpu,
-                pid: sample.pid,
-                tid: sample.tid,
-                comm: origin.task.comm,
-                event: sample.event,
-                period: sample.weight,
-                stack,
-                ended: walked.ended,
-            };
-            timeline.add(timed, &Weight::of(sample.weight));
-        }
+        let walk = Walk {
+            task: origin.task,
+            pid: sample.pid,
+            tid: sample.tid,
+            event: sample.event,
+            ended: walked.ended,
+            module: walked.module,
+            weight: Weight::of(sample.weight),
+            taken: Some((sample.time, sample.cpu)),
+            span: Span::at(sample.time),
+        };
+        self.keep_or_settle(&walk);
         Ok(())
     }
 
-    /// Takes samples that were walked in the kernel.
-    pub(super) fn take_walked(&mut self, samples: &WalkedSamples<'_>) {
+    /// Takes samples that were walked in the kernel, all of them after `since` and before `until`.
+    pub(super) fn take_walked(
+        &mut self,
+        samples: &WalkedSamples<'_>,
+        since: MonoNs,
+        until: MonoNs,
+    ) {
         self.tables.used(Place::Kernel, samples.frames);
-        let modules = &self.processes.modules;
-        let n_samples = samples.weight.samples;
-        self.stacks
-            .count(samples.ended, n_samples, || match samples.module {
-                Some(module) => modules.get(module).short_name(),
-                None => "[none]".to_owned(),
-            });
         // The kernel names the idle threads `swapper/0`, `swapper/1`, …
         let comm = match samples.tid {
             Tid(0) => Processes::IDLE,
             _ => samples.comm,
         };
-        let task = TaskKey {
-            comm: self.processes.comms.intern(comm),
-            pid: (self.labels.pid || self.labels.tid).then_some(samples.pid),
-            tid: self.labels.tid.then_some(samples.tid),
+        let walk = Walk {
+            task: TaskKey {
+                comm: self.processes.comms.intern(comm),
+                pid: (self.labels.pid || self.labels.tid).then_some(samples.pid),
+                tid: self.labels.tid.then_some(samples.tid),
+            },
+            pid: samples.pid,
+            tid: samples.tid,
+            event: samples.event,
+            ended: samples.ended,
+            module: samples.module,
+            weight: samples.weight,
+            taken: samples.taken,
+            span: samples.taken.map_or(
+                Span {
+                    first: since,
+                    last: until,
+                },
+                |(time, _)| Span::at(time),
+            ),
         };
-        let stack = self.counting.add(
-            task,
-            samples.frames,
-            samples.ended,
-            samples.event,
-            &samples.weight,
-        );
+        self.frames.clear();
+        self.frames.extend_from_slice(samples.frames);
+        self.keep_or_settle(&walk);
+    }
+
+    /// Counts the sample whose stack is in `frames`, unless there is code in it that may have been replaced.
+    fn keep_or_settle(&mut self, walk: &Walk) {
+        let modules = &self.processes.modules;
+        if !self.held.keep(walk, &self.frames, modules) {
+            self.held.place(&mut self.frames, walk.span);
+            self.settle(walk);
+        }
+    }
+
+    /// Counts the sample whose stack is in `frames`.
+    fn settle(&mut self, walk: &Walk) {
+        let modules = &self.processes.modules;
+        let n_samples = walk.weight.samples;
+        self.stacks
+            .count(walk.ended, n_samples, || match walk.module {
+                Some(module) => modules.get(module).short_name(),
+                None => "[none]".to_owned(),
+            });
+        let (frames, ended) = (&self.frames, walk.ended);
+        let stack = self
+            .counting
+            .add(walk.task, frames, ended, walk.event, &walk.weight);
         if stack == Stacks::FULL {
             self.stacks.stack_table_full += n_samples;
         }
-        self.taken[samples.event.0].delivered.merge(&samples.weight);
-        if let (Some(timeline), Some((time, cpu))) = (&mut self.timeline, samples.taken) {
+        self.taken[walk.event.0].delivered.merge(&walk.weight);
+        if let (Some(timeline), Some((time, cpu))) = (&mut self.timeline, walk.taken) {
             let timed = TimedSample {
                 time,
                 cpu,
-                pid: samples.pid,
-                tid: samples.tid,
-                comm: task.comm,
-                event: samples.event,
-                period: samples.weight.total,
+                pid: walk.pid,
+                tid: walk.tid,
+                comm: walk.task.comm,
+                event: walk.event,
+                period: walk.weight.total,
                 stack,
-                ended: samples.ended,
+                ended,
             };
-            timeline.add(timed, &samples.weight);
+            timeline.add(timed, &walk.weight);
         }
     }
 
@@ -333,7 +447,9 @@ impl Pipeline {
             return false;
         }
         // A process that is gone, or a kernel thread, has no mappings; its samples count all the same.
-        self.processes.add_running(sample.pid, sample.time).is_ok() || self.whole_host
+        let is_running = self.processes.add_running(sample.pid, sample.time).is_ok();
+        self.found_mapped(sample.pid);
+        is_running || self.whole_host
     }
 
     fn task(&mut self, sample: &RawSample<'_>) -> TaskKey<CommId> {

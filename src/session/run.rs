@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::account::Earlier;
+use super::held::Held;
+use super::jit_reader::JitReader;
 use super::meter::Meter;
 use super::names::Names;
 use super::outcome::{Observer, Outcome};
@@ -21,6 +23,7 @@ use crate::bpf::KernelWalk;
 use crate::model::CallGraph;
 use crate::procfs::cpus;
 use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
+use crate::symbolize::jit::Jit;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
 use crate::sys::{self, Waker, limits};
@@ -81,7 +84,8 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.table_budget,
     )
     .context("start the table workers")?;
-    let pipeline = Pipeline::new(
+    let jit = Arc::new(Jit::new(&spec.roots.proc));
+    let mut pipeline = Pipeline::new(
         Processes::new(spec.roots.proc.clone()),
         tables,
         sampling.plan(),
@@ -90,6 +94,8 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.timestamps.then(Timeline::new),
         selection == Selection::Host,
     );
+    let reader = JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?;
+    pipeline.held = Held::new(reader);
     let mut stages = Stages {
         earlier: vec![Earlier::default(); sampling.plan().events.len()],
         sampling,
@@ -98,6 +104,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         reopened_gap_ns: 0,
         meter: Meter::start(spec.roots.proc.clone()),
         rate_changes: Vec::new(),
+        walked_until: sys::now(),
     };
     let mut open = attach::Opened {
         spec,
@@ -124,8 +131,14 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
 
     let outputs = Outputs::start(sinks, &waker).context("start the output threads")?;
     let open_outputs = outputs.open_count();
-    let names = Names::start(run_info.clone(), spec.naming.clone(), outputs)
-        .context("start the names thread")?;
+    let names = Names::start(
+        run_info.clone(),
+        spec.naming.clone(),
+        jit,
+        spec.jit,
+        outputs,
+    )
+    .context("start the names thread")?;
     if prepared.is_some() {
         stages.pipeline.wait_for_tables(FORESIGHT);
     } else if stages.sampling.is_walked_in_kernel() {

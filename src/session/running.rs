@@ -203,7 +203,14 @@ impl<'a> Running<'a> {
     /// Takes in what the rings and the table workers have, and closes the window if its time has come. `true` if there was little of it.
     fn drain(&mut self, now: MonoNs) -> anyhow::Result<bool> {
         self.stages.pipeline.collect_tables();
+        self.stages.pipeline.collect_held();
         let settled = now.minus(SETTLE);
+        // Before anything new is taken, which waits again.
+        let is_answered = self
+            .stages
+            .pipeline
+            .held
+            .is_answered_since(self.windows.due());
         let n_taken = self.stages.take(settled);
         let n_walked = self.stages.sampling.n_walked_waiting()?;
         let is_quiet = n_taken == 0
@@ -217,11 +224,16 @@ impl<'a> Running<'a> {
             self.stages.take_walked()?;
             self.walked_at = now;
         }
-        if self.windows.is_due(settled)
-            && (self.stages.pipeline.is_settled() || self.windows.is_overdue(settled))
-        {
+        let is_due = self.windows.is_due(settled);
+        let is_overdue = self.windows.is_overdue(settled);
+        if is_overdue {
+            self.stages.pipeline.count_held_at_once();
+        }
+        if is_due && (self.stages.pipeline.is_settled_but_for(is_answered) || is_overdue) {
             self.windows.close(settled, &mut self.stages, &self.names)?;
         }
+        let is_due = self.windows.is_due(settled);
+        self.stages.pipeline.held.ask(now, is_due);
         // What is walked in the kernel is known up to when it was last taken in.
         let until = self.walked_at.minus(SETTLE);
         self.windows
@@ -329,6 +341,7 @@ impl<'a> Running<'a> {
         self.stages.take_walked()?;
         while !self.stages.pipeline.resume() && self.stages.pipeline.wait_for_table() {}
         self.stages.pipeline.give_up();
+        self.stages.pipeline.count_held_at_end(end);
         self.windows
             .close_last(end, &mut self.stages, &self.names)?;
         let (outputs, last) = self.names.finish();

@@ -55,6 +55,16 @@ pub enum Backend {
     Perf,
 }
 
+/// What is said of compilers that work at run time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JitReporting {
+    /// Nothing: their code has its names, that is all.
+    #[default]
+    Off,
+    /// What they have made, and what they took.
+    On,
+}
+
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -82,6 +92,8 @@ pub struct Spec {
     pub interval: Option<Duration>,
     /// Whether every sample is written by itself too; some output holds them then.
     pub timestamps: bool,
+    /// Whether compilers that work at run time are reported.
+    pub jit: JitReporting,
     /// Labels.
     pub labels: Labels,
     /// Pages of each ring; `None` for a size that fits the host.

@@ -1,5 +1,7 @@
 //! What a run samples with, from the kernel's events to the open window.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use rustc_hash::FxHashSet;
 
@@ -7,9 +9,10 @@ use super::account::{self, Earlier, Seen};
 use super::meter::Meter;
 use super::pipeline::Pipeline;
 use crate::aggregate::Timeline;
-use crate::model::{Cost, Ledger, MonoNs, Pid, ProcessCounts, RateChange, total};
+use crate::model::{Cost, JitLedger, Ledger, MonoNs, Pid, ProcessCounts, RateChange, total};
 use crate::sampler::counters::Counters;
 use crate::sampler::{Item, PlannedEvent, Sampling, Totals};
+use crate::sys;
 
 /// The open events, the counters beside them, and the stages behind.
 pub(super) struct Stages {
@@ -22,7 +25,12 @@ pub(super) struct Stages {
     /// Where each event stood when it got its present rate.
     pub(super) earlier: Vec<Earlier>,
     pub(super) rate_changes: Vec<RateChange>,
+    /// Up to when what was walked in the kernel is taken in.
+    pub(super) walked_until: MonoNs,
 }
+
+/// The most that a sample takes from its interrupt to its count, some times over.
+const A_WALK: Duration = Duration::from_millis(1);
 
 /// The account of a run until now.
 pub(super) struct Whole {
@@ -54,11 +62,18 @@ impl Stages {
     /// Takes in what was walked in the kernel until now.
     pub(super) fn take_walked(&mut self) -> anyhow::Result<()> {
         let Stages {
-            sampling, pipeline, ..
+            sampling,
+            pipeline,
+            walked_until,
+            ..
         } = self;
+        // All that is drained was counted behind the last drain, and a sample is a little older than its count.
+        let (since, now) = (walked_until.minus(A_WALK), sys::now());
         sampling
-            .drain_walked(|samples| pipeline.take_walked(&samples))
-            .context("read what was walked in the kernel")
+            .drain_walked(|samples| pipeline.take_walked(&samples, since, sys::now()))
+            .context("read what was walked in the kernel")?;
+        *walked_until = now;
+        Ok(())
     }
 
     fn publish(&mut self, left_to_ring: &FxHashSet<Pid>, as_of: MonoNs) {
@@ -138,6 +153,7 @@ impl Stages {
                 ..meter.read(sampling)
             }),
             rate_changes: rate_changes.clone(),
+            jit: JitLedger::default(),
         };
         Ok(Whole { ledger, counts })
     }

@@ -62,7 +62,7 @@ pub(super) struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    fn new() -> (Queue<T>, Receiver<T>) {
+    pub(super) fn new() -> (Queue<T>, Receiver<T>) {
         let (sender, receiver) = bounded(QUEUE);
         let waiting = VecDeque::new();
         (Queue { waiting, sender }, receiver)
@@ -84,6 +84,11 @@ impl<T> Queue<T> {
                 }
             }
         }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     pub(super) fn clear(&mut self) {

@@ -8,7 +8,7 @@ use super::account;
 use super::names::{ClosedWindow, Message, Names};
 use super::pipeline::Pipeline;
 use super::stages::{Stages, Whole};
-use crate::model::{Ledger, MonoNs, ProcessCounts, WindowSpan};
+use crate::model::{JitLedger, Ledger, MonoNs, ProcessCounts, WindowSpan};
 use crate::sampler::counters;
 use crate::sys;
 
@@ -84,8 +84,9 @@ impl Windows {
                 true
             }
             Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
-                if let Message::New { stacks, .. } = message {
+                if let Message::New { stacks, spans, .. } = message {
                     pipeline.counting.stacks.put_back(stacks);
+                    pipeline.held.put_back_spans(&spans);
                 }
                 false
             }
@@ -121,7 +122,8 @@ impl Windows {
     fn new_stacks(&self, pipeline: &mut Pipeline) -> Option<Message> {
         let stacks = pipeline.counting.stacks.take_new();
         let (modules, comms) = (&pipeline.processes.modules, &pipeline.processes.comms);
-        let is_quiet = self.sent_comms == comms.len() && stacks.is_empty();
+        let spans = pipeline.held.take_spans();
+        let is_quiet = self.sent_comms == comms.len() && stacks.is_empty() && spans.is_empty();
         // Where a module is mapped may be learnt until a stack leads through it.
         let modules = match stacks.is_empty() {
             true => Vec::new(),
@@ -131,6 +133,7 @@ impl Windows {
             modules,
             comms: comms.from(self.sent_comms).to_vec(),
             stacks,
+            spans,
         })
     }
 
@@ -212,6 +215,7 @@ impl Windows {
                     before.map_or_else(|| cost.clone(), |before| cost.since(before))
                 }),
                 rate_changes: whole.ledger.rate_changes[self.before.rate_changes.len()..].to_vec(),
+                jit: JitLedger::default(),
             },
             whole_run: None,
         }

@@ -12,6 +12,7 @@ mod dwarf;
 mod elf_symbols;
 mod functions;
 mod go;
+pub mod jit;
 mod kernel;
 mod module_names;
 mod resolver;

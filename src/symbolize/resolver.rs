@@ -6,15 +6,13 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::functions::{Function, Functions, Wanted};
+use super::jit::JitNames;
 use super::kernel::Kernel;
 use super::module_names::ModuleNames;
 use super::shown::Shown;
 use super::{CacheFolder, Job};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
 use crate::object::{Elf, LinkedAddress};
-
-/// What frames of memory without a file are called: their addresses differ from run to run, and tell where things are.
-const ANONYMOUS: &str = "[anon]";
 
 /// Whether functions that the compiler inlined are frames of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +63,7 @@ impl Default for Config {
 pub struct Resolver {
     config: Config,
     kernel: Kernel,
+    jit: JitNames,
     modules: FxHashMap<ModuleId, Slot>,
     /// Number of lookups so far, the clock of [`Slot::used_at`].
     now: u64,
@@ -82,10 +81,22 @@ impl Resolver {
         Resolver {
             config,
             kernel: Kernel::default(),
+            jit: JitNames::default(),
             modules: FxHashMap::default(),
             now: 0,
             functions: Functions::default(),
         }
+    }
+
+    /// The same, with names of code made at run time.
+    #[must_use]
+    pub fn with_jit(self, jit: JitNames) -> Resolver {
+        Resolver { jit, ..self }
+    }
+
+    /// The names of code made at run time.
+    pub fn jit(&mut self) -> &mut JitNames {
+        &mut self.jit
     }
 
     /// Names of one frame, outermost function first, its inlined callees after it. Never empty.
@@ -94,7 +105,7 @@ impl Resolver {
     pub fn name(&mut self, module: &Module, frame: Frame) -> Vec<FrameName> {
         match module.kind {
             ModuleKind::Kernel => vec![self.kernel.name(&self.config.proc_root, frame.lookup())],
-            ModuleKind::Anonymous { .. } => vec![unnamed(module, frame, Unnamed::Anonymous)],
+            ModuleKind::Anonymous { .. } => vec![self.jit.name(module, frame)],
             ModuleKind::File { .. } | ModuleKind::Vdso => self.name_in_file(module, frame),
         }
     }
@@ -229,10 +240,7 @@ fn named(
 
 /// `module+0xoffset`, with the address as it was on the stack, which is what `perf` prints.
 fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
-    let text = match module.kind {
-        ModuleKind::Anonymous { .. } => ANONYMOUS.to_owned(),
-        _ => format!("{}+{}", module.short_name(), frame.offset),
-    };
+    let text = format!("{}+{}", module.short_name(), frame.offset);
     FrameName {
         text: Arc::from(text),
         kind: NameKind::User,

@@ -4,6 +4,7 @@
 //! (`Selection`), opening them is the sampler's work.
 
 mod comms;
+mod forked;
 mod processes;
 mod selection;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{CommId, Comms};
+use super::{CommId, Comms, forked};
 use crate::model::{
     AddressSpace, Avma, FileOffset, Mapping, Module, ModuleId, ModuleKind, Modules, MonoNs, Pid,
     SeenIn, Tid,
@@ -275,7 +275,8 @@ impl Processes {
                 if pid != parent_pid
                     && let Some(parent) = self.processes.get(&parent_pid)
                 {
-                    let space = parent.space.clone();
+                    let mut space = parent.space.clone();
+                    forked::own_anonymous(pid, &mut self.modules, &mut space);
                     self.processes.insert(pid, Process { space, n_tasks: 0 });
                     self.changed.insert(pid);
                 }
@@ -363,14 +364,23 @@ fn kind_and_path(pid: Pid, line: &maps::MapsLine) -> Option<(ModuleKind, PathBuf
         b"[vdso]" => (ModuleKind::Vdso, PathBuf::from("[vdso]")),
         // The page of the old vsyscalls is emulated: no user code ever runs there.
         b"[vsyscall]" => return None,
-        _ if line.inode != 0 => (
-            ModuleKind::File {
-                dev: line.dev,
-                inode: line.inode,
-            },
-            line.path.clone(),
+        // Shared memory without a file of its own has an inode all the same: under these names, which perf goes by, too.
+        path if line.inode != 0
+            && !path.starts_with(b"/dev/zero")
+            && !path.starts_with(b"/anon_hugepage") =>
+        {
+            (
+                ModuleKind::File {
+                    dev: line.dev,
+                    inode: line.inode,
+                },
+                line.path.clone(),
+            )
+        }
+        _ => (
+            ModuleKind::Anonymous { pid, epoch: 0 },
+            PathBuf::from("[anon]"),
         ),
-        _ => (ModuleKind::Anonymous { pid }, PathBuf::from("[anon]")),
     })
 }
 

@@ -121,6 +121,16 @@ pub fn bad_ledger() -> Ledger {
         side_band_lost: 7,
         out_of_order: 1,
         records_left_out: 9,
+        jit: JitLedger {
+            refused: vec![(
+                Pid(42),
+                JitFileNote {
+                    file: "perf map",
+                    reason: "it is a symbolic link".to_owned(),
+                },
+            )],
+            report: None,
+        },
         rate_changes: vec![RateChange {
             at: MonoNs(4_020_000_000),
             after: Duration::from_millis(3020),

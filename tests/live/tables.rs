@@ -12,7 +12,7 @@ use perfd::model::{CallGraph, Module, ModuleId, ModuleKind, Rate};
 use perfd::procfs::SysRoots;
 use perfd::session::progress::Status;
 use perfd::session::tables::Tables;
-use perfd::session::{Backend, EventChoice, Labels, Observer, Spec, Target as Whom};
+use perfd::session::{Backend, EventChoice, JitReporting, Labels, Observer, Spec, Target as Whom};
 use perfd::sink::{Format, Measure, SinkSpec};
 use perfd::symbolize::Config;
 use perfd::sys::Waker;
@@ -204,6 +204,7 @@ fn without_room(program: &Program, library: &Path, backend: Backend) -> Spec {
         ring_pages: None,
         table_budget: 1,
         timestamps: false,
+        jit: JitReporting::Off,
         sinks: vec![
             output("small.folded").expect("a path"),
             output("small.json").expect("a path"),

@@ -74,7 +74,10 @@ fn what_has_no_file_is_named_by_its_kind() {
         ("[kernel]", NameKind::Kernel, Unnamed::KernelHidden),
     );
     check(
-        ModuleKind::Anonymous { pid: Pid(1) },
+        ModuleKind::Anonymous {
+            pid: Pid(1),
+            epoch: 0,
+        },
         "[anon]",
         ("[anon]", NameKind::User, Unnamed::Anonymous),
     );

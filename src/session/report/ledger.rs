@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::cost::write_cost;
 use super::{grouped, n_of, percent, plain_duration, safe};
 use crate::model::{
-    Ended, EventLedger, Ledger, LossReason, Rate, RateChange, RunInfo, StackLedger, Unit, Unnamed,
+    Ended, EventLedger, JitLedger, Ledger, LossReason, Rate, RateChange, RunInfo, StackLedger,
+    Unit, Unnamed,
 };
 
 /// Modules that a line names; the JSON output has all of them.
@@ -53,6 +54,7 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
     }
     write_stacks(&ledger.stacks, out)?;
     write_names(&ledger.stacks, out)?;
+    write_refused(&ledger.jit, out)?;
     ledger
         .cost
         .iter()
@@ -223,6 +225,22 @@ fn write_names(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
+/// Files of runtimes that gave no names; the JSON output has all of them.
+fn write_refused(jit: &JitLedger, out: &mut impl Write) -> fmt::Result {
+    for (pid, note) in jit.refused.iter().take(MAX_MODULES) {
+        let what = format!(
+            "the {} of pid {pid} is not read: {}",
+            note.file,
+            safe(&note.reason)
+        );
+        write_remark(&what, None, out)?;
+    }
+    match jit.refused.len().saturating_sub(MAX_MODULES) {
+        0 => Ok(()),
+        n => write_remark(&format!("{n} more such files"), None, out),
+    }
+}
+
 pub(super) fn write_remark(what: &str, remedy: Option<&str>, out: &mut impl Write) -> fmt::Result {
     match remedy {
         Some(remedy) => writeln!(out, "  {what}\n    try: {remedy}"),
@@ -283,6 +301,10 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
         }
         Unnamed::FileChanged => Some("restart the target: its file was replaced while it ran"),
         Unnamed::KernelHidden => Some("sudo sysctl kernel.kptr_restrict=0"),
-        Unnamed::NotCovered | Unnamed::FileCorrupt | Unnamed::Anonymous => None,
+        Unnamed::NotCovered
+        | Unnamed::FileCorrupt
+        | Unnamed::Anonymous
+        | Unnamed::CodeReplaced
+        | Unnamed::JitFileRefused => None,
     }
 }

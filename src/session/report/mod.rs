@@ -6,10 +6,12 @@
 
 mod cost;
 mod counters;
+mod jit;
 mod ledger;
 mod verdict;
 
 pub use counters::write_counters;
+pub use jit::write_jit;
 pub use ledger::write_ledger;
 pub use verdict::{Flaw, Verdict, verdict, write_verdict};
 

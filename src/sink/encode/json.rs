@@ -15,6 +15,8 @@ use crate::model::{
     StackLedger, Unit, WindowSpan, total,
 };
 
+mod jit;
+
 /// Raised when a field changes its meaning or goes away.
 const SCHEMA: u32 = 1;
 
@@ -160,6 +162,9 @@ struct Account<'a> {
     processes: Vec<Process<'a>>,
     total: Vec<Counter>,
     cost: Option<&'a Cost>,
+    /// With `--jit`, of the whole run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jit: Option<jit::Report<'a>>,
     ledger: FullLedger<'a>,
 }
 
@@ -181,6 +186,7 @@ impl<'a> Account<'a> {
                 .collect(),
             total: counters(&total(processes)),
             cost: ledger.cost.as_ref(),
+            jit: ledger.jit.report.as_deref().map(jit::Report::of),
             ledger: FullLedger {
                 events: ledger
                     .events
@@ -207,6 +213,7 @@ impl<'a> Account<'a> {
                         rates: change.rates.iter().copied().map(SampledAt::of).collect(),
                     })
                     .collect(),
+                jit_files_refused: jit::refused(&ledger.jit),
             },
         }
     }
@@ -261,6 +268,8 @@ struct FullLedger<'a> {
     out_of_order: u64,
     records_left_out: u64,
     rate_changes: Vec<Change>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    jit_files_refused: Vec<jit::Refused<'a>>,
 }
 
 #[derive(Serialize)]

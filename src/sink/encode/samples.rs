@@ -224,7 +224,10 @@ mod tests {
             ),
             frame(
                 &[name("[anon]", NameKind::User, Some(Unnamed::Anonymous))],
-                ModuleKind::Anonymous { pid: Pid(42) },
+                ModuleKind::Anonymous {
+                    pid: Pid(42),
+                    epoch: 0,
+                },
                 "[anon]",
                 0x7f00_0000_1000,
             ),
