@@ -35,6 +35,7 @@ pub(super) fn run(
             BackendChoice::Perf => Backend::Perf,
         },
         inherit: !args.no_inherit,
+        python: args.python,
         inline: !args.no_inline,
         delay: args.delay.unwrap_or_default(),
         duration: args.duration,

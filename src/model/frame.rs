@@ -120,6 +120,8 @@ pub enum Unnamed {
     Anonymous,
     /// The kernel hides its symbols (`kptr_restrict`).
     KernelHidden,
+    /// A function of Python whose name found no room: there were too many.
+    TooManyPythonNames,
 }
 
 impl fmt::Display for Unnamed {
@@ -132,6 +134,7 @@ impl fmt::Display for Unnamed {
             Unnamed::FileCorrupt => "file is corrupt",
             Unnamed::Anonymous => "memory without a file",
             Unnamed::KernelHidden => "kernel symbols are hidden",
+            Unnamed::TooManyPythonNames => "too many names of Python functions",
         })
     }
 }
@@ -147,6 +150,8 @@ pub enum NameKind {
     Kernel,
     /// A function made at run time (`_[j]`).
     Jit,
+    /// A function of a Python program (`_[p]`).
+    Python,
 }
 
 /// One named frame as outputs show it.

@@ -47,6 +47,8 @@ pub enum ModuleKind {
         /// Whose memory it is.
         pid: Pid,
     },
+    /// The functions of Python programs: the offset of a frame is the number of its name in the run.
+    Python,
 }
 
 /// One module of a run.

@@ -7,6 +7,7 @@
 mod decompress;
 mod elf;
 mod headers;
+mod named;
 mod note;
 mod plt;
 mod read_at;
@@ -14,5 +15,6 @@ mod symbol_name;
 mod symbols;
 
 pub use elf::{Elf, ElfError, LinkedAddress, Section, Segment};
+pub use named::{NamedSymbol, SymbolTables};
 pub use read_at::ReadAt;
 pub use symbols::Symbols;

@@ -12,7 +12,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::outputs::{Outputs, Piece};
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
-    Frame, FrameName, Ledger, Module, ProcessCounts, Profile, RunInfo, StackLedger, WindowSpan,
+    Frame, FrameName, Ledger, Module, ModuleKind, NameKind, ProcessCounts, Profile, RunInfo,
+    StackLedger, WindowSpan,
 };
 use crate::symbolize::{Config, Inline, Resolver};
 use crate::sys;
@@ -29,6 +30,8 @@ pub(super) enum Message {
     New {
         modules: Vec<Arc<Module>>,
         comms: Vec<Arc<str>>,
+        /// Names of Python functions, which frames of their module bear the numbers of.
+        python: Vec<Option<Arc<str>>>,
         stacks: Vec<Arc<[Frame]>>,
     },
     /// Samples by themselves, in order of time; their stacks have been told.
@@ -78,6 +81,7 @@ impl Names {
                     folding: Folding::default(),
                     modules: Vec::new(),
                     comms: Vec::new(),
+                    python: Vec::new(),
                     named: StackLedger::default(),
                     named_before: StackLedger::default(),
                     outputs,
@@ -111,6 +115,7 @@ struct Naming {
     folding: Folding,
     modules: Vec<Arc<Module>>,
     comms: Vec<Arc<str>>,
+    python: Vec<Option<Arc<str>>>,
     /// Frames with and without a name, over the run.
     named: StackLedger,
     /// The same as of the last window.
@@ -126,10 +131,12 @@ impl Naming {
                 Message::New {
                     modules,
                     comms,
+                    python,
                     stacks,
                 } => {
                     self.modules.extend(modules);
                     self.comms.extend(comms);
+                    self.python.extend(python);
                     self.name(stacks);
                 }
                 Message::Samples(samples) => {
@@ -153,13 +160,17 @@ impl Naming {
         let Naming {
             folding,
             modules,
+            python,
             resolver,
             named,
             ..
         } = self;
         folding.add_stacks(stacks, |frame| {
             let module = &modules[frame.module.0 as usize];
-            let names: Vec<FrameName> = resolver.name(module, frame);
+            let names: Vec<FrameName> = match python_name(module, frame, python) {
+                Some(name) => vec![name],
+                None => resolver.name(module, frame),
+            };
             for reason in names.iter().filter_map(|name| name.unnamed) {
                 *named
                     .unnamed
@@ -199,4 +210,17 @@ impl Naming {
             whole_run: whole_run.map(Box::new),
         }
     }
+}
+
+/// The name of a Python function, which was read at the sample.
+fn python_name(module: &Module, frame: Frame, names: &[Option<Arc<str>>]) -> Option<FrameName> {
+    if module.kind != ModuleKind::Python {
+        return None;
+    }
+    let number = usize::try_from(frame.offset.0).ok()?;
+    Some(FrameName {
+        text: names.get(number)?.clone()?,
+        kind: NameKind::Python,
+        unnamed: None,
+    })
 }

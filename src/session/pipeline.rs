@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
+use super::python::Interpreters;
 use super::spec::Labels;
 use super::table_cache::Place;
 use super::tables::Tables;
@@ -41,6 +42,8 @@ pub(super) struct Pipeline {
     pub(super) copy_size: CopySize,
     pub(super) stacks: StackLedger,
     pub(super) taken: Vec<Taken>,
+    /// Where Python frames are asked for.
+    pub(super) python: Option<Interpreters>,
     /// Set when the stack copy should have another size.
     pub(super) wanted_copy: Option<u32>,
     backlog: Backlog,
@@ -71,6 +74,7 @@ impl Pipeline {
             copy_size,
             stacks: StackLedger::default(),
             taken: vec![Taken::default(); plan.events.len()],
+            python: None,
             wanted_copy: None,
             backlog: Backlog::default(),
             stack_source: plan.stack_source,
@@ -195,6 +199,9 @@ impl Pipeline {
             Some(module) => modules.get(module).short_name(),
             None => "[none]".to_owned(),
         });
+        if let Some(python) = &mut self.python {
+            python.left_to_ring(&self.frames, modules);
+        }
         let too_short = walked.ended == Ended::CopyTooShort;
         let resized = self.copy_size.observe(walked.used_stack, too_short);
         self.wanted_copy = resized.or(self.wanted_copy);
@@ -234,6 +241,9 @@ impl Pipeline {
                 Some(module) => modules.get(module).short_name(),
                 None => "[none]".to_owned(),
             });
+        if let Some(python) = &mut self.python {
+            python.ledger.count(samples.python, n_samples);
+        }
         // The kernel names the idle threads `swapper/0`, `swapper/1`, …
         let comm = match samples.tid {
             Tid(0) => Processes::IDLE,

@@ -69,6 +69,8 @@ pub struct Spec {
     pub backend: Backend,
     /// Whether what the target forks is included.
     pub inherit: bool,
+    /// Whether the functions of Python programs are shown, in the place of the interpreter's.
+    pub python: bool,
     /// Whether inlined functions are shown.
     pub inline: bool,
     /// Wait so long before the first sample.

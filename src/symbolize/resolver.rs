@@ -78,6 +78,7 @@ impl Resolver {
         match module.kind {
             ModuleKind::Kernel => vec![self.kernel.name(&self.config.proc_root, frame.lookup())],
             ModuleKind::Anonymous { .. } => vec![unnamed(module, frame, Unnamed::Anonymous)],
+            ModuleKind::Python => vec![unnamed(module, frame, Unnamed::TooManyPythonNames)],
             ModuleKind::File { .. } | ModuleKind::Vdso => self.name_in_file(module, frame),
         }
     }
@@ -159,6 +160,7 @@ fn named(module: &Module, frame: Frame, name: SourceName) -> FrameName {
 fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
     let text = match module.kind {
         ModuleKind::Anonymous { .. } => ANONYMOUS.to_owned(),
+        ModuleKind::Python => module.short_name(),
         _ => format!("{}+{}", module.short_name(), frame.offset),
     };
     FrameName {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::cost::write_cost;
 use super::{grouped, n_of, percent, plain_duration, safe};
 use crate::model::{
-    Ended, EventLedger, Ledger, LossReason, Rate, RateChange, RunInfo, StackLedger, Unit, Unnamed,
+    Ended, EventLedger, Ledger, LossReason, PythonLedger, PythonRead, Rate, RateChange, RunInfo,
+    StackLedger, Unit, Unnamed,
 };
 
 /// Modules that a line names; the JSON output has all of them.
@@ -53,6 +54,10 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
     }
     write_stacks(&ledger.stacks, out)?;
     write_names(&ledger.stacks, out)?;
+    ledger
+        .python
+        .iter()
+        .try_for_each(|python| write_python(python, out))?;
     ledger
         .cost
         .iter()
@@ -223,6 +228,36 @@ fn write_names(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
+/// `python   1 204 samples: 1 200 with their frames`
+fn write_python(python: &PythonLedger, out: &mut impl Write) -> fmt::Result {
+    let n_all: u64 = python.samples.values().sum();
+    let read = python.samples.iter().filter(|(read, _)| read.has_frames());
+    let n_read: u64 = read.map(|(_, n)| n).sum();
+    let samples = n_of(n_all, "sample", "samples");
+    match n_all {
+        0 => writeln!(out, "python   no samples in an interpreter")?,
+        _ if n_all == n_read => writeln!(out, "python   {samples}, all with their frames")?,
+        _ => writeln!(
+            out,
+            "python   {samples}: {} with their frames, {} not read",
+            grouped(n_read),
+            grouped(n_all - n_read)
+        )?,
+    }
+    for (read, n) in &python.samples {
+        let what = match read {
+            PythonRead::None | PythonRead::Whole => continue,
+            PythonRead::Cut => format!("{} without the outermost frames: {read}", grouped(*n)),
+            _ => format!("{} not read: {read}", grouped(*n)),
+        };
+        write_remark(&what, None, out)?;
+    }
+    let unreadable = python.unreadable.iter();
+    unreadable
+        .map(|line| safe(line))
+        .try_for_each(|line| write_remark(&line, None, out))
+}
+
 pub(super) fn write_remark(what: &str, remedy: Option<&str>, out: &mut impl Write) -> fmt::Result {
     match remedy {
         Some(remedy) => writeln!(out, "  {what}\n    try: {remedy}"),
@@ -283,6 +318,9 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
         }
         Unnamed::FileChanged => Some("restart the target: its file was replaced while it ran"),
         Unnamed::KernelHidden => Some("sudo sysctl kernel.kptr_restrict=0"),
-        Unnamed::NotCovered | Unnamed::FileCorrupt | Unnamed::Anonymous => None,
+        Unnamed::NotCovered
+        | Unnamed::FileCorrupt
+        | Unnamed::Anonymous
+        | Unnamed::TooManyPythonNames => None,
     }
 }
