@@ -174,19 +174,22 @@ fn the_kernel_takes_the_programs() {
         return;
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable");
-    for (n_events, count_each) in [
-        (1, CountEach::Stack),
-        (MAX_EVENTS, CountEach::Stack),
-        (MAX_EVENTS, CountEach::Sample),
+    let python = Python::Read(ModuleId(1));
+    for (n_events, count_each, python) in [
+        (1, CountEach::Stack, Python::Leave),
+        (MAX_EVENTS, CountEach::Stack, Python::Leave),
+        (MAX_EVENTS, CountEach::Sample, Python::Leave),
+        (1, CountEach::Stack, python),
+        (MAX_EVENTS, CountEach::Sample, python),
     ] {
         let start = Instant::now();
-        let loaded = KernelWalk::load(n_events, true, count_each, Python::Leave, [1, 2]);
+        let loaded = KernelWalk::load(n_events, true, count_each, python, [1, 2]);
         let took = start.elapsed();
         if let Err(error) = loaded {
             panic!("{:#}", anyhow::Error::new(error));
         }
         eprintln!(
-            "Linux {}: programs for {n_events} events are loaded in {took:.1?}",
+            "Linux {}: programs for {n_events} events are loaded in {took:.1?} ({python:?})",
             release.trim()
         );
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::debug_offsets::{self, Unusable};
 use super::layout::{self, Known};
+use super::split::split_part;
 use crate::bpf::{PythonLayout, PythonProcess};
 use crate::model::{Avma, FileOffset, Mapping, Pid};
 use crate::object::{Elf, LinkedAddress, NamedSymbol, SymbolTables};
@@ -170,14 +171,21 @@ fn is_eval(name: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
+/// Where the parts of the evaluation function are. A stripped file has the symbol of one alone.
 fn eval(elf: &Elf, symbols: &[NamedSymbol]) -> Vec<Range<FileOffset>> {
-    let parts = symbols.iter().filter(|symbol| is_eval(&symbol.name));
-    parts
-        .filter_map(|symbol| {
-            let start = elf.file_offset(symbol.address)?;
-            Some(start..FileOffset(start.0.saturating_add(symbol.size)))
-        })
-        .collect()
+    let of_symbols = symbols.iter().filter(|symbol| is_eval(&symbol.name));
+    let mut parts: Vec<Range<u64>> = of_symbols
+        .map(|symbol| symbol.address.0..symbol.address.0.saturating_add(symbol.size))
+        .collect();
+    if let [function] = parts.as_slice() {
+        parts.extend(split_part(elf, function));
+    }
+    let in_file = parts.into_iter().filter_map(|part| {
+        let start = elf.file_offset(LinkedAddress(part.start))?;
+        let size = part.end - part.start;
+        Some(start..FileOffset(start.0.saturating_add(size)))
+    });
+    in_file.collect()
 }
 
 #[cfg(test)]

@@ -8,5 +8,6 @@
 mod debug_offsets;
 mod file;
 mod layout;
+mod split;
 
 pub use file::{PythonFile, Unreadable};
