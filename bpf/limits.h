@@ -49,9 +49,9 @@
 /* Chunks of the Python part of a stack: two words a frame. */
 #define MAX_PYTHON_CHUNKS (2 * MAX_PYTHON_FRAMES / CHUNK_FRAMES)
 
-/* Interpreters and thread states of a process that are looked through for the thread of a sample, 0.1 us each. It is found again without
- * looking. */
-#define MAX_THREAD_STEPS 2048
+/* Steps of reading them: frames, as many frames without code, and interpreters and thread states that are looked through for the thread
+ * of the sample, 0.1 us each. In a process with one interpreter it is found again without looking. */
+#define MAX_PYTHON_STEPS (4 * MAX_PYTHON_FRAMES)
 
 /* Threads that are found again: as many as run between two looks at all of them. */
 #define MAX_PYTHON_THREADS 16384

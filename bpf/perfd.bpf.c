@@ -154,9 +154,12 @@ INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 	return 1;
 }
 
-INLINE void keep_name(const struct python *p)
+INLINE void keep_name(const struct python *of)
 {
-	if (!bpf_map_lookup_elem(&python_names, &p->key))
+	/* The same again, as what lies in a map: Linux 6.1 takes keys and values from nowhere else. */
+	u32 zero = 0;
+	const struct python *p = bpf_map_lookup_elem(&python_walks, &zero);
+	if (p && !bpf_map_lookup_elem(&python_names, &p->key))
 		bpf_map_update_elem(&python_names, &p->key, &p->name, BPF_NOEXIST);
 }
 
@@ -181,20 +184,10 @@ struct python_context {
 	const struct walk *walk;
 };
 
-static long on_thread_state(u32 i, struct python_context *context)
+static long on_python_step(u32 i, struct python_context *context)
 {
 	struct python *p = context->python;
-	int ended = find_thread(p);
-	if (ended == GO_ON)
-		return 0;
-	p->read = ended;
-	return 1;
-}
-
-static long on_python_frame(u32 i, struct python_context *context)
-{
-	struct python *p = context->python;
-	int ended = python_frame(p);
+	int ended = python_step(p);
 	if (ended == GO_ON)
 		return 0;
 	p->read = ended;
@@ -208,26 +201,6 @@ static long on_native_frame(u32 i, struct python_context *context)
 	u64 frame = w->frames[(w->n_kernel + i) & (FRAME_SLOTS - 1)];
 	context->python->n_frames = is_eval(&context->python->process, frame);
 	return context->python->n_frames;
-}
-
-/* The state of this thread: where it was the last time, or by a search. */
-INLINE void find_state(struct python_context *on, u32 tid)
-{
-	struct python *p = on->python;
-	p->native_id = own_number();
-	u64 *known = bpf_map_lookup_elem(&python_threads, &tid);
-	p->thread = known ? *known : 0;
-	p->read = PYTHON_WHOLE;
-	if (is_thread(p))
-		return;
-	p->thread = 0;
-	p->read = PYTHON_NO_THREAD;
-	if (read_user(&p->interpreter, 8, p->process.interpreters))
-		return;
-	bpf_loop(MAX_THREAD_STEPS, on_thread_state, on, 0);
-	u64 found = p->thread;
-	if (p->read == PYTHON_WHOLE)
-		bpf_map_update_elem(&python_threads, &tid, &found, 0);
 }
 
 /* Reads the Python frames, if Python runs in any of the native ones. Part of a list would look like another stack: it is kept only where
@@ -245,19 +218,23 @@ INLINE struct python *read_python(struct walk *w, u32 tid)
 	bpf_loop(w->n_user, on_native_frame, &on, 0);
 	if (!p->n_frames)
 		return (void *)0;
-	p->n_frames = 0;
 	p->hash.hash[0] = seeds[1];
 	p->hash.hash[1] = seeds[0];
-	find_state(&on, tid);
-	if (p->read == PYTHON_WHOLE) {
-		int ended = first_frame(p);
-		p->read = ended == GO_ON ? PYTHON_CUT : ended;
-		/* As many steps again for frames without code. */
-		if (ended == GO_ON)
-			bpf_loop(2 * MAX_PYTHON_FRAMES, on_python_frame, &on, 0);
-	}
+	p->native_id = own_number();
+	u64 *known = bpf_map_lookup_elem(&python_threads, &tid);
+	p->read = PYTHON_CUT;
+	int ended = begin_python(p, known ? *known : 0);
+	if (ended == GO_ON)
+		bpf_loop(MAX_PYTHON_STEPS, on_python_step, &on, 0);
+	else
+		p->read = ended;
+	if (p->read == PYTHON_CUT && !p->n_found)
+		p->read = PYTHON_NO_THREAD;
 	if (p->read != PYTHON_WHOLE && p->read != PYTHON_CUT)
 		p->n_frames = 0;
+	u64 found = p->thread;
+	if (p->is_single && p->n_found && !(known && *known == found))
+		bpf_map_update_elem(&python_threads, &tid, &found, 0);
 	if (p->n_frames) {
 		hash_frame(&w->hash, p->hash.hash[0]);
 		hash_frame(&w->hash, p->hash.hash[1]);

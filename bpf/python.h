@@ -21,11 +21,18 @@ struct python {
 	struct python_process process;
 	/* Of the thread, as it sees itself in its pid namespace. */
 	u64 native_id;
-	/* Where the search for its state stands, and then the state. */
+	/* Where the search for its states stands: the next interpreter, and a thread state of the one before, or 0. */
 	u64 interpreter;
 	u64 thread;
+	/* Whether that state is the thread's, and its frames are being read. */
+	u32 is_found;
+	/* Whether the process has one interpreter: then a thread has one state. */
+	u32 is_single;
+	u32 n_found;
 	/* The next frame. */
 	u64 frame;
+	/* What was last seen of the interpreter's on the thread's own stack. */
+	u64 on_stack;
 	/* Code and file of the last frame, whose name is still there. */
 	u64 code;
 	u64 filename;
@@ -80,7 +87,7 @@ INLINE int is_eval(const struct python_process *process, u64 frame)
 	return is_inside && module == process->module;
 }
 
-/* Whether the thread state is the thread's. A state that has been freed may still look like it; then the frames that it leads to do not fit
+/* Whether p->thread is a state of the thread. A state that has been freed may still look like it; then the frames that it leads to do not fit
  * the native ones. */
 APART int is_thread(struct python *p)
 {
@@ -90,25 +97,14 @@ APART int is_thread(struct python *p)
 	return !read_user(&native_id, 8, p->thread + p->process.layout.thread_native_id) && native_id == p->native_id;
 }
 
-/* One step of the search for the thread's state. Returns GO_ON, or how it ended: with PYTHON_WHOLE it is found. */
-APART int find_thread(struct python *p)
+/* Notes that the interpreter has something on the thread's own stack. In the order in which it is met its callers lie above; where they do
+ * not, interpreters have called each other in turns. */
+INLINE int is_above(struct python *p, u64 address)
 {
-	if (!p)
-		return PYTHON_NO_THREAD;
-	const struct python_layout *layout = &p->process.layout;
-	if (is_thread(p))
-		return PYTHON_WHOLE;
-	if (p->thread) {
-		if (read_user(&p->thread, 8, p->thread + layout->thread_next))
-			return PYTHON_NOT_IN_MEMORY;
-		return GO_ON;
-	}
-	if (!p->interpreter)
-		return PYTHON_NO_THREAD;
-	if (read_user(&p->thread, 8, p->interpreter + layout->interpreter_threads) ||
-	    read_user(&p->interpreter, 8, p->interpreter + layout->interpreter_next))
-		return PYTHON_NOT_IN_MEMORY;
-	return GO_ON;
+	if (address <= p->on_stack)
+		return 0;
+	p->on_stack = address;
+	return 1;
 }
 
 /* Begins with the frame that the thread state says is running. */
@@ -117,11 +113,61 @@ APART int first_frame(struct python *p)
 	if (!p)
 		return PYTHON_NO_THREAD;
 	const struct python_layout *layout = &p->process.layout;
-	p->code = p->filename = 0;
+	p->is_found = 1;
+	p->n_found++;
 	if (read_user(&p->frame, 8, p->thread + layout->thread_frame))
 		return PYTHON_NOT_IN_MEMORY;
-	if (layout->frame_in_holder != NO_OFFSET && p->frame && read_user(&p->frame, 8, p->frame + layout->frame_in_holder))
+	if (layout->frame_in_holder == NO_OFFSET || !p->frame)
+		return GO_ON;
+	u64 holder = p->frame;
+	if (read_user(&p->frame, 8, holder + layout->frame_in_holder))
 		return PYTHON_NOT_IN_MEMORY;
+	/* Otherwise frames without code say where calls are. */
+	if (layout->frame_is_entry != NO_OFFSET && p->frame && !is_above(p, holder))
+		return PYTHON_NOT_MATCHING;
+	return GO_ON;
+}
+
+/* One step of the search for the thread's states: interpreters newest first, which others have called. */
+APART int find_thread(struct python *p)
+{
+	if (!p)
+		return PYTHON_NO_THREAD;
+	const struct python_layout *layout = &p->process.layout;
+	if (is_thread(p))
+		return first_frame(p);
+	if (p->thread)
+		return read_user(&p->thread, 8, p->thread + layout->thread_next) ? PYTHON_NOT_IN_MEMORY : GO_ON;
+	if (!p->interpreter)
+		return p->n_found ? PYTHON_WHOLE : PYTHON_NO_THREAD;
+	if (read_user(&p->thread, 8, p->interpreter + layout->interpreter_threads) ||
+	    read_user(&p->interpreter, 8, p->interpreter + layout->interpreter_next))
+		return PYTHON_NOT_IN_MEMORY;
+	return GO_ON;
+}
+
+/* Begins, at the thread state that was found the last time if it still is the thread's only one. */
+APART int begin_python(struct python *p, u64 known)
+{
+	if (!p)
+		return PYTHON_NO_THREAD;
+	u64 next = 0;
+	p->code = p->filename = p->on_stack = 0;
+	p->n_frames = p->n_found = p->is_found = 0;
+	p->thread = 0;
+	if (read_user(&p->interpreter, 8, p->process.interpreters))
+		return PYTHON_NOT_IN_MEMORY;
+	if (!p->interpreter)
+		return PYTHON_NO_THREAD;
+	if (read_user(&next, 8, p->interpreter + p->process.layout.interpreter_next))
+		return PYTHON_NOT_IN_MEMORY;
+	p->is_single = !next;
+	if (!p->is_single)
+		return GO_ON;
+	p->thread = known;
+	if (is_thread(p))
+		return first_frame(p);
+	p->thread = 0;
 	return GO_ON;
 }
 
@@ -231,14 +277,19 @@ INLINE void add_frame(struct python *p, u64 first, u64 second)
 	hash_frame(&p->hash, second);
 }
 
-/* One frame: writes it down and goes on to its caller. Returns GO_ON, or how it ended. */
+/* One frame: writes it down and goes on to its caller. */
 APART int python_frame(struct python *p)
 {
 	if (!p)
 		return PYTHON_BAD_OBJECT;
 	const struct python_layout *layout = &p->process.layout;
-	if (!p->frame)
-		return PYTHON_WHOLE;
+	if (!p->frame) {
+		if (p->is_single)
+			return PYTHON_WHOLE;
+		/* The thread may have a state in another interpreter, which has called this one. */
+		p->is_found = 0;
+		return read_user(&p->thread, 8, p->thread + layout->thread_next) ? PYTHON_NOT_IN_MEMORY : GO_ON;
+	}
 	if (p->n_frames >= MAX_PYTHON_FRAMES)
 		return PYTHON_CUT;
 	if (read_user(p->head, FRAME_HEAD, p->frame))
@@ -254,7 +305,12 @@ APART int python_frame(struct python *p)
 			hash_frame(&p->hash, PYTHON_ENTRY);
 		} else if (previous) {
 			add_frame(p, 0, PYTHON_ENTRY);
+		} else {
+			p->frame = 0;
+			return GO_ON;
 		}
+		if (!is_above(p, p->frame))
+			return PYTHON_NOT_MATCHING;
 		p->frame = previous;
 		return GO_ON;
 	}
@@ -266,4 +322,10 @@ APART int python_frame(struct python *p)
 	add_frame(p, p->key.hash[0], p->key.hash[1] | (is_entry ? PYTHON_ENTRY : 0));
 	p->frame = previous;
 	return GO_ON;
+}
+
+/* One step: GO_ON, or how it ended. */
+INLINE int python_step(struct python *p)
+{
+	return p->is_found ? python_frame(p) : find_thread(p);
 }

@@ -165,6 +165,8 @@ enum python_read {
 	PYTHON_NOT_IN_MEMORY,
 	/* What should be a code object or a string is none. */
 	PYTHON_BAD_OBJECT,
+	/* What it has on the stack does not lie in the order of calls. */
+	PYTHON_NOT_MATCHING,
 };
 
 /* Offsets in CPython's structs, in bytes. */

@@ -28,7 +28,7 @@ pub enum PythonRead {
 }
 
 impl PythonRead {
-    /// Every one; the first six by the numbers of `enum python_read` in `bpf/wire.h`.
+    /// Every one; the first seven by the numbers of `enum python_read` in `bpf/wire.h`.
     pub const ALL: [PythonRead; 8] = [
         PythonRead::None,
         PythonRead::Whole,
