@@ -203,8 +203,7 @@ static long on_native_frame(u32 i, struct python_context *context)
 	return context->python->n_frames;
 }
 
-/* Reads the Python frames, if Python runs in any of the native ones. Part of a list would look like another stack: it is kept only where
- * there are too many. */
+/* Reads the Python frames, if Python runs in any of the native ones. */
 INLINE struct python *read_python(struct walk *w, u32 tid)
 {
 	u32 zero = 0;
@@ -228,10 +227,7 @@ INLINE struct python *read_python(struct walk *w, u32 tid)
 		bpf_loop(MAX_PYTHON_STEPS, on_python_step, &on, 0);
 	else
 		p->read = ended;
-	if (p->read == PYTHON_CUT && !p->n_found)
-		p->read = PYTHON_NO_THREAD;
-	if (p->read != PYTHON_WHOLE && p->read != PYTHON_CUT)
-		p->n_frames = 0;
+	end_python(p, p->read);
 	u64 found = p->thread;
 	if (p->is_single && p->n_found && !(known && *known == found))
 		bpf_map_update_elem(&python_threads, &tid, &found, 0);

@@ -44,7 +44,7 @@ struct python {
 	u8 head[FRAME_HEAD];
 	u8 code_head[CODE_HEAD];
 	u8 string_head[STRING_HEAD];
-	struct python_name name;
+	__attribute__((aligned(8))) struct python_name name;
 	/* The name of a frame's code, and PYTHON_ENTRY. */
 	u64 words[2 * MAX_PYTHON_FRAMES];
 };
@@ -328,4 +328,12 @@ APART int python_frame(struct python *p)
 INLINE int python_step(struct python *p)
 {
 	return p->is_found ? python_frame(p) : find_thread(p);
+}
+
+/* The end of all steps. Part of a list would look like another stack: it is kept only where there are too many frames. */
+INLINE void end_python(struct python *p, u32 read)
+{
+	p->read = read == PYTHON_CUT && !p->n_found ? PYTHON_NO_THREAD : read;
+	if (p->read != PYTHON_WHOLE && p->read != PYTHON_CUT)
+		p->n_frames = 0;
 }

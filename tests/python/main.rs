@@ -6,7 +6,9 @@
 
 #[path = "../folded/mod.rs"]
 mod folded;
+mod memory;
 mod programs;
+mod reading;
 mod stacks;
 #[path = "../support/mod.rs"]
 mod support;
