@@ -194,13 +194,13 @@ static long on_python_step(u32 i, struct python_context *context)
 	return 1;
 }
 
-/* Whether Python runs in a frame: the first that says yes ends the look. */
+/* Counts the frames that Python runs in. */
 static long on_native_frame(u32 i, struct python_context *context)
 {
 	const struct walk *w = context->walk;
 	u64 frame = w->frames[(w->n_kernel + i) & (FRAME_SLOTS - 1)];
-	context->python->n_frames = is_eval(&context->python->process, frame);
-	return context->python->n_frames;
+	context->python->n_eval += is_eval(&context->python->process, frame);
+	return 0;
 }
 
 /* Reads the Python frames, if Python runs in any of the native ones. */
@@ -213,9 +213,9 @@ INLINE struct python *read_python(struct walk *w, u32 tid)
 		return (void *)0;
 	struct python_context on = {.python = p, .walk = w};
 	p->process = *process;
-	p->n_frames = 0;
+	p->n_eval = 0;
 	bpf_loop(w->n_user, on_native_frame, &on, 0);
-	if (!p->n_frames)
+	if (!p->n_eval)
 		return (void *)0;
 	p->hash.hash[0] = seeds[1];
 	p->hash.hash[1] = seeds[0];
@@ -228,8 +228,8 @@ INLINE struct python *read_python(struct walk *w, u32 tid)
 	else
 		p->read = ended;
 	end_python(p, p->read);
-	u64 found = p->thread;
-	if (p->is_single && p->n_found && !(known && *known == found))
+	u64 found = likely_state(p);
+	if (found != (known ? *known : 0))
 		bpf_map_update_elem(&python_threads, &tid, &found, 0);
 	if (p->n_frames) {
 		hash_frame(&w->hash, p->hash.hash[0]);

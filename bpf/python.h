@@ -41,6 +41,9 @@ struct python {
 	struct stack_key hash;
 	u32 n_frames;
 	u32 read;
+	/* Calls of the evaluation function: native frames of it, and those that the list of frames tells of. */
+	u32 n_eval;
+	u32 n_calls;
 	u8 head[FRAME_HEAD];
 	u8 code_head[CODE_HEAD];
 	u8 string_head[STRING_HEAD];
@@ -153,7 +156,7 @@ APART int begin_python(struct python *p, u64 known)
 		return PYTHON_NO_THREAD;
 	u64 next = 0;
 	p->code = p->filename = p->on_stack = 0;
-	p->n_frames = p->n_found = p->is_found = 0;
+	p->n_frames = p->n_found = p->is_found = p->n_calls = 0;
 	p->thread = 0;
 	if (read_user(&p->interpreter, 8, p->process.interpreters))
 		return PYTHON_NOT_IN_MEMORY;
@@ -273,6 +276,7 @@ INLINE void add_frame(struct python *p, u64 first, u64 second)
 	p->words[2 * at] = first;
 	p->words[2 * at + 1] = second;
 	p->n_frames++;
+	p->n_calls += second & PYTHON_ENTRY;
 	hash_frame(&p->hash, first);
 	hash_frame(&p->hash, second);
 }
@@ -302,6 +306,7 @@ APART int python_frame(struct python *p)
 		u64 *word = &p->words[last & (2 * MAX_PYTHON_FRAMES - 1)];
 		if (p->n_frames && !(*word & PYTHON_ENTRY)) {
 			*word |= PYTHON_ENTRY;
+			p->n_calls++;
 			hash_frame(&p->hash, PYTHON_ENTRY);
 		} else if (previous) {
 			add_frame(p, 0, PYTHON_ENTRY);
@@ -328,6 +333,14 @@ APART int python_frame(struct python *p)
 INLINE int python_step(struct python *p)
 {
 	return p->is_found ? python_frame(p) : find_thread(p);
+}
+
+/* Where the thread's state is to be looked for the next time; 0 for a search. A state that has been freed may still look like the thread's,
+ * but what it says does not fit the stack for long. */
+INLINE u64 likely_state(const struct python *p)
+{
+	u32 n_missing = p->n_eval - p->n_calls;
+	return p->is_single && p->n_found && p->read == PYTHON_WHOLE && n_missing <= 1 ? p->thread : 0;
 }
 
 /* The end of all steps. Part of a list would look like another stack: it is kept only where there are too many frames. */

@@ -12,7 +12,7 @@ pub(super) const BLOCK_MAPPINGS: usize = 64;
 pub(super) const MAX_MAPPING_BLOCKS: usize = 64;
 pub(super) const CHUNK_FRAMES: usize = 64;
 /// Chunks of the native part of a stack; those of its Python part have the numbers behind.
-pub(super) const MAX_CHUNKS: u64 = 10;
+pub(super) const MAX_CHUNKS: u64 = (512u64 + 127 + 1).div_ceil(CHUNK_FRAMES as u64);
 pub(super) const QUALNAME_BYTES: usize = 128;
 pub(super) const FILENAME_BYTES: usize = 64;
 pub(super) const MAX_EVAL_RANGES: usize = 4;

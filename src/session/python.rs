@@ -18,10 +18,15 @@ use crate::object::Elf;
 use crate::procfs::module_file;
 use crate::python::{PythonFile, Unreadable};
 
+/// A file that could not be opened so often is left: each sample that comes through the ring would try it again.
+const MOST_FAILURES: u32 = 8;
+
 /// The interpreters of a run.
 pub(super) struct Interpreters {
     proc_root: PathBuf,
     files: FxHashMap<ModuleId, Known>,
+    /// How often a file could not be opened.
+    n_failed: FxHashMap<ModuleId, u32>,
     pub(super) ledger: PythonLedger,
     /// Names of Python functions by number, as far as they have been drained.
     pub(super) names: Vec<Option<Arc<str>>>,
@@ -40,6 +45,7 @@ impl Interpreters {
         Interpreters {
             proc_root,
             files: FxHashMap::default(),
+            n_failed: FxHashMap::default(),
             ledger: PythonLedger::default(),
             names: Vec::new(),
         }
@@ -101,7 +107,11 @@ impl Interpreters {
     /// What a module is; `None` if its file cannot be opened, this time.
     fn known(&mut self, id: ModuleId, modules: &Modules) -> Option<&Known> {
         if !self.files.contains_key(&id) {
-            let known = look_into(&self.proc_root, modules.get(id))?;
+            let known = look_into(&self.proc_root, modules.get(id)).or_else(|| {
+                let n_failed = self.n_failed.entry(id).or_default();
+                *n_failed += 1;
+                (*n_failed >= MOST_FAILURES).then_some(Known::NoInterpreter)
+            })?;
             self.files.insert(id, known);
         }
         self.files.get(&id)

@@ -194,6 +194,7 @@ fn without_room(program: &Program, library: &Path, backend: Backend) -> Spec {
         call_graph: CallGraph::Auto,
         backend,
         inherit: true,
+        python: false,
         inline: true,
         delay: Duration::ZERO,
         duration: None,
