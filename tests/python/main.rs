@@ -9,6 +9,7 @@ mod folded;
 mod memory;
 mod programs;
 mod reading;
+mod split;
 mod stacks;
 #[path = "../support/mod.rs"]
 mod support;
