@@ -49,10 +49,10 @@ fn visit_jumps(elf: &Elf, code: &Range<u64>, visit: impl FnMut(u64)) -> Option<(
 
 /// The function whose bytes, but for the first one, the address is among. It reaches to the next one.
 fn middle_of(starts: &[u64], address: u64) -> Option<Range<u64>> {
-    let behind = starts.partition_point(|start| *start < address);
+    let behind = starts.partition_point(|start| *start <= address);
     let start = *starts.get(behind.checked_sub(1)?)?;
-    let end = starts[behind..].iter().find(|start| **start > address)?;
-    (*end != address).then_some(start..*end)
+    let end = *starts.get(behind)?;
+    (start != address).then_some(start..end)
 }
 
 /// The starts of all functions that have rows, sorted.
