@@ -14,6 +14,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_F_NO_PREALLOC = 1,
 	BPF_F_INNER_MAP = 1 << 12,
@@ -40,6 +41,20 @@ struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
 } RELOCATED;
 
+/* A thread's number in each of the pid namespaces that it is in, the innermost last. */
+struct upid {
+	int nr;
+} RELOCATED;
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+} RELOCATED;
+/* Bytes from one number to the next: nr and a pointer. */
+#define UPID_SIZE 16
+/* MAX_PID_NS_LEVEL of <linux/pid_namespace.h>. */
+#define MAX_PID_LEVEL 32
+
 struct task_struct {
 	unsigned int flags;
 	int tgid;
@@ -49,6 +64,7 @@ struct task_struct {
 	void *mm;
 	/* On CLOCK_MONOTONIC. */
 	u64 start_time;
+	struct pid *thread_pid;
 } RELOCATED;
 
 struct vm_unmapped_area_info {

@@ -42,6 +42,34 @@
 #define BLOCK_MAPPINGS 64
 #define MAX_MAPPING_BLOCKS 64
 
+/* Python frames of a stack: the interpreter's own limit is 1000 unless the program raises it. Where calls repeat, one takes 0.1 us, and
+ * else half a microsecond. */
+#define MAX_PYTHON_FRAMES 1024
+
+/* Chunks of the Python part of a stack: two words a frame. */
+#define MAX_PYTHON_CHUNKS (2 * MAX_PYTHON_FRAMES / CHUNK_FRAMES)
+
+/* Steps of reading them: frames, as many frames without code, and interpreters and thread states that are looked through for the thread
+ * of the sample, 0.1 us each. In a process with one interpreter it is found again without looking. */
+#define MAX_PYTHON_STEPS (4 * MAX_PYTHON_FRAMES)
+
+/* Threads that are found again: as many as run between two looks at all of them. */
+#define MAX_PYTHON_THREADS 16384
+
+/* Bytes of a qualified name and of the end of a file's path that are kept. Of 60,000 functions of Debian's Python packages 20 have longer
+ * names, and what is shown of a path is its last part. */
+#define QUALNAME_BYTES 128
+#define FILENAME_BYTES 64
+
+/* Distinct names of code between two drains; those that were used longest ago give way. */
+#define MAX_PYTHON_NAMES 16384
+
+/* Processes that run Python at a time. */
+#define MAX_PYTHONS 4096
+
+/* Ranges of code of _PyEval_EvalFrameDefault: a compiler splits what is seldom run from the rest. */
+#define MAX_EVAL_RANGES 4
+
 /* Processes whose mappings are loaded at a time; samples of others go to the ring. Most of the room is taken as it is used. */
 #define MAX_PROCESSES 16384
 

@@ -1,7 +1,8 @@
-/* The maps: perfd fills the first four, and drains the others. */
+/* The maps: perfd fills those up to `pythons`, but for `changes`, and drains those behind. */
 #pragma once
 
 #include "helpers.h"
+#include "python.h"
 #include "unwind.h"
 
 /* Tables: for each an array of its blocks, as many as it needs. */
@@ -59,6 +60,36 @@ struct {
 	__type(key, u32);
 	__type(value, struct change);
 } changes SEC(".maps");
+
+/* The interpreters of processes. This map and those of Python's below have one entry where nobody asks for Python. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PYTHONS);
+	__type(key, u32);
+	__type(value, struct python_process);
+} pythons SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_PYTHON_NAMES);
+	__type(key, struct python_name_key);
+	__type(value, struct python_name);
+} python_names SEC(".maps");
+
+/* Where the thread state of a thread was last. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_PYTHON_THREADS);
+	__type(key, u32);
+	__type(value, u64);
+} python_threads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct python);
+} python_walks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -12,6 +12,9 @@ volatile const u64 seeds[2] = {1, 2};
 /* Whether each sample has a count of its own. Fixed when the programs are loaded: where it is 0, the verifier drops the code for it. */
 volatile const u32 timestamps = 0;
 
+/* Whether Python frames are read. Fixed when the programs are loaded, too. */
+volatile const u32 with_python = 0;
+
 INLINE s64 opaque(s64 value)
 {
 	asm volatile("" : "+r"(value));
@@ -151,12 +154,115 @@ INLINE int begin(struct walk *w, struct bpf_perf_event_data *context)
 	return 1;
 }
 
+INLINE void keep_name(const struct python *of)
+{
+	/* The same again, as what lies in a map: Linux 6.1 takes keys and values from nowhere else. */
+	u32 zero = 0;
+	const struct python *p = bpf_map_lookup_elem(&python_walks, &zero);
+	if (p && !bpf_map_lookup_elem(&python_names, &p->key))
+		bpf_map_update_elem(&python_names, &p->key, &p->name, BPF_NOEXIST);
+}
+
+/* The number of this thread in its own pid namespace, by which an interpreter in a container knows it. */
+INLINE u32 own_number(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u64 pid = 0;
+	u32 level = 0;
+	s32 number = 0;
+	bpf_probe_read_kernel(&pid, 8, __builtin_preserve_access_index(&task->thread_pid));
+	const struct pid *of = (const void *)pid;
+	bpf_probe_read_kernel(&level, 4, __builtin_preserve_access_index(&of->level));
+	u64 first = (u64)__builtin_preserve_access_index(&of->numbers[0].nr);
+	if (level > MAX_PID_LEVEL || bpf_probe_read_kernel(&number, 4, (const void *)(first + level * UPID_SIZE)))
+		return 0;
+	return number;
+}
+
+struct python_context {
+	struct python *python;
+	const struct walk *walk;
+};
+
+static long on_python_step(u32 i, struct python_context *context)
+{
+	struct python *p = context->python;
+	int ended = python_step(p);
+	if (ended == GO_ON)
+		return 0;
+	p->read = ended;
+	return 1;
+}
+
+/* Counts the frames that Python runs in. */
+static long on_native_frame(u32 i, struct python_context *context)
+{
+	const struct walk *w = context->walk;
+	u64 frame = w->frames[(w->n_kernel + i) & (FRAME_SLOTS - 1)];
+	context->python->n_eval += is_eval(&context->python->process, frame);
+	return 0;
+}
+
+/* Reads the Python frames, if Python runs in any of the native ones. */
+INLINE struct python *read_python(struct walk *w, u32 tid)
+{
+	u32 zero = 0;
+	struct python *p = bpf_map_lookup_elem(&python_walks, &zero);
+	struct python_process *process = bpf_map_lookup_elem(&pythons, &w->pid);
+	if (!p || !process)
+		return (void *)0;
+	struct python_context on = {.python = p, .walk = w};
+	p->process = *process;
+	p->n_eval = 0;
+	bpf_loop(w->n_user, on_native_frame, &on, 0);
+	if (!p->n_eval)
+		return (void *)0;
+	p->hash.hash[0] = seeds[1];
+	p->hash.hash[1] = seeds[0];
+	p->native_id = own_number();
+	u64 *known = bpf_map_lookup_elem(&python_threads, &tid);
+	p->read = PYTHON_CUT;
+	int ended = begin_python(p, known ? *known : 0);
+	if (ended == GO_ON)
+		bpf_loop(MAX_PYTHON_STEPS, on_python_step, &on, 0);
+	else
+		p->read = ended;
+	end_python(p, p->read);
+	u64 found = likely_state(p);
+	if (found != (known ? *known : 0))
+		bpf_map_update_elem(&python_threads, &tid, &found, 0);
+	if (p->n_frames) {
+		hash_frame(&w->hash, p->hash.hash[0]);
+		hash_frame(&w->hash, p->hash.hash[1]);
+	}
+	return p;
+}
+
+/* Keeps the Python frames of a stack that is new. */
+INLINE long keep_python(void *stacks, const struct stack_key *stack, u32 n)
+{
+	u32 zero = 0;
+	struct python *p = bpf_map_lookup_elem(&python_walks, &zero);
+	struct chunk_key key = {.stack = *stack, .chunk = 0};
+	for (u32 i = 0; p && i < MAX_PYTHON_CHUNKS; i++) {
+		if (i * CHUNK_FRAMES >= 2 * n)
+			break;
+		key.chunk = MAX_CHUNKS + i;
+		long error = bpf_map_update_elem(stacks, &key, &p->words[i * CHUNK_FRAMES], BPF_NOEXIST);
+		if (error && error != -17)
+			return error;
+	}
+	return 0;
+}
+
 /* Keeps the frames of a stack that is new. Chunk 0 comes last: where it is, the others are. */
-INLINE long keep_stack(void *stacks, const struct walk *w, const struct stack_key *stack, u32 n)
+INLINE long keep_stack(void *stacks, const struct walk *w, const struct stack_key *stack, u32 n, u32 n_python)
 {
 	struct chunk_key key = {.stack = *stack, .chunk = 0};
 	if (bpf_map_lookup_elem(stacks, &key))
 		return 0;
+	if (with_python && n_python && keep_python(stacks, stack, n_python))
+		return -1;
 	for (int i = MAX_CHUNKS - 1; i >= 0; i--) {
 		if (i && i * CHUNK_FRAMES >= n)
 			continue;
@@ -175,7 +281,7 @@ INLINE u32 add_count(void *counts, void *stacks, const struct walk *w, const str
 	u64 square = (weight >> 8) * (weight >> 8);
 	struct count *count = bpf_map_lookup_elem(counts, key);
 	if (!count) {
-		if (keep_stack(stacks, w, &key->stack, w->n_kernel + w->n_user))
+		if (keep_stack(stacks, w, &key->stack, w->n_kernel + w->n_user, key->n_python))
 			return OUTCOME_STACKS_FULL;
 		struct count first = {.weight = weight, .samples = 1, .squares = square};
 		if (!bpf_map_update_elem(counts, key, &first, BPF_NOEXIST))
@@ -243,6 +349,7 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 			return OUTCOME_TO_RING;
 	}
 
+	struct python *python = with_python ? read_python(w, ids) : (void *)0;
 	struct count_key key = {
 		.pid = pid,
 		.tid = (u32)ids,
@@ -252,6 +359,10 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 		.ended = w->ended,
 		.stack = w->hash,
 	};
+	if (python) {
+		key.n_python = python->n_frames;
+		key.python = python->read;
+	}
 	bpf_get_current_comm(key.comm, sizeof(key.comm));
 	if (timestamps) {
 		key.time = bpf_ktime_get_ns();

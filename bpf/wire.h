@@ -152,6 +152,90 @@ struct chunk {
 };
 WIRE_SIZE(chunk, 8 * CHUNK_FRAMES);
 
+/* How the Python frames of a sample were read: the numbers of `model::PythonRead`, in its order. */
+enum python_read {
+	/* Nothing to read: Python runs in none of the native frames. */
+	PYTHON_NONE,
+	PYTHON_WHOLE,
+	/* There are more frames than MAX_PYTHON_FRAMES. */
+	PYTHON_CUT,
+	/* The interpreter has no state for the thread, or it was not found in MAX_THREAD_STEPS. */
+	PYTHON_NO_THREAD,
+	/* A page of it was not in memory. */
+	PYTHON_NOT_IN_MEMORY,
+	/* What should be a code object or a string is none. */
+	PYTHON_BAD_OBJECT,
+	/* What it has on the stack does not lie in the order of calls. */
+	PYTHON_NOT_MATCHING,
+};
+
+/* Offsets in CPython's structs, in bytes. */
+struct python_layout {
+	u16 interpreter_next;
+	u16 interpreter_threads;
+	u16 thread_next;
+	u16 thread_native_id;
+	/* Where a thread state has its frame, or what has its frame at `frame_in_holder`. */
+	u16 thread_frame;
+	u16 frame_in_holder;
+	u16 frame_previous;
+	u16 frame_code;
+	u16 frame_owner;
+	/* A byte that is 1 in the first frame of a call of the evaluation function; NO_OFFSET where a frame without code stands there. */
+	u16 frame_is_entry;
+	/* From this `owner` on a frame has no code. */
+	u16 owner_without_code;
+	u16 object_type;
+	u16 code_filename;
+	u16 code_qualname;
+	u16 code_first_line;
+	u16 string_length;
+	u16 string_state;
+	/* Where the text of a string begins, if it is ASCII and if it is not. */
+	u16 ascii_text;
+	u16 other_text;
+	u16 unused;
+};
+WIRE_SIZE(python_layout, 40);
+#define NO_OFFSET 0xffff
+
+/* The interpreter of a process. */
+struct python_process {
+	/* Addresses: of the pointer to the first interpreter, and of the type of code objects. */
+	u64 interpreters;
+	u64 code_type;
+	/* The module of _PyEval_EvalFrameDefault, and where in it that is; unused ranges are empty. */
+	u64 module;
+	u64 eval_start[MAX_EVAL_RANGES];
+	u64 eval_end[MAX_EVAL_RANGES];
+	struct python_layout layout;
+};
+WIRE_SIZE(python_process, 64 + 16 * MAX_EVAL_RANGES);
+
+/* What code is called, as it stands in memory at the sample. Bytes behind the texts are 0. */
+struct python_name {
+	u32 first_line;
+	/* Characters of the whole texts. */
+	u32 n_qualname;
+	u32 n_filename;
+	/* Bytes of a character: 1, 2 or 4. */
+	u16 qualname_width;
+	u16 filename_width;
+	/* The beginning. */
+	u8 qualname[QUALNAME_BYTES];
+	/* The end. */
+	u8 filename[FILENAME_BYTES];
+};
+WIRE_SIZE(python_name, 16 + QUALNAME_BYTES + FILENAME_BYTES);
+
+/* A hash of all of a `struct python_name`, so that a name can never be another one's. Bit 0 of the second word is 0. In the words of a
+ * stack it is 1 where a call of the evaluation function began with the frame. */
+struct python_name_key {
+	u64 hash[2];
+};
+WIRE_SIZE(python_name_key, 16);
+#define PYTHON_ENTRY 1ULL
+
 /* Which samples are counted together; with `timestamps` each by itself. */
 struct count_key {
 	struct stack_key stack;
@@ -166,8 +250,12 @@ struct count_key {
 	u16 n_user;
 	u8 event;
 	u8 ended;
+	/* Frames of Python, leaf first, in the chunks behind MAX_CHUNKS, and `enum python_read`. */
+	u16 n_python;
+	u8 python;
+	u8 unused[5];
 };
-WIRE_SIZE(count_key, 56);
+WIRE_SIZE(count_key, 64);
 
 struct count {
 	u64 weight;

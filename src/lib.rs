@@ -39,6 +39,7 @@ pub mod bpf;
 
 // Floor 3: stages
 pub mod aggregate;
+pub mod python;
 pub mod sampler;
 pub mod sink;
 pub mod symbolize;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
-use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS, TableWords};
+use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS, Python, TableWords};
 use perfd::model::{
     AddressSpace, EventIdx, KernelWalkLedger, Modes, ModuleId, MonoNs, Pid, Rate, ResolvedEvent,
     Rule, Tid,
@@ -174,19 +174,22 @@ fn the_kernel_takes_the_programs() {
         return;
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable");
-    for (n_events, count_each) in [
-        (1, CountEach::Stack),
-        (MAX_EVENTS, CountEach::Stack),
-        (MAX_EVENTS, CountEach::Sample),
+    let python = Python::Read(ModuleId(1));
+    for (n_events, count_each, python) in [
+        (1, CountEach::Stack, Python::Leave),
+        (MAX_EVENTS, CountEach::Stack, Python::Leave),
+        (MAX_EVENTS, CountEach::Sample, Python::Leave),
+        (1, CountEach::Stack, python),
+        (MAX_EVENTS, CountEach::Sample, python),
     ] {
         let start = Instant::now();
-        let loaded = KernelWalk::load(n_events, true, count_each, [1, 2]);
+        let loaded = KernelWalk::load(n_events, true, count_each, python, [1, 2]);
         let took = start.elapsed();
         if let Err(error) = loaded {
             panic!("{:#}", anyhow::Error::new(error));
         }
         eprintln!(
-            "Linux {}: programs for {n_events} events are loaded in {took:.1?}",
+            "Linux {}: programs for {n_events} events are loaded in {took:.1?} ({python:?})",
             release.trim()
         );
     }
@@ -198,7 +201,7 @@ fn tables_are_loaded_together_and_taken_out_again() {
     if is_forbidden() {
         return;
     }
-    let walk = KernelWalk::load(1, true, CountEach::Stack, [1, 2]).expect("loaded");
+    let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]).expect("loaded");
     let loader = walk.table_loader();
     let (index, rows) = (vec![0; 3000], vec![0; 5000]);
     let words = |n: usize| TableWords {
@@ -296,7 +299,8 @@ fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
     if is_forbidden() {
         return;
     }
-    let mut walk = KernelWalk::load(1, true, CountEach::Stack, [1, 2]).expect("as above");
+    let mut walk =
+        KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]).expect("as above");
     let event = ResolvedEvent {
         type_: 1,
         config: 0,

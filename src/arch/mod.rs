@@ -2,6 +2,8 @@
 //!
 //! - `registers.rs`: the user registers that samples carry, and how frames lie on the stack
 //! - `rows.rs`: what rows of DWARF call frame information mean, and the code that has none and could have
+//! - `init.rs`: the code that a library begins and ends with
+//! - `jumps.rs`: where jumps lead to
 //! - `plt.rs`: the stubs through which calls leave a module
 //!
 //! What files hold follows the file's own [`Machine`], so that either kind is read and tested on either. What samples
@@ -186,6 +188,15 @@ impl Machine {
             Machine::X86_64 => x86_64::rows::go_rule(frame_size),
             Machine::Aarch64 => aarch64::rows::go_rule(frame_size),
             Machine::Other(_) => Rule::UNSUPPORTED,
+        }
+    }
+
+    /// Visits where the jumps in code that is linked for `address` lead to; some that are visited may be none.
+    pub fn visit_jumps(self, code: &[u8], address: u64, visit: impl FnMut(u64)) {
+        match self {
+            Machine::X86_64 => x86_64::jumps::targets(code, address, visit),
+            Machine::Aarch64 => aarch64::jumps::targets(code, address, visit),
+            Machine::Other(_) => (),
         }
     }
 

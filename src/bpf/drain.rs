@@ -6,13 +6,14 @@ use std::os::fd::BorrowedFd;
 use rustc_hash::FxHashMap;
 
 use super::batch;
+use super::python::PythonSide;
 use super::wire::{
     CHUNK_FRAMES, Chunk, ChunkKey, Count, CountKey, ENDED, FRAME_MODULE_SHIFT, FRAME_OFFSET_MASK,
-    FRAME_RETURN,
+    FRAME_RETURN, MAX_CHUNKS,
 };
 use crate::model::{
-    AddressKind, Cpu, Ended, EventIdx, FileOffset, Frame, ModuleId, Modules, MonoNs, Pid, Tid,
-    Weight,
+    AddressKind, Cpu, Ended, EventIdx, FileOffset, Frame, ModuleId, Modules, MonoNs, Pid,
+    PythonRead, Tid, Weight,
 };
 
 /// Samples of one thread and event with the same stack.
@@ -26,9 +27,11 @@ pub struct WalkedSamples<'a> {
     pub tid: Tid,
     /// The thread's name when the samples were taken.
     pub comm: &'a [u8],
-    /// Leaf first: the kernel's frames, then the user's.
+    /// Leaf first: the kernel's frames, then the user's, those of Python among them.
     pub frames: &'a [Frame],
-    /// Module of the last user frame; `None` if there is none.
+    /// What became of those.
+    pub python: PythonRead,
+    /// Module of the last native user frame; `None` if there is none.
     pub module: Option<ModuleId>,
     /// How the walk of the user's stack ended.
     pub ended: Ended,
@@ -48,6 +51,7 @@ pub(super) struct Set<'a> {
 /// programs are at fault.
 pub(super) fn drain(
     set: &Set<'_>,
+    mut python: Option<&mut PythonSide>,
     mut visit: impl FnMut(WalkedSamples<'_>),
 ) -> io::Result<Vec<(EventIdx, u64)>> {
     let no_key = CountKey {
@@ -61,6 +65,9 @@ pub(super) fn drain(
         n_user: 0,
         event: 0,
         ended: 0,
+        n_python: 0,
+        python: 0,
+        unused: [0; 5],
     };
     let no_count = Count {
         weight: 0,
@@ -86,24 +93,37 @@ pub(super) fn drain(
         stacks.insert(*key, *chunk);
     })?;
     let mut frames = Vec::new();
+    let mut words = Vec::new();
     let mut without_stack = Vec::new();
     for (key, count) in &counts {
         let event = EventIdx(usize::from(key.event));
         let ended = ENDED.get(usize::from(key.ended));
-        let is_whole = read_frames(key, &stacks, &mut frames);
-        let (Some(ended), true) = (ended, is_whole) else {
+        let read = PythonRead::ALL.get(usize::from(key.python));
+        let is_whole =
+            read_frames(key, &stacks, &mut frames) && read_python(key, &stacks, &mut words);
+        let (Some(ended), Some(read), true) = (ended, read, is_whole) else {
             without_stack.push((event, count.samples));
             continue;
         };
         let n_comm = key.comm.iter().position(|byte| *byte == 0);
-        let user = frames.get(usize::from(key.n_kernel)..).unwrap_or_default();
+        let n_kernel = usize::from(key.n_kernel);
+        let user = frames.get(n_kernel..).unwrap_or_default();
+        let module = user.last().map(|frame| frame.module);
+        let read = match &mut python {
+            Some(python) => {
+                let is_complete = !ended.is_truncated();
+                python.splice(&mut frames, n_kernel, &words, *read, is_complete)
+            }
+            None => *read,
+        };
         visit(WalkedSamples {
             event,
             pid: Pid(key.pid),
             tid: Tid(key.tid),
             comm: &key.comm[..n_comm.unwrap_or(key.comm.len())],
             frames: &frames,
-            module: user.last().map(|frame| frame.module),
+            python: read,
+            module,
             ended: *ended,
             weight: Weight {
                 total: count.weight,
@@ -143,6 +163,26 @@ fn read_frames(
             frames.push(frame);
         }
         left -= n;
+        chunk += 1;
+    }
+    true
+}
+
+/// The same of the words of its Python part.
+fn read_python(key: &CountKey, stacks: &FxHashMap<ChunkKey, Chunk>, words: &mut Vec<u64>) -> bool {
+    words.clear();
+    let n_words = 2 * usize::from(key.n_python);
+    let mut chunk = MAX_CHUNKS;
+    while words.len() < n_words {
+        let chunk_key = ChunkKey {
+            stack: key.stack,
+            chunk,
+        };
+        let Some(more) = stacks.get(&chunk_key) else {
+            return false;
+        };
+        let n = (n_words - words.len()).min(CHUNK_FRAMES);
+        words.extend(&more.frames[..n]);
         chunk += 1;
     }
     true
@@ -188,6 +228,9 @@ mod tests {
             n_user: 64,
             event: 0,
             ended: 0,
+            n_python: 0,
+            python: 0,
+            unused: [0; 5],
         };
         let mut chunks = [[0u64; CHUNK_FRAMES]; 2];
         chunks[0][0] = 0xffff_ffff_8100_0000;

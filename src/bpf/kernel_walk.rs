@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::drain::{self, Set, WalkedSamples};
 use super::meter::{self, Meter, SAMPLE_PROGRAMS};
+use super::python::{Python, PythonNames, PythonProcess, PythonSide};
 use super::spaces;
 use super::tables::TableLoader;
 use super::wire::{
@@ -24,6 +25,9 @@ use crate::sys::EventFd;
 
 /// The programs; `bpf/build` makes them from the sources beside them.
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/perfd.bpf.o");
+
+/// What only `Python::Read` needs. (`python_walks` is one for each CPU.)
+const PYTHON_MAPS: [&str; 3] = ["pythons", "python_names", "python_threads"];
 
 /// By then a library is mapped whose place was taken: a loader first takes a place for all of it, and then maps its code there.
 const PLACE_FILLED: Duration = Duration::from_millis(100);
@@ -70,6 +74,7 @@ pub struct KernelWalk {
     generation: u32,
     control: Array<MapData, Control>,
     state: Control,
+    python: Option<PythonSide>,
     accounts: PerCpuArray<MapData, Account>,
     /// Samples that were counted before the last drain.
     n_drained: u64,
@@ -96,16 +101,25 @@ impl KernelWalk {
         n_events: usize,
         only_targets: bool,
         count_each: CountEach,
+        python: Python,
         seeds: [u64; 2],
     ) -> Result<KernelWalk, LoadError> {
         if n_events > MAX_EVENTS {
             return Err(LoadError::TooManyEvents(n_events));
         }
         let timestamps = u32::from(count_each == CountEach::Sample);
-        let mut ebpf = EbpfLoader::new()
+        let with_python = u32::from(python != Python::Leave);
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global("seeds", &seeds[..], true)
             .override_global("timestamps", &timestamps, true)
-            .load(OBJECT)?;
+            .override_global("with_python", &with_python, true);
+        if python == Python::Leave {
+            for name in PYTHON_MAPS {
+                loader.map_max_entries(name, 1);
+            }
+        }
+        let mut ebpf = loader.load(OBJECT)?;
         let map_fds = meter::descriptors(&ebpf).map_err(MapError::from)?;
         for event in 0..n_events {
             let program: &mut PerfEvent = program(&mut ebpf, &sample_program(event)).try_into()?;
@@ -135,6 +149,14 @@ impl KernelWalk {
                     EVERYBODY
                 },
                 since: 0,
+            },
+            python: match python {
+                Python::Read(module) => Some(PythonSide::new(
+                    module,
+                    HashMap::try_from(map(&mut ebpf, "pythons"))?,
+                    HashMap::try_from(map(&mut ebpf, "python_names"))?,
+                )),
+                Python::Leave => None,
             },
             accounts: PerCpuArray::try_from(map(&mut ebpf, "accounts"))?,
             n_drained: 0,
@@ -214,6 +236,24 @@ impl KernelWalk {
         Ok(inserted?)
     }
 
+    /// Tells the interpreter of a process; to be done before the process's mappings are told. Where there is no room, its samples have native
+    /// frames alone.
+    pub fn tell_python(
+        &mut self,
+        pid: Pid,
+        process: Option<&PythonProcess>,
+    ) -> Result<(), LoadError> {
+        match &mut self.python {
+            Some(python) => Ok(python.tell(pid, process)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The names of Python functions that have been drained; `None` if none are read.
+    pub fn python_names(&self) -> Option<&PythonNames> {
+        self.python.as_ref().map(PythonSide::names)
+    }
+
     /// Whether a process's samples go to the ring because something was mapped in the place of code since it was published, and no record
     /// that was made until `now` tells what: it is no code.
     pub fn is_outdated(&self, pid: Pid, now: MonoNs) -> bool {
@@ -235,6 +275,8 @@ impl KernelWalk {
             let _ = self.spaces.remove(&pid.0);
             let _ = self.changes.remove(&pid.0);
         }
+        // To say that there is none cannot fail.
+        let _ = self.tell_python(pid, None);
         self.remove_blocks(pid, old);
     }
 
@@ -283,7 +325,7 @@ impl KernelWalk {
             counts: counts.fd().as_fd(),
             stacks: stacks.fd().as_fd(),
         };
-        drain::drain(&set, visit)
+        drain::drain(&set, self.python.as_mut(), visit)
     }
 
     /// Whether samples of other processes are left out.

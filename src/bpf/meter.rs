@@ -58,9 +58,11 @@ pub(super) fn descriptors(ebpf: &Ebpf) -> std::io::Result<Vec<OwnedFd>> {
 /// Of the kinds of maps that the object has.
 fn data(map: &Map) -> Option<&MapData> {
     match map {
-        Map::Array(data) | Map::ArrayOfMaps(data) | Map::HashMap(data) | Map::PerCpuArray(data) => {
-            Some(data)
-        }
+        Map::Array(data)
+        | Map::ArrayOfMaps(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data) => Some(data),
         _ => None,
     }
 }

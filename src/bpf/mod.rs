@@ -12,12 +12,15 @@ mod blocks;
 mod drain;
 mod kernel_walk;
 mod meter;
+mod python;
 mod spaces;
+mod splice;
 mod tables;
 mod wire;
 
 pub use blocks::TableWords;
 pub use drain::WalkedSamples;
 pub use kernel_walk::{CountEach, KernelWalk, LoadError};
+pub use python::{Python, PythonLayout, PythonNames, PythonProcess};
 pub use tables::{LoadedTable, TableLoader};
 pub use wire::{MAX_EVENTS, MAX_MODULES};

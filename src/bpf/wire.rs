@@ -11,6 +11,15 @@ pub(super) const BLOCK_WORDS: usize = 1024;
 pub(super) const BLOCK_MAPPINGS: usize = 64;
 pub(super) const MAX_MAPPING_BLOCKS: usize = 64;
 pub(super) const CHUNK_FRAMES: usize = 64;
+/// Chunks of the native part of a stack; those of its Python part have the numbers behind.
+pub(super) const MAX_CHUNKS: u64 = (512u64 + 127 + 1).div_ceil(CHUNK_FRAMES as u64);
+pub(super) const QUALNAME_BYTES: usize = 128;
+pub(super) const FILENAME_BYTES: usize = 64;
+pub(super) const MAX_EVAL_RANGES: usize = 4;
+/// What no field of a struct has for an offset.
+pub(super) const NO_OFFSET: u16 = 0xffff;
+/// In the second word of a Python frame: with it a call of the evaluation function begins.
+pub(super) const PYTHON_ENTRY: u64 = 1;
 pub(super) const N_OUTCOMES: usize = 5;
 
 pub(super) const MODULE_UNKNOWN: u32 = 0;
@@ -62,11 +71,31 @@ wire! {
     /// `struct chunk`
     Chunk, 8 * CHUNK_FRAMES, { frames: [u64; CHUNK_FRAMES] }
     /// `struct count_key`
-    CountKey, 56, {
+    CountKey, 64, {
         stack: [u64; 2], pid: u32, tid: u32, comm: [u8; 16], time: u64, cpu: u16, n_kernel: u16, n_user: u16, event: u8, ended: u8,
+        n_python: u16, python: u8, unused: [u8; 5],
     }
     /// `struct count`
     Count, 24, { weight: u64, samples: u64, squares: u64 }
+    /// `struct python_layout`
+    PythonLayoutWire, 40, {
+        interpreter_next: u16, interpreter_threads: u16, thread_next: u16, thread_native_id: u16, thread_frame: u16, frame_in_holder: u16,
+        frame_previous: u16, frame_code: u16, frame_owner: u16, frame_is_entry: u16, owner_without_code: u16, object_type: u16,
+        code_filename: u16, code_qualname: u16, code_first_line: u16, string_length: u16, string_state: u16, ascii_text: u16,
+        other_text: u16, unused: u16,
+    }
+    /// `struct python_process`
+    PythonProcessWire, 64 + 16 * MAX_EVAL_RANGES, {
+        interpreters: u64, code_type: u64, module: u64, eval_start: [u64; MAX_EVAL_RANGES], eval_end: [u64; MAX_EVAL_RANGES],
+        layout: PythonLayoutWire,
+    }
+    /// `struct python_name`
+    PythonNameWire, 16 + QUALNAME_BYTES + FILENAME_BYTES, {
+        first_line: u32, n_qualname: u32, n_filename: u32, qualname_width: u16, filename_width: u16, qualname: [u8; QUALNAME_BYTES],
+        filename: [u8; FILENAME_BYTES],
+    }
+    /// `struct python_name_key`
+    PythonNameKey, 16, { hash: [u64; 2] }
     /// `struct control`
     Control, 16, { active: u32, only_targets: u32, since: u64 }
     /// `struct account`

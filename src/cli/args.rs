@@ -70,6 +70,10 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "WHO", value_enum, default_value_t, help_heading = WHAT)]
     pub backend: BackendChoice,
 
+    /// Show the functions of Python programs (CPython 3.11 to 3.14) in the place of the interpreter's; needs BPF
+    #[arg(long, help_heading = WHAT)]
+    pub python: bool,
+
     /// Sample everything that runs on this host
     #[arg(short = 'a', long = "all-cpus", help_heading = WHAT)]
     pub whole_host: bool,

@@ -38,6 +38,7 @@ pub(super) fn run(
             BackendChoice::Perf => Backend::Perf,
         },
         inherit: !args.no_inherit,
+        python: args.python,
         naming: naming(args)?,
         delay: args.delay.unwrap_or_default(),
         duration: args.duration,

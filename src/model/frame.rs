@@ -124,6 +124,8 @@ pub enum Unnamed {
     JitFileRefused,
     /// The kernel hides its symbols (`kptr_restrict`).
     KernelHidden,
+    /// A function of Python whose name found no room: there were too many.
+    TooManyPythonNames,
 }
 
 impl fmt::Display for Unnamed {
@@ -138,6 +140,7 @@ impl fmt::Display for Unnamed {
             Unnamed::CodeReplaced => "code replaced while it was sampled",
             Unnamed::JitFileRefused => "the runtime's file of names was refused",
             Unnamed::KernelHidden => "kernel symbols are hidden",
+            Unnamed::TooManyPythonNames => "too many names of Python functions",
         })
     }
 }
@@ -153,6 +156,8 @@ pub enum NameKind {
     Kernel,
     /// A function made at run time (`_[j]`).
     Jit,
+    /// A function of a Python program (`_[p]`).
+    Python,
 }
 
 /// One named frame as outputs show it.

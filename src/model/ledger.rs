@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::profile::ALL_THE_TIME;
-use super::{Cost, Ended, JitLedger, MonoNs, Rate, Unnamed};
+use super::{Cost, Ended, JitLedger, MonoNs, PythonLedger, Rate, Unnamed};
 
 /// A way to lose a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -234,6 +234,8 @@ pub struct Ledger {
     /// With `--timestamps`: samples that are in the profile but not among those that were written one by one, because these could not be
     /// written as fast.
     pub records_left_out: u64,
+    /// Python frames; `None` where nobody asked for them.
+    pub python: Option<PythonLedger>,
     /// What perfd itself took; `None` where it was not measured.
     pub cost: Option<Cost>,
     /// Changes of the rate, in the order of time.

@@ -18,6 +18,7 @@ mod ledger;
 mod module;
 mod named_sample;
 mod profile;
+mod python;
 mod ratio;
 mod rule;
 mod sample;
@@ -47,6 +48,7 @@ pub use named_sample::{NamedFrame, NamedSample};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,
 };
+pub use python::{PythonLedger, PythonRead};
 pub use ratio::{Ratio, RatioKind, Refusal, SampledRatio, total};
 pub use rule::{CfaKind, FpKind, RaKind, Rule};
 pub use sample::{RawSample, Registers, StackCopy};

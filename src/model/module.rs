@@ -50,6 +50,8 @@ pub enum ModuleKind {
         /// theirs when they are counted.
         epoch: u32,
     },
+    /// The functions of Python programs: the offset of a frame is the number of its name in the run.
+    Python,
 }
 
 /// One module of a run.

@@ -210,6 +210,15 @@ impl Elf {
             .find_map(|segment| segment.file_offset(address))
     }
 
+    /// Bytes from a linked address on, as the file has them.
+    pub fn bytes_at(&self, address: LinkedAddress, size: usize) -> Result<Vec<u8>, ElfError> {
+        let offset = self.file_offset(address).ok_or(ElfError::OutsideFile {
+            offset: address.0,
+            size: size as u64,
+        })?;
+        self.read(offset.0, size as u64)
+    }
+
     /// The linker's fingerprint of this file, if there is a readable one.
     pub fn build_id(&self) -> Option<BuildId> {
         let sections = self

@@ -9,6 +9,7 @@ mod elf;
 pub mod go;
 mod headers;
 mod image;
+mod named;
 mod note;
 mod plt;
 mod read_at;
@@ -18,5 +19,6 @@ mod symbols;
 
 pub use elf::{Elf, ElfError, LinkedAddress, Section, Segment};
 pub use image::Image;
+pub use named::{NamedSymbol, SymbolTables};
 pub use read_at::{FileStamp, ReadAt, Slice, fill};
 pub use symbols::Symbols;

@@ -68,7 +68,9 @@ pub fn open(proc_root: &Path, module: &Module) -> Result<Box<dyn ReadAt>, OpenEr
             })?;
             Ok(Box::new(image))
         }
-        ModuleKind::Kernel | ModuleKind::Anonymous { .. } => Err(OpenError::NoFile),
+        ModuleKind::Kernel | ModuleKind::Anonymous { .. } | ModuleKind::Python => {
+            Err(OpenError::NoFile)
+        }
     }
 }
 

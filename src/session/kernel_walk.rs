@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::spec::{Backend, Spec, Target};
 use crate::arch::host;
-use crate::bpf::{CountEach, KernelWalk, MAX_EVENTS};
+use crate::bpf::{CountEach, KernelWalk, MAX_EVENTS, Python};
 use crate::model::{CallGraph, EventSource, Fault, FaultClass, Rate};
 use crate::procfs::SysRoots;
 use crate::sampler::{PlannedEvent, Reach};
@@ -30,7 +30,11 @@ pub(super) struct Choice {
 ///
 /// # Errors
 /// The reason why not, if they were asked for.
-pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fault> {
+pub(super) fn choose(
+    spec: &Spec,
+    events: &[PlannedEvent],
+    python: Python,
+) -> Result<Choice, Fault> {
     let on_host = matches!(
         spec.target,
         Target::Running(Selection::Host)
@@ -45,7 +49,14 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
         note,
     };
     if spec.backend == Backend::Perf || asks_for_copies(spec) {
-        return Ok(without(None));
+        return match spec.python {
+            true => Err(Fault::new(
+                FaultClass::Usage,
+                "--python reads frames in the kernel, at each sample: stacks that are copied or come from frame pointers have none".to_owned(),
+            )
+            .hint("try: leave out --backend and --call-graph")),
+            false => Ok(without(None)),
+        };
     }
     let reach = reach(spec);
     let only_targets = reach == Reach::Cpus && !on_host;
@@ -59,7 +70,7 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
     };
     let loaded = match unfit {
         Some(unfit) => Err(unfit),
-        None => match KernelWalk::load(events.len(), only_targets, count_each, seeds()) {
+        None => match KernelWalk::load(events.len(), only_targets, count_each, python, seeds()) {
             Ok(walk) if spec.max_overhead.is_some() && walk.time().is_none() => Err((
                 FaultClass::Unavailable,
                 "--max-overhead needs the run time of BPF programs, which the kernel measures with CAP_SYS_ADMIN alone".to_owned(),
@@ -77,11 +88,18 @@ pub(super) fn choose(spec: &Spec, events: &[PlannedEvent]) -> Result<Choice, Fau
             reach,
             note: None,
         }),
-        (Err((class, reason)), Backend::Bpf) => {
-            let what = format!("walk stacks in the kernel: {reason}");
-            let fault = Fault::new(class, what).hint(
-                "try: --backend perf, or leave it out: stacks are then copied and walked by perfd",
-            );
+        (Err((class, reason)), backend) if backend == Backend::Bpf || spec.python => {
+            let (what, try_this) = match spec.python {
+                true => (
+                    "read Python frames in the kernel",
+                    "try: without --python: stacks have the interpreter's own functions then",
+                ),
+                false => (
+                    "walk stacks in the kernel",
+                    "try: --backend perf, or leave it out: stacks are then copied and walked by perfd",
+                ),
+            };
+            let fault = Fault::new(class, format!("{what}: {reason}")).hint(try_this);
             Err(match class {
                 FaultClass::Usage => fault,
                 _ => fault.hint("perfd doctor says what this host can do"),
@@ -117,7 +135,7 @@ fn asks_for_copies(spec: &Spec) -> bool {
 pub fn works(roots: &SysRoots) -> Result<(), String> {
     match unfit_host(roots) {
         Some(reason) => Err(reason),
-        None => KernelWalk::load(1, true, CountEach::Stack, seeds())
+        None => KernelWalk::load(1, true, CountEach::Stack, Python::Leave, seeds())
             .map(drop)
             .map_err(|error| format!("{:#}", anyhow::Error::new(error))),
     }

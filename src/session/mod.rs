@@ -21,6 +21,7 @@ mod outputs;
 mod overhead;
 mod pipeline;
 pub mod progress;
+mod python;
 mod refused;
 pub mod report;
 mod run;

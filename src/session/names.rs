@@ -14,8 +14,8 @@ use super::outputs::{Outputs, Piece};
 use super::spec::JitReporting;
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
-    Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, ProcessCounts, Profile, RunInfo, Span,
-    StackLedger, WindowSpan,
+    Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, NameKind, ProcessCounts, Profile,
+    RunInfo, Span, StackLedger, WindowSpan,
 };
 use crate::symbolize::jit::{Jit, JitNames};
 use crate::symbolize::{Config, Resolver};
@@ -31,6 +31,8 @@ pub(super) enum Message {
     New {
         modules: Vec<Arc<Module>>,
         comms: Vec<Arc<str>>,
+        /// Names of Python functions, which frames of their module bear the numbers of.
+        python: Vec<Option<Arc<str>>>,
         stacks: Vec<Arc<[Frame]>>,
         /// When the samples of modules with code made at run time were taken, until now.
         spans: Vec<(ModuleId, Span)>,
@@ -78,6 +80,7 @@ impl Names {
                     folding: Folding::default(),
                     modules: Vec::new(),
                     comms: Vec::new(),
+                    python: Vec::new(),
                     named: StackLedger::default(),
                     named_before: StackLedger::default(),
                     outputs,
@@ -113,6 +116,7 @@ struct Naming {
     folding: Folding,
     modules: Vec<Arc<Module>>,
     comms: Vec<Arc<str>>,
+    python: Vec<Option<Arc<str>>>,
     /// Frames with and without a name, over the run.
     named: StackLedger,
     /// The same as of the last window.
@@ -128,12 +132,14 @@ impl Naming {
                 Message::New {
                     modules,
                     comms,
+                    python,
                     stacks,
                     spans,
                 } => {
                     self.modules.extend(modules);
                     self.comms.extend(comms);
                     self.resolver.jit().sampled(spans);
+                    self.python.extend(python);
                     self.name(stacks);
                 }
                 Message::Samples(samples) => {
@@ -158,6 +164,7 @@ impl Naming {
         let Naming {
             folding,
             modules,
+            python,
             resolver,
             made_at_run_time,
             named,
@@ -170,7 +177,10 @@ impl Naming {
         naming_threads::run(resolver.jobs(modules_of_new, naming_threads::n_threads()));
         folding.add_stacks(stacks, |frame| {
             let module = &modules[frame.module.0 as usize];
-            let names: Vec<FrameName> = resolver.name(module, frame);
+            let names: Vec<FrameName> = match python_name(module, frame, python) {
+                Some(name) => vec![name],
+                None => resolver.name(module, frame),
+            };
             if let ModuleKind::Anonymous { .. } = module.kind {
                 // Its name is one only when the window is closed.
                 made_at_run_time.add(frame, &names);
@@ -244,4 +254,17 @@ impl Naming {
             whole_run: whole_run.map(Box::new),
         }
     }
+}
+
+/// The name of a Python function, which was read at the sample.
+fn python_name(module: &Module, frame: Frame, names: &[Option<Arc<str>>]) -> Option<FrameName> {
+    if module.kind != ModuleKind::Python {
+        return None;
+    }
+    let number = usize::try_from(frame.offset.0).ok()?;
+    Some(FrameName {
+        text: names.get(number)?.clone()?,
+        kind: NameKind::Python,
+        unnamed: None,
+    })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::backlog::{Backlog, Origin};
 use super::held::{Held, Walk};
 use super::jit_reader::Replaced;
+use super::python::Interpreters;
 use super::spec::Labels;
 use super::table_cache::Place;
 use super::tables::Tables;
@@ -43,6 +44,8 @@ pub(super) struct Pipeline {
     pub(super) copy_size: CopySize,
     pub(super) stacks: StackLedger,
     pub(super) taken: Vec<Taken>,
+    /// Where Python frames are asked for.
+    pub(super) python: Option<Interpreters>,
     /// Set when the stack copy should have another size.
     pub(super) wanted_copy: Option<u32>,
     backlog: Backlog,
@@ -75,6 +78,7 @@ impl Pipeline {
             copy_size,
             stacks: StackLedger::default(),
             taken: vec![Taken::default(); plan.events.len()],
+            python: None,
             wanted_copy: None,
             backlog: Backlog::default(),
             held: Held::default(),
@@ -286,6 +290,9 @@ impl Pipeline {
             Ok(walked) => walked,
         };
         self.tables.used(Place::Perfd, &self.frames);
+        if let Some(python) = &mut self.python {
+            python.left_to_ring(&self.frames, &self.processes.modules);
+        }
         let too_short = walked.ended == Ended::CopyTooShort;
         let resized = self.copy_size.observe(walked.used_stack, too_short);
         self.wanted_copy = resized.or(self.wanted_copy);
@@ -312,6 +319,9 @@ impl Pipeline {
         until: MonoNs,
     ) {
         self.tables.used(Place::Kernel, samples.frames);
+        if let Some(python) = &mut self.python {
+            python.ledger.count(samples.python, samples.weight.samples);
+        }
         // The kernel names the idle threads `swapper/0`, `swapper/1`, …
         let comm = match samples.tid {
             Tid(0) => Processes::IDLE,

@@ -13,13 +13,14 @@ use super::names::Names;
 use super::outcome::{Observer, Outcome};
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
+use super::python::Interpreters;
 use super::running::{Ended, Running};
 use super::spec::Spec;
 use super::stages::Stages;
 use super::tables::Tables;
 use super::{attach, events, kernel_walk, opening};
 use crate::aggregate::Timeline;
-use crate::bpf::KernelWalk;
+use crate::bpf::{KernelWalk, Python};
 use crate::model::CallGraph;
 use crate::procfs::cpus;
 use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
@@ -49,11 +50,16 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let (events, mut notes) = events::choose(spec)?;
     let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
 
+    let mut processes = Processes::new(spec.roots.proc.clone());
+    let python = match spec.python {
+        true => Python::Read(Interpreters::module(&mut processes.modules)),
+        false => Python::Leave,
+    };
     let kernel_walk::Choice {
         kernel_walk,
         reach,
         note,
-    } = kernel_walk::choose(spec, &events)?;
+    } = kernel_walk::choose(spec, &events, python)?;
     notes.extend(note);
     let copy_size = match &kernel_walk {
         // Only what the kernel cannot walk is copied.
@@ -86,7 +92,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     .context("start the table workers")?;
     let jit = Arc::new(Jit::new(&spec.roots.proc));
     let mut pipeline = Pipeline::new(
-        Processes::new(spec.roots.proc.clone()),
+        processes,
         tables,
         sampling.plan(),
         copy_size,
@@ -96,6 +102,9 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     );
     let reader = JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?;
     pipeline.held = Held::new(reader);
+    pipeline.python = spec
+        .python
+        .then(|| Interpreters::new(spec.roots.proc.clone()));
     let mut stages = Stages {
         earlier: vec![Earlier::default(); sampling.plan().events.len()],
         sampling,

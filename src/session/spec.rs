@@ -80,6 +80,8 @@ pub struct Spec {
     pub backend: Backend,
     /// Whether what the target forks is included.
     pub inherit: bool,
+    /// Whether the functions of Python programs are shown, in the place of the interpreter's.
+    pub python: bool,
     /// How frames are named.
     pub naming: symbolize::Config,
     /// Wait so long before the first sample.

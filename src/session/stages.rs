@@ -9,6 +9,7 @@ use super::account::{self, Earlier, Seen};
 use super::meter::Meter;
 use super::pipeline::Pipeline;
 use crate::aggregate::Timeline;
+use crate::bpf::KernelWalk;
 use crate::model::{Cost, JitLedger, Ledger, MonoNs, Pid, ProcessCounts, RateChange, total};
 use crate::sampler::counters::Counters;
 use crate::sampler::{Item, PlannedEvent, Sampling, Totals};
@@ -73,11 +74,19 @@ impl Stages {
             .drain_walked(|samples| pipeline.take_walked(&samples, since, sys::now()))
             .context("read what was walked in the kernel")?;
         *walked_until = now;
+        let names = sampling.kernel_walk().and_then(KernelWalk::python_names);
+        if let (Some(python), Some(names)) = (&mut pipeline.python, names) {
+            python
+                .names
+                .extend_from_slice(names.from(python.names.len()));
+        }
         Ok(())
     }
 
     fn publish(&mut self, left_to_ring: &FxHashSet<Pid>, as_of: MonoNs) {
-        let processes = &mut self.pipeline.processes;
+        let Pipeline {
+            processes, python, ..
+        } = &mut self.pipeline;
         let Some(kernel_walk) = self.sampling.kernel_walk_mut() else {
             processes.take_changed();
             return;
@@ -90,7 +99,13 @@ impl Stages {
         for pid in processes.take_changed() {
             match processes.space(pid) {
                 // Where there is no room for it, its samples go through the ring.
-                Some(space) => drop(kernel_walk.publish(pid, space, as_of)),
+                Some(space) => {
+                    if let Some(python) = python {
+                        let process = python.of(pid, space, &processes.modules);
+                        drop(kernel_walk.tell_python(pid, process.as_ref()));
+                    }
+                    drop(kernel_walk.publish(pid, space, as_of));
+                }
                 None => kernel_walk.forget(pid),
             }
         }
@@ -148,6 +163,7 @@ impl Stages {
             side_band_lost,
             out_of_order: sampling.out_of_order(),
             records_left_out: pipeline.timeline.as_ref().map_or(0, Timeline::left_out),
+            python: pipeline.python.as_ref().map(|python| python.ledger.clone()),
             cost: Some(Cost {
                 tables: pipeline.tables.cost(),
                 ..meter.read(sampling)

@@ -102,7 +102,8 @@ impl Tables {
     }
 
     fn request(&mut self, id: ModuleId, module: &Arc<Module>) {
-        if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel = module.kind {
+        if let ModuleKind::Anonymous { .. } | ModuleKind::Kernel | ModuleKind::Python = module.kind
+        {
             self.has_none(id);
             return;
         }

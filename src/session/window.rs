@@ -30,6 +30,7 @@ pub(super) struct Windows {
     counts_before: Vec<ProcessCounts>,
     sent_modules: usize,
     sent_comms: usize,
+    sent_python: usize,
 }
 
 impl Windows {
@@ -43,6 +44,7 @@ impl Windows {
             counts_before: Vec::new(),
             sent_modules: 0,
             sent_comms: 0,
+            sent_python: 0,
         }
     }
 
@@ -73,13 +75,16 @@ impl Windows {
         let Some(message) = self.new_stacks(pipeline) else {
             return true;
         };
-        let n_modules = match &message {
-            Message::New { modules, .. } => modules.len(),
-            Message::Samples(_) | Message::Window(_) => 0,
+        let (n_modules, n_python) = match &message {
+            Message::New {
+                modules, python, ..
+            } => (modules.len(), python.len()),
+            Message::Samples(_) | Message::Window(_) => (0, 0),
         };
         match names.messages.try_send(message) {
             Ok(()) => {
                 self.sent_modules += n_modules;
+                self.sent_python += n_python;
                 self.sent_comms = pipeline.processes.comms.len();
                 true
             }
@@ -129,8 +134,11 @@ impl Windows {
             true => Vec::new(),
             false => modules.from(self.sent_modules).to_vec(),
         };
+        let python = pipeline.python.as_ref();
+        let python = python.and_then(|python| python.names.get(self.sent_python..));
         (!is_quiet).then(|| Message::New {
             modules,
+            python: python.unwrap_or_default().to_vec(),
             comms: comms.from(self.sent_comms).to_vec(),
             stacks,
             spans,
@@ -213,6 +221,10 @@ impl Windows {
                 cost: whole.ledger.cost.as_ref().map(|cost| {
                     let before = self.before.cost.as_ref();
                     before.map_or_else(|| cost.clone(), |before| cost.since(before))
+                }),
+                python: whole.ledger.python.as_ref().map(|python| {
+                    let before = self.before.python.as_ref();
+                    before.map_or_else(|| python.clone(), |before| python.since(before))
                 }),
                 rate_changes: whole.ledger.rate_changes[self.before.rate_changes.len()..].to_vec(),
                 jit: JitLedger::default(),

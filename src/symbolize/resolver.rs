@@ -106,6 +106,7 @@ impl Resolver {
         match module.kind {
             ModuleKind::Kernel => vec![self.kernel.name(&self.config.proc_root, frame.lookup())],
             ModuleKind::Anonymous { .. } => vec![self.jit.name(module, frame)],
+            ModuleKind::Python => vec![unnamed(module, frame, Unnamed::TooManyPythonNames)],
             ModuleKind::File { .. } | ModuleKind::Vdso => self.name_in_file(module, frame),
         }
     }
@@ -240,7 +241,10 @@ fn named(
 
 /// `module+0xoffset`, with the address as it was on the stack, which is what `perf` prints.
 fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
-    let text = format!("{}+{}", module.short_name(), frame.offset);
+    let text = match module.kind {
+        ModuleKind::Python => module.short_name(),
+        _ => format!("{}+{}", module.short_name(), frame.offset),
+    };
     FrameName {
         text: Arc::from(text),
         kind: NameKind::User,

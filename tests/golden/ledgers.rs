@@ -137,6 +137,16 @@ pub fn bad_ledger() -> Ledger {
             used: 0.0312,
             rates: vec![Rate::Frequency(Hz(498)), Rate::Period(20_014)],
         }],
+        python: Some(PythonLedger {
+            samples: [
+                (PythonRead::Whole, 900),
+                (PythonRead::Cut, 20),
+                (PythonRead::NotMatching, 3),
+                (PythonRead::LeftToRing, 77),
+            ]
+            .into(),
+            unreadable: ["python 3.10 of pid 42: its frames cannot be read".to_owned()].into(),
+        }),
         cost: None,
     }
 }

@@ -1,6 +1,7 @@
 //! aarch64.
 
 pub(super) mod init;
+pub(super) mod jumps;
 pub(super) mod plt;
 pub mod registers;
 pub(super) mod rows;

@@ -1,6 +1,7 @@
 //! x86-64.
 
 pub(super) mod init;
+pub(super) mod jumps;
 pub(super) mod plt;
 pub mod registers;
 pub(super) mod rows;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::cost::write_cost;
 use super::{grouped, n_of, percent, plain_duration, safe};
 use crate::model::{
-    Ended, EventLedger, JitLedger, Ledger, LossReason, Rate, RateChange, RunInfo, StackLedger,
-    Unit, Unnamed,
+    Ended, EventLedger, JitLedger, Ledger, LossReason, PythonLedger, PythonRead, Rate, RateChange,
+    RunInfo, StackLedger, Unit, Unnamed,
 };
 
 /// Modules that a line names; the JSON output has all of them.
@@ -55,6 +55,10 @@ pub fn write_ledger(run: &RunInfo, ledger: &Ledger, out: &mut impl Write) -> fmt
     write_stacks(&ledger.stacks, out)?;
     write_names(&ledger.stacks, out)?;
     write_refused(&ledger.jit, out)?;
+    ledger
+        .python
+        .iter()
+        .try_for_each(|python| write_python(python, out))?;
     ledger
         .cost
         .iter()
@@ -241,6 +245,36 @@ fn write_refused(jit: &JitLedger, out: &mut impl Write) -> fmt::Result {
     }
 }
 
+/// `python   1 204 samples: 1 200 with their frames`
+fn write_python(python: &PythonLedger, out: &mut impl Write) -> fmt::Result {
+    let n_all: u64 = python.samples.values().sum();
+    let read = python.samples.iter().filter(|(read, _)| read.has_frames());
+    let n_read: u64 = read.map(|(_, n)| n).sum();
+    let samples = n_of(n_all, "sample", "samples");
+    match n_all {
+        0 => writeln!(out, "python   no samples in an interpreter")?,
+        _ if n_all == n_read => writeln!(out, "python   {samples}, all with their frames")?,
+        _ => writeln!(
+            out,
+            "python   {samples}: {} with their frames, {} not read",
+            grouped(n_read),
+            grouped(n_all - n_read)
+        )?,
+    }
+    for (read, n) in &python.samples {
+        let what = match read {
+            PythonRead::None | PythonRead::Whole => continue,
+            PythonRead::Cut => format!("{} without the outermost frames: {read}", grouped(*n)),
+            _ => format!("{} not read: {read}", grouped(*n)),
+        };
+        write_remark(&what, None, out)?;
+    }
+    let unreadable = python.unreadable.iter();
+    unreadable
+        .map(|line| safe(line))
+        .try_for_each(|line| write_remark(&line, None, out))
+}
+
 pub(super) fn write_remark(what: &str, remedy: Option<&str>, out: &mut impl Write) -> fmt::Result {
     match remedy {
         Some(remedy) => writeln!(out, "  {what}\n    try: {remedy}"),
@@ -305,6 +339,7 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
         | Unnamed::FileCorrupt
         | Unnamed::Anonymous
         | Unnamed::CodeReplaced
-        | Unnamed::JitFileRefused => None,
+        | Unnamed::JitFileRefused
+        | Unnamed::TooManyPythonNames => None,
     }
 }

@@ -9,7 +9,7 @@
 //! - a first or last space, and a space with nothing but digits and dots behind it
 //! - the backslash of a text that already looks like `\xNN`; other backslashes (PHP, Windows) stay
 //! - the `#` of a text that begins with `# `, the `[` of one that begins with `[truncated: `, and the `_` of one that
-//!   ends in `_[k]`, `_[i]`, `_[j]` or `_[w]`
+//!   ends in `_[k]`, `_[i]`, `_[j]`, `_[p]` or `_[w]`
 //!
 //! In records of samples there are more: see [`script_comm`], [`script_symbol`] and [`script_module`].
 //!
@@ -35,6 +35,7 @@ pub fn frame(name: &FrameName, out: &mut String) {
         NameKind::Inlined => "_[i]",
         NameKind::Kernel => "_[k]",
         NameKind::Jit => "_[j]",
+        NameKind::Python => "_[p]",
     });
 }
 
@@ -185,7 +186,7 @@ fn head_to_guard(raw: &[u8]) -> Option<usize> {
 
 /// The character because of which the end would be taken for a count or for an annotation.
 fn tail_to_guard(raw: &[u8]) -> Option<usize> {
-    if let [.., b'_', b'[', b'k' | b'i' | b'j' | b'w', b']'] = raw {
+    if let [.., b'_', b'[', b'k' | b'i' | b'j' | b'p' | b'w', b']'] = raw {
         return Some(raw.len() - 4);
     }
     let space = raw.iter().rposition(|byte| *byte == b' ')?;

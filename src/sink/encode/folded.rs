@@ -1,7 +1,7 @@
 //! Folded stacks: `task;root;…;leaf number`, one line for each distinct stack.
 //!
 //! What `flamegraph.pl`, `inferno-flamegraph` and speedscope read. Kernel frames end in `_[k]`, inlined ones in `_[i]`,
-//! JIT ones in `_[j]`; a stack whose root was not reached has `[truncated: reason]` in the place of what is missing.
+//! JIT ones in `_[j]`, those of Python in `_[p]`; a stack whose root was not reached has `[truncated: reason]` in the place of what is missing.
 //! Lines are sorted and distinct, so that the same profile is the same text; windows are deltas, and the text of
 //! several windows one after the other is a valid folded file of the whole. Text is encoded by [`super::escape`].
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::{
-    Cost, Count, EventLedger, Ledger, ProcessCounts, Profile, Rate, Ratio, RatioKind, RunInfo,
-    StackLedger, Unit, WindowSpan, total,
+    Cost, Count, EventLedger, Ledger, ProcessCounts, Profile, PythonLedger, Rate, Ratio, RatioKind,
+    RunInfo, StackLedger, Unit, WindowSpan, total,
 };
 
 mod jit;
@@ -203,6 +203,7 @@ impl<'a> Account<'a> {
                 side_band_lost: ledger.side_band_lost,
                 out_of_order: ledger.out_of_order,
                 records_left_out: ledger.records_left_out,
+                python: ledger.python.as_ref(),
                 rate_changes: ledger
                     .rate_changes
                     .iter()
@@ -267,6 +268,8 @@ struct FullLedger<'a> {
     side_band_lost: u64,
     out_of_order: u64,
     records_left_out: u64,
+    /// `null`: without `--python`.
+    python: Option<&'a PythonLedger>,
     rate_changes: Vec<Change>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     jit_files_refused: Vec<jit::Refused<'a>>,

@@ -116,7 +116,7 @@ impl Frames {
 fn line(name: &FrameName, frame: &NamedFrame, out: &mut String) {
     let offset = match frame.module.kind {
         // Addresses of this run, which tell an attacker where things are.
-        ModuleKind::Kernel | ModuleKind::Anonymous { .. } => 0,
+        ModuleKind::Kernel | ModuleKind::Anonymous { .. } | ModuleKind::Python => 0,
         ModuleKind::File { .. } | ModuleKind::Vdso => frame.offset.0,
     };
     out.push_str(&format!("\t{offset:16x} "));
@@ -130,7 +130,7 @@ fn line(name: &FrameName, frame: &NamedFrame, out: &mut String) {
         // As perf names them, and readers know them.
         (_, ModuleKind::Kernel) => out.push_str("[kernel.kallsyms]"),
         (_, ModuleKind::Anonymous { .. }) => out.push_str("//anon"),
-        (_, ModuleKind::File { .. } | ModuleKind::Vdso) => {
+        (_, ModuleKind::File { .. } | ModuleKind::Vdso | ModuleKind::Python) => {
             escape::script_module(frame.module.path.as_os_str().as_encoded_bytes(), out);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The names in it come through [`super::escape`] and then through inferno's XML escaping as text, never as markup
 //! or script. Colours are the same in every run, because they follow from the name: kernel frames are
-//! orange, inlined ones aqua, JIT ones green, the rest as inferno guesses their language, and what stands in the place
+//! orange, inlined ones aqua, JIT ones green, those of Python yellow, the rest as inferno guesses their language, and what stands in the place
 //! of missing frames is grey.
 
 use std::io::{self, Write};
@@ -72,6 +72,7 @@ impl Chart {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let (count_name, factor) = self.count(run);
         let mut marks = marks_of_truncation();
+        mark_python(&folded, &mut marks);
         let mut options = Options::default();
         options.title = title;
         options.subtitle = Some(subtitle);
@@ -130,6 +131,19 @@ fn marks_of_truncation() -> PaletteMap {
         }
     }
     map
+}
+
+/// Yellow of some shades, which inferno has for no language.
+fn mark_python(folded: &str, map: &mut PaletteMap) {
+    const SHADES: [&str; 4] = ["#e6d23c", "#ecd94e", "#dfc832", "#f1e060"];
+    let stacks = folded.lines().filter_map(|line| line.rsplit_once(' '));
+    let frames = stacks.flat_map(|(stack, _)| stack.split(';'));
+    for frame in frames.filter(|frame| frame.ends_with("_[p]")) {
+        let sum: usize = frame.bytes().map(usize::from).sum();
+        if let Some(shade) = parse_hex_color(SHADES[sum % SHADES.len()]) {
+            map.insert(frame.to_owned(), shade);
+        }
+    }
 }
 
 fn one_line(text: &str) -> String {
