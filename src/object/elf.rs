@@ -183,15 +183,8 @@ impl Elf {
                 size: section.size,
                 align: 4,
             });
-        self.headers
-            .notes
-            .iter()
-            .copied()
-            .chain(sections)
-            .find_map(|range| {
-                let bytes = self.read(range.offset, range.size.min(note::MAX_NOTES));
-                note::build_id(&bytes.ok()?, range.align)
-            })
+        let ranges = self.headers.notes.iter().copied().chain(sections);
+        note::build_id_in(ranges, |offset, size| self.read(offset, size).ok())
     }
 
     /// The instruction set.

@@ -4,15 +4,19 @@
 //! `pread`, and only what is asked for. Every size that the file declares is checked against the file's length or
 //! a fixed cap before memory is taken. Neither DWARF nor unwind rows are known here.
 
+mod debug_link;
 mod decompress;
 mod elf;
 mod headers;
+mod loaded;
 mod note;
 mod plt;
 mod read_at;
 mod symbol_name;
 mod symbols;
 
+pub use debug_link::{AlternateLink, DebugLink};
 pub use elf::{Elf, ElfError, LinkedAddress, Section, Segment};
+pub use loaded::loaded_build_id;
 pub use read_at::ReadAt;
 pub use symbols::Symbols;
