@@ -6,7 +6,9 @@
 mod app;
 mod args;
 mod attach;
+mod cache_folder;
 mod completions;
+mod debuginfod;
 mod doctor;
 mod exit;
 mod hints;

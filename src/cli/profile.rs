@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::time::Duration;
 
-use super::Exit;
 use super::args::{BackendChoice, SamplingArgs, WeightUnit};
+use super::{Exit, debuginfod};
+use crate::debug_files;
 use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
@@ -36,6 +37,10 @@ pub(super) fn run(
         },
         inherit: !args.no_inherit,
         inline: !args.no_inline,
+        debug_files: debug_files::Config {
+            debuginfod: debuginfod::config(args.debuginfod.as_deref())?,
+            ..debug_files::Config::default()
+        },
         delay: args.delay.unwrap_or_default(),
         duration: args.duration,
         interval: args.interval,
@@ -56,6 +61,7 @@ pub(super) fn run(
     };
     let mut terminal = Terminal::new(args.quiet);
     let outcome = session::run(&spec, &mut terminal)?;
+    outcome.notes.iter().for_each(|note| terminal.note(note));
     terminal.summary(&spec, &outcome);
     conclude(args, &outcome)
 }

@@ -187,6 +187,21 @@ impl Elf {
         note::build_id_in(ranges, |offset, size| self.read(offset, size).ok())
     }
 
+    /// Whether there is DWARF that describes code; units split off from it count by their skeletons.
+    pub fn has_debug_info(&self) -> bool {
+        self.section_size(".debug_info").is_ok_and(|size| size > 0)
+    }
+
+    /// Whether there is a symbol table beside the one for dynamic linking.
+    pub fn has_symbol_table(&self) -> bool {
+        self.headers.of_kind(constants::SHT_SYMTAB).is_some()
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_size(&self) -> u64 {
+        self.len
+    }
+
     /// The instruction set.
     pub fn machine(&self) -> Machine {
         self.headers.machine

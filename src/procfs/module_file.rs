@@ -67,8 +67,13 @@ pub fn open(proc_root: &Path, module: &Module) -> Result<Box<dyn ReadAt>, OpenEr
     }
 }
 
+/// The path that a module was mapped from.
+pub fn path(module: &Module) -> PathBuf {
+    without_deleted(&module.path)
+}
+
 fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<File, OpenError> {
-    let path = without_deleted(&module.path);
+    let path = path(module);
     if let Some(seen_in) = module.seen_in {
         let link = map_files_link(proc_root, seen_in);
         if let Ok(file) = file_tree::open_link(&link)

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::outputs::{Outputs, Piece};
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
+use crate::debug_files;
 use crate::model::{
     Frame, FrameName, Ledger, Module, ProcessCounts, Profile, RunInfo, StackLedger, WindowSpan,
 };
@@ -50,7 +51,16 @@ pub(super) struct ClosedWindow {
 /// The running thread.
 pub(super) struct Names {
     pub(super) messages: Sender<Message>,
-    thread: JoinHandle<(Outputs, Option<Arc<Profile>>)>,
+    thread: JoinHandle<Finished>,
+}
+
+/// What is left when all is named.
+pub(super) struct Finished {
+    pub(super) outputs: Outputs,
+    /// The last window.
+    pub(super) last: Option<Arc<Profile>>,
+    /// What the user should know of the search for names.
+    pub(super) notes: Vec<String>,
 }
 
 impl Names {
@@ -59,6 +69,7 @@ impl Names {
         run: Arc<RunInfo>,
         inline: bool,
         proc_root: PathBuf,
+        debug_files: debug_files::Config,
         outputs: Outputs,
     ) -> std::io::Result<Names> {
         let (messages, inbox) = bounded(QUEUE);
@@ -71,6 +82,7 @@ impl Names {
                     inline,
                     memory_budget: MEMORY_BUDGET,
                     proc_root,
+                    debug_files,
                 };
                 let mut naming = Naming {
                     run,
@@ -84,19 +96,22 @@ impl Names {
                     last: None,
                 };
                 naming.work(&inbox);
-                (naming.outputs, naming.last)
+                Finished {
+                    notes: naming.resolver.notes(),
+                    outputs: naming.outputs,
+                    last: naming.last,
+                }
             })?;
         Ok(Names { messages, thread })
     }
 
     /// Ends before the run has begun; files that were made for it are taken away again.
     pub(super) fn abandon(self) {
-        let (outputs, _) = self.finish();
-        outputs.finish();
+        self.finish().outputs.finish();
     }
 
-    /// Waits until everything is named and handed to the outputs; returns them with the last window.
-    pub(super) fn finish(self) -> (Outputs, Option<Arc<Profile>>) {
+    /// Waits until everything is named and handed to the outputs.
+    pub(super) fn finish(self) -> Finished {
         drop(self.messages);
         match self.thread.join() {
             Ok(finished) => finished,

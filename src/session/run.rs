@@ -128,6 +128,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         run_info.clone(),
         spec.inline,
         spec.roots.proc.clone(),
+        spec.debug_files.clone(),
         outputs,
     )
     .context("start the names thread")?;

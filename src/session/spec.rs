@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use crate::debug_files;
 use crate::model::{AskedEvent, CallGraph, Rate};
 use crate::procfs::SysRoots;
 use crate::sink::{Measure, SinkSpec};
@@ -71,6 +72,8 @@ pub struct Spec {
     pub inherit: bool,
     /// Whether inlined functions are shown.
     pub inline: bool,
+    /// Where debug files are looked for.
+    pub debug_files: debug_files::Config,
     /// Wait so long before the first sample.
     pub delay: Duration,
     /// End after so long; `None` for when the target ends.

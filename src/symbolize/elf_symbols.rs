@@ -8,11 +8,19 @@ use crate::object::{LinkedAddress, Symbols};
 /// The symbols of one file.
 pub(super) struct ElfSymbols {
     symbols: Symbols,
+    /// Bytes of the file, if it is in memory.
+    held: usize,
 }
 
 impl ElfSymbols {
     pub(super) fn new(symbols: Symbols) -> ElfSymbols {
-        ElfSymbols { symbols }
+        ElfSymbols { symbols, held: 0 }
+    }
+
+    /// Those of a file that was decompressed to `size` bytes.
+    pub(super) fn in_memory(symbols: Symbols, size: u64) -> ElfSymbols {
+        let held = usize::try_from(size).unwrap_or(usize::MAX);
+        ElfSymbols { symbols, held }
     }
 }
 
@@ -32,6 +40,6 @@ impl NameSource for ElfSymbols {
     }
 
     fn memory(&self) -> usize {
-        self.symbols.memory()
+        self.symbols.memory().saturating_add(self.held)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use super::confine::confined;
 use super::dwarf::{Dwarf, Opened};
 use super::elf_symbols::ElfSymbols;
 use super::{Config, Corrupt, Inline, NameSource, SourceName};
-use crate::model::{FileOffset, Module, Unnamed};
+use crate::debug_files::{self, DebugFile, DebugFiles, Origin};
+use crate::model::{FileOffset, Module, ModuleKind, Unnamed};
 use crate::object::{Elf, LinkedAddress};
 use crate::procfs::module_file::{self, OpenError};
 
@@ -15,6 +17,8 @@ const MAX_LOADS: u32 = 8;
 /// A module whose file is open. The sources over it can be dropped and made again.
 pub(super) struct ModuleNames {
     elf: Elf,
+    /// The file with what was split off from it, open too.
+    separate: Option<DebugFile>,
     /// In the order they are asked; `None` while they are not loaded.
     sources: Option<Vec<Box<dyn NameSource>>>,
     /// Number of times that they have been loaded.
@@ -22,16 +26,27 @@ pub(super) struct ModuleNames {
 }
 
 impl ModuleNames {
-    /// Opens the module's file; loads nothing yet.
-    pub(super) fn open(proc_root: &Path, module: &Module) -> Result<ModuleNames, Unnamed> {
+    /// Opens the module's file, and its debug file if it has one; loads nothing yet.
+    pub(super) fn open(
+        proc_root: &Path,
+        debug_files: &DebugFiles,
+        module: &Module,
+    ) -> Result<ModuleNames, Unnamed> {
         let bytes = module_file::open(proc_root, module).map_err(|error| match error {
             OpenError::Unreadable { .. } | OpenError::NotRegular(_) => Unnamed::FileUnreadable,
             OpenError::Changed(_) => Unnamed::FileChanged,
             OpenError::NoFile => Unnamed::Anonymous,
         })?;
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
+        let separate = match module.kind {
+            ModuleKind::File { .. } if !elf.has_debug_info() => {
+                debug_files.separate(&elf, &Origin::of(module))
+            }
+            _ => None,
+        };
         Ok(ModuleNames {
             elf,
+            separate,
             sources: None,
             n_loads: 0,
         })
@@ -57,7 +72,8 @@ impl ModuleNames {
                     0..=MAX_LOADS => config.memory_budget / 2,
                     _ => 0,
                 };
-                let loaded = load(&self.elf, max_dwarf);
+                let separate = self.separate.as_ref().map(|found| &found.elf);
+                let loaded = load(&self.elf, separate, max_dwarf);
                 unloaded.insert(loaded.map_err(|Corrupt| Unnamed::FileCorrupt)?)
             }
         };
@@ -84,8 +100,24 @@ impl ModuleNames {
     }
 }
 
-/// The sources that a file has, DWARF only up to a size.
-fn load(elf: &Elf, max_dwarf: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
+/// The sources that a file has, with those of its debug file; DWARF only up to a size.
+fn load(
+    elf: &Elf,
+    separate: Option<&Elf>,
+    max_dwarf: usize,
+) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
+    let mut sources = separate.map_or_else(Vec::new, |separate| {
+        // What is wrong with the debug file costs what it would have given.
+        of_one_file(separate, max_dwarf).unwrap_or_default()
+    });
+    sources.extend(of_one_file(elf, max_dwarf)?);
+    if !elf.has_symbol_table() && separate.is_none_or(|separate| !separate.has_symbol_table()) {
+        sources.extend(mini(elf));
+    }
+    Ok(sources)
+}
+
+fn of_one_file(elf: &Elf, max_dwarf: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt> {
     let mut sources: Vec<Box<dyn NameSource>> = Vec::new();
     if let Opened::Dwarf(dwarf) = Dwarf::open(elf, max_dwarf)? {
         sources.push(dwarf);
@@ -95,6 +127,13 @@ fn load(elf: &Elf, max_dwarf: usize) -> Result<Vec<Box<dyn NameSource>>, Corrupt
         sources.push(Box::new(ElfSymbols::new(symbols)));
     }
     Ok(sources)
+}
+
+/// The symbols that a stripped file carries in itself, compressed.
+fn mini(elf: &Elf) -> Option<Box<dyn NameSource>> {
+    let mini = confined(|| debug_files::mini(elf)).ok()?.ok()??;
+    let symbols = mini.symbols().ok()?;
+    Some(Box::new(ElfSymbols::in_memory(symbols, mini.file_size())))
 }
 
 /// The first source that covers the address gives the names; what it lacks of the outermost one, a later one gives.

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::SourceName;
 use super::kernel::Kernel;
 use super::module_names::ModuleNames;
+use crate::debug_files::{self, DebugFiles};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
 
 /// What frames of memory without a file are called: their addresses differ from run to run, and tell where things are.
@@ -32,6 +33,8 @@ pub struct Config {
     pub memory_budget: usize,
     /// `/proc`.
     pub proc_root: PathBuf,
+    /// Where debug files are looked for.
+    pub debug_files: debug_files::Config,
 }
 
 impl Default for Config {
@@ -40,6 +43,7 @@ impl Default for Config {
             inline: Inline::Show,
             memory_budget: 256 << 20,
             proc_root: PathBuf::from("/proc"),
+            debug_files: debug_files::Config::default(),
         }
     }
 }
@@ -50,6 +54,7 @@ impl Default for Config {
 pub struct Resolver {
     config: Config,
     kernel: Kernel,
+    debug_files: DebugFiles,
     modules: FxHashMap<ModuleId, Slot>,
     /// Number of lookups so far, the clock of [`Slot::used_at`].
     now: u64,
@@ -64,6 +69,7 @@ impl Resolver {
     /// A resolver that has opened nothing yet.
     pub fn new(config: Config) -> Resolver {
         Resolver {
+            debug_files: DebugFiles::new(&config.proc_root, config.debug_files.clone()),
             config,
             kernel: Kernel::default(),
             modules: FxHashMap::default(),
@@ -82,6 +88,11 @@ impl Resolver {
         }
     }
 
+    /// What the user should know of the search for debug files.
+    pub fn notes(&self) -> Vec<String> {
+        self.debug_files.notes()
+    }
+
     /// Bytes of memory held for modules, estimated.
     pub fn memory(&self) -> usize {
         self.modules
@@ -95,7 +106,7 @@ impl Resolver {
         self.now += 1;
         let slot = self.modules.entry(frame.module).or_insert_with(|| Slot {
             used_at: 0,
-            state: ModuleNames::open(&self.config.proc_root, module),
+            state: ModuleNames::open(&self.config.proc_root, &self.debug_files, module),
         });
         slot.used_at = self.now;
         let found = match &mut slot.state {
@@ -155,10 +166,12 @@ fn named(module: &Module, frame: Frame, name: SourceName) -> FrameName {
     }
 }
 
-/// `module+0xoffset`, with the address as it was on the stack, which is what `perf` prints.
+/// `module+0xoffset`, with the address as it was on the stack, which is what `perf` prints. An offset into a file that
+/// is not there any more says nothing to anybody.
 fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
-    let text = match module.kind {
-        ModuleKind::Anonymous { .. } => ANONYMOUS.to_owned(),
+    let text = match (&module.kind, why) {
+        (ModuleKind::Anonymous { .. }, _) => ANONYMOUS.to_owned(),
+        (_, Unnamed::FileChanged) => format!("[stale:{}]", module.short_name()),
         _ => format!("{}+{}", module.short_name(), frame.offset),
     };
     FrameName {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perfd::bpf::{CountEach, KernelWalk, TableLoader};
+use perfd::debug_files;
 use perfd::model::{CallGraph, Module, ModuleId, ModuleKind, Rate};
 use perfd::procfs::SysRoots;
 use perfd::session::progress::Status;
@@ -195,6 +196,7 @@ fn without_room(program: &Program, library: &Path, backend: Backend) -> Spec {
         backend,
         inherit: true,
         inline: true,
+        debug_files: debug_files::Config::default(),
         delay: Duration::ZERO,
         duration: None,
         max_overhead: None,
