@@ -45,6 +45,8 @@ pub enum FileError {
 #[derive(Debug)]
 pub struct FileTree {
     root: OwnedFd,
+    /// What perfd calls the root. `/proc/PID/maps` has it before the paths of a process in a chroot, perf's records do not.
+    seen_as: Option<PathBuf>,
 }
 
 impl FileTree {
@@ -74,11 +76,25 @@ impl FileTree {
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
             .open(path)?;
-        Ok(FileTree { root: root.into() })
+        Ok(FileTree {
+            seen_as: fs::read_link(own_link(root.as_fd())).ok(),
+            root: root.into(),
+        })
     }
 
-    /// Opens a regular file for reading. A relative path leads from the root too.
+    /// Opens a regular file for reading. A relative path leads from the root too, and one that is not there may be as perfd sees it.
     pub fn open(&self, path: &Path) -> Result<File, FileError> {
+        let below = |seen_as: &PathBuf| path.strip_prefix(seen_as).ok();
+        match (
+            self.open_exactly(path),
+            self.seen_as.as_ref().and_then(below),
+        ) {
+            (Err(FileError::Unreadable(_)), Some(path)) => self.open_exactly(path),
+            (opened, _) => opened,
+        }
+    }
+
+    fn open_exactly(&self, path: &Path) -> Result<File, FileError> {
         let found = match resolve(self.root.as_fd(), path) {
             // A filter of system calls may say either where it means that there is none.
             Err(Errno::ENOSYS | Errno::EPERM) => walk(self.root.as_fd(), path),
@@ -89,9 +105,8 @@ impl FileTree {
 
     /// Where in the tree an open file is, without links on the way, as far as the kernel tells. It may have been moved since.
     pub fn real_path(&self, file: &File) -> Option<PathBuf> {
-        let root = fs::read_link(own_link(self.root.as_fd())).ok()?;
         let file = fs::read_link(own_link(file.as_fd())).ok()?;
-        let below = file.strip_prefix(root).ok()?;
+        let below = file.strip_prefix(self.seen_as.as_ref()?).ok()?;
         Some(Path::new("/").join(below))
     }
 
@@ -252,6 +267,15 @@ mod tests {
             let file = tree.open(Path::new(path)).expect(path);
             assert_eq!(io::read_to_string(file).expect(path), "inside");
         }
+    }
+
+    #[test]
+    fn a_path_may_be_as_perfd_sees_it() {
+        let (folder, tree) = planted();
+        let path = folder.path().join("root/good");
+        assert!(tree.open(&path).is_ok());
+        assert!(tree.open(&folder.path().join("secret")).is_err());
+        assert!(tree.open(&folder.path().join("root/../secret")).is_err());
     }
 
     #[test]
