@@ -1,13 +1,11 @@
 //! The server of elfutils, and one behind TLS.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use perfd::debug_files::debuginfod::Limits;
 use perfd::debug_files::{Config, DebugFiles};
 
@@ -29,16 +27,16 @@ impl Drop for Started {
     }
 }
 
-/// Starts `debuginfod` for a folder that holds one file, and waits until it knows the file; `None`, and said, if it is not installed.
-fn debuginfod(folder: &Path) -> Option<Started> {
+/// Starts `debuginfod` for the folder `served`, and waits until it has the debug file of a program; `None`, and said, if it is not installed.
+fn debuginfod(bench: &Bench, program: &Path) -> Option<Started> {
     loop {
         // It takes no port of the kernel's choice, so that another process may be faster.
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("bound").port().to_string();
+        let port = free.local_addr().expect("bound").port();
         drop(free);
         let started = Command::new("debuginfod")
-            .args(["-v", "-d", ":memory:", "-p", &port, "-F"])
-            .arg(folder)
+            .args(["-v", "-d", ":memory:", "-p", &port.to_string(), "-F"])
+            .arg(bench.path("served"))
             .env_remove("DEBUGINFOD_URLS")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -47,13 +45,20 @@ fn debuginfod(folder: &Path) -> Option<Started> {
             skip("no debuginfod");
             return None;
         };
-        let said = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
+        let mut said = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut started = Started {
             child,
             address: format!("http://127.0.0.1:{port}"),
         };
-        if has_scanned(said, pid) {
+        let is_started =
+            |line: Result<String, _>| line.is_ok_and(|line| line.contains("started http server"));
+        if said.any(is_started) {
+            // Nobody is to wait for a reader of what it says from now on.
+            std::thread::spawn(move || said.for_each(drop));
+            let build_id = elf_of(program).build_id().expect("one");
+            while !has(port, &format!("buildid/{build_id}/debuginfo")) {
+                std::thread::yield_now();
+            }
             return Some(started);
         }
         let status = started.child.wait().expect("it ends");
@@ -61,24 +66,15 @@ fn debuginfod(folder: &Path) -> Option<Started> {
     }
 }
 
-/// Reads until a file is known; `false` if the server ends before.
-fn has_scanned(mut said: Lines<BufReader<ChildStderr>>, pid: Pid) -> bool {
-    let mut is_known = false;
-    while let Some(Ok(line)) = said.next() {
-        if let Some((_, number)) = line.split_once("files scanned (#) ") {
-            is_known = number.trim() != "0";
-        }
-        if line.contains("groomed database") && is_known {
-            // Nobody is to wait for a reader of what it says from now on.
-            std::thread::spawn(move || said.for_each(drop));
-            return true;
-        }
-        // It counts its files when it grooms them, which it does again when it is told to.
-        if line.contains("groomed database") || line.contains("fts traversed") {
-            let _ = kill(pid, Signal::SIGUSR2);
-        }
-    }
-    false
+/// Whether a server has something by now.
+fn has(port: u16, path: &str) -> bool {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    write!(stream, "GET /{path} HTTP/1.0\r\n\r\n").expect("it listens");
+    let mut answer = String::new();
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .expect("it answers");
+    answer.contains(" 200 ")
 }
 
 /// A stripped program whose debug file alone is in `served`.
@@ -96,7 +92,7 @@ fn named(program: &Path, config: Config) {
 #[test]
 fn names_come_from_debuginfod_and_the_next_time_without_it() {
     let (bench, program) = prepared();
-    let Some(server) = debuginfod(&bench.path("served")) else {
+    let Some(server) = debuginfod(&bench, &program) else {
         return;
     };
     let config = asking(&bench, &server.address, Limits::default());
@@ -115,7 +111,7 @@ fn names_come_from_debuginfod_and_the_next_time_without_it() {
 #[test]
 fn debuginfod_is_told_how_large_a_file_may_be() {
     let (bench, program) = prepared();
-    let Some(server) = debuginfod(&bench.path("served")) else {
+    let Some(server) = debuginfod(&bench, &program) else {
         return;
     };
     let limits = Limits {
@@ -136,8 +132,8 @@ fn debuginfod_is_told_how_large_a_file_may_be() {
 
 #[test]
 fn what_debuginfod_does_not_have_is_no_trouble() {
-    let (bench, _) = prepared();
-    let Some(server) = debuginfod(&bench.path("served")) else {
+    let (bench, program) = prepared();
+    let Some(server) = debuginfod(&bench, &program) else {
         return;
     };
     let other = bench.program("other", &["-s", "-Wl,--build-id=0x0102030405060708"]);

@@ -4,7 +4,7 @@
 pub(super) const NOT_YET: &[&str] = &[
     "off-CPU time: a thread that waits is not sampled, and where it waits is not shown",
     "stacks walked in the kernel on aarch64: there they are copied to perfd and walked by it, 64 KiB of each at most",
-    "debug files elsewhere: separate .debug files, .gnu_debugaltlink, split DWARF and debuginfod are not read",
+    "parts of debug information elsewhere: .gnu_debugaltlink and split DWARF are not read",
     "names of code made at run time: neither /tmp/perf-PID.map nor jitdump is read",
     "interpreters: a Python or JavaScript program shows the interpreter's own functions",
     "containers: a target's files are opened through its own root, but neither images nor cgroups are known by name",
