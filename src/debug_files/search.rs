@@ -72,7 +72,7 @@ impl DebugFiles {
             .as_ref()
             .and_then(by_build_id)
             .or_else(|| self.linked(elf, build_id.as_ref(), origin))
-            .or_else(|| self.from_server(build_id.as_ref()?))
+            .or_else(|| self.served(build_id.as_ref()?))
     }
 
     /// The file that holds what the debug information of `elf` has in common with that of others. `origin` is that of
@@ -83,7 +83,7 @@ impl DebugFiles {
         let check = |file| candidate::by_build_id(file, &link.build_id);
         self.in_roots(&link.build_id, origin)
             .or_else(|| self.first(origin, &[path], check))
-            .or_else(|| self.from_server(&link.build_id))
+            .or_else(|| self.served(&link.build_id))
     }
 
     /// What the user should know of the search: servers that do not answer, files that are there and do not fit.
@@ -141,7 +141,7 @@ impl DebugFiles {
         })
     }
 
-    fn from_server(&self, build_id: &BuildId) -> Option<DebugFile> {
+    fn served(&self, build_id: &BuildId) -> Option<DebugFile> {
         if build_id.0.len() < MIN_BUILD_ID {
             return None;
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -131,7 +131,7 @@ fn search(bench: &Bench, servers: &[&Fake], limits: Limits) -> DebugFiles {
     DebugFiles::new("/proc".as_ref(), config(bench, servers, limits))
 }
 
-fn ask(search: &DebugFiles, program: &PathBuf) -> Option<DebugFile> {
+fn ask(search: &DebugFiles, program: &Path) -> Option<DebugFile> {
     search.separate(&elf_of(program), &on_host(program))
 }
 

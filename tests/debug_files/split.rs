@@ -87,7 +87,6 @@ fn packages_of_both_compilers_lie_beside_the_program_or_its_debug_file() {
     let bench = Bench::new();
     for (compiler, packer, flags) in [
         ("cc", "llvm-dwp-14", "-gdwarf-4"),
-        ("cc", "llvm-dwp-14", "-gdwarf-5"),
         ("clang-14", "llvm-dwp-14", "-gdwarf-5"),
     ] {
         split(&bench);
