@@ -85,28 +85,23 @@ fn what_is_no_regular_elf_file_is_no_unit() {
 #[test]
 fn packages_of_both_compilers_lie_beside_the_program_or_its_debug_file() {
     let bench = Bench::new();
-    for (compiler, packer, flags) in [
-        ("cc", "llvm-dwp-14", "-gdwarf-4"),
+    // What either packer makes of the other compiler's DWARF 5 takes for ever, or ends it.
+    for (compiler, packer, version) in [
+        ("cc", "dwp", "-gdwarf-4"),
         ("clang-14", "llvm-dwp-14", "-gdwarf-5"),
     ] {
-        split(&bench);
-        let words = [
-            "-O2",
-            "-g",
-            flags,
-            "-gsplit-dwarf",
-            "-o",
-            "program",
-            "program.c",
-        ];
+        let split = bench.path("split");
+        bench.program("split", &[]);
+        let words = ["-O2", "-g", version, "-gsplit-dwarf", "-c", "-o", "unit.o"];
+        let words = [&words[..], &["program.c"]].concat();
         let made = bench
             .run(compiler, &words)
-            .and_then(|_| bench.run(packer, &["-e", "split", "-o", "package"]));
+            .and_then(|_| bench.run(packer, &["-o", "package", "unit.dwo"]));
         if made.is_none() {
             continue;
         }
         for place in ["split.dwp", "split.debug.dwp"] {
-            let package = || bench.debug_files().package(&on_host(&bench.path("split")));
+            let package = || bench.debug_files().package(&on_host(&split));
             assert!(package().is_none());
             fs::copy(bench.path("package"), bench.path(place)).expect("copied");
             let package = package().expect("found");
