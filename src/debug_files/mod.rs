@@ -6,7 +6,7 @@
 //! | | what `.gnu_debuglink` names: beside the file, in `.debug/` there, in `/usr/lib/debug/FOLDER` | CRC-32, and the build id where both have one |
 //! | | a debuginfod server, if the user wants that | build id |
 //! | [`alternate`](DebugFiles::alternate) | what `.gnu_debugaltlink` names (`dwz -m`): by its build id, then by its path, then debuginfod | build id |
-//! | [`mini`] | `.gnu_debugdata` in the file itself, an xz stream | being part of the file |
+//! | [`mini()`] | `.gnu_debugdata` in the file itself, an xz stream | being part of the file |
 //! | [`package`](DebugFiles::package), [`split_unit`](DebugFiles::split_unit) | `FILE.dwp`; the path in a skeleton unit (`.dwo`) | the unit's id, by who reads it |
 //!
 //! A target's files are looked for in the tree that the target sees, then in perfd's own. All paths and links are foreign
