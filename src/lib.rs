@@ -30,6 +30,9 @@ pub mod procfs;
 )]
 pub mod sys;
 
+// Floor 2, continued: debug_files looks in the trees that procfs opens, for files that object reads
+pub mod debug_files;
+
 // Floor 2, continued: bpf attaches its programs to events that sys opens
 #[expect(
     unsafe_code,

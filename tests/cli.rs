@@ -251,6 +251,7 @@ fn flag_text(arg: &clap::Arg) -> String {
     names.extend(arg.get_long().map(|long| format!("--{long}")));
     let takes_value = arg.get_action().takes_values();
     let value = match arg.get_value_names() {
+        Some([value]) if arg.is_require_equals_set() => format!("[={value}]"),
         Some([value]) if takes_value => format!(" {value}"),
         _ => String::new(),
     };

@@ -141,6 +141,10 @@ pub struct SamplingArgs {
     #[arg(long, help_heading = OUTPUT)]
     pub jit: bool,
 
+    /// Ask debuginfod servers for debug files that are not on this host: these, or without a value those in DEBUGINFOD_URLS
+    #[arg(long, value_name = "URL[,URL…]", num_args = 0..=1, require_equals = true, default_missing_value = "", help_heading = OUTPUT)]
+    pub debuginfod: Option<String>,
+
     /// Pages of the ring of each CPU, a power of two
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = values::pages, help_heading = WHAT)]
     pub ring_pages: Option<usize>,

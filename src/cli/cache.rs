@@ -1,10 +1,10 @@
 //! Where names of files are kept from run to run: the flags, and the folder where none is given.
 
-use std::env;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::cache_folder::cache_folder;
 use crate::model::{Fault, FaultClass};
 use crate::symbolize::CacheFolder;
 
@@ -31,7 +31,7 @@ impl CacheArgs {
             return Ok(None);
         }
         let Some(path) = &self.cache_dir else {
-            return Ok(default_folder().and_then(|path| CacheFolder::open(&path).ok()));
+            return Ok(cache_folder().and_then(|path| CacheFolder::open(&path.join("names")).ok()));
         };
         CacheFolder::open(path).map(Some).map_err(|error| {
             let what = format!("--cache-dir: {:#}", anyhow::Error::new(error));
@@ -39,15 +39,4 @@ impl CacheArgs {
                 .hint("the folder must belong to the user that runs perfd, with mode 0755 or less")
         })
     }
-}
-
-/// `$XDG_CACHE_HOME/perfd/names`, else `~/.cache/perfd/names`.
-fn default_folder() -> Option<PathBuf> {
-    let absolute = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(base.join("perfd/names"))
 }

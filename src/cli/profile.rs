@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::time::Duration;
 
-use super::Exit;
 use super::args::{BackendChoice, SamplingArgs, WeightUnit};
+use super::{Exit, debuginfod};
+use crate::debug_files;
 use crate::model::{AskedEvent, Fault, FaultClass, Profile};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
@@ -64,6 +65,7 @@ pub(super) fn run(
     };
     let mut terminal = Terminal::new(args.quiet);
     let outcome = session::run(&spec, &mut terminal)?;
+    outcome.notes.iter().for_each(|note| terminal.note(note));
     terminal.summary(&spec, &outcome);
     conclude(args, &outcome)
 }
@@ -78,6 +80,10 @@ fn naming(args: &SamplingArgs) -> Result<symbolize::Config, Fault> {
         shown: args.shown(),
         wanted: args.shown().wanted(),
         cache: args.cache.folder()?,
+        debug_files: debug_files::Config {
+            debuginfod: debuginfod::config(args.debuginfod.as_deref())?,
+            ..debug_files::Config::default()
+        },
         ..symbolize::Config::default()
     })
 }

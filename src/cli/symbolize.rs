@@ -21,7 +21,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, cache, manual};
+use super::{Exit, cache, debuginfod, manual};
+use crate::debug_files;
 use crate::session::symbolize::{self, Input, Spec, Style, What};
 use crate::symbolize::{Config, Wanted};
 use crate::sys;
@@ -58,6 +59,10 @@ pub(super) struct SymbolizeArgs {
     #[arg(short = 's', long)]
     basenames: bool,
 
+    /// Ask debuginfod servers for debug files that are not on this host: these, or without a value those in DEBUGINFOD_URLS
+    #[arg(long, value_name = "URL[,URL…]", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    debuginfod: Option<String>,
+
     #[command(flatten)]
     cache: cache::CacheArgs,
 
@@ -87,6 +92,10 @@ pub(super) fn run(args: &SymbolizeArgs) -> anyhow::Result<Exit> {
             },
             ready_texts: 24 << 20,
             cache: args.cache.folder()?,
+            debug_files: debug_files::Config {
+                debuginfod: debuginfod::config(args.debuginfod.as_deref())?,
+                ..debug_files::Config::default()
+            },
             ..Config::default()
         },
     };

@@ -163,7 +163,7 @@ pub enum NameKind {
 /// One named frame as outputs show it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameName {
-    /// The demangled name, or `module+0xoffset` where there is none; raw text, which encoders escape.
+    /// The demangled name; where there is none `module+0xoffset`, `[anon]` or `[stale:module]`; raw text, which encoders escape.
     pub text: Arc<str>,
     /// Where it comes from.
     pub kind: NameKind,

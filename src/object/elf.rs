@@ -231,15 +231,23 @@ impl Elf {
                 size: section.size,
                 align: 4,
             });
-        self.headers
-            .notes
-            .iter()
-            .copied()
-            .chain(sections)
-            .find_map(|range| {
-                let bytes = self.read(range.offset, range.size.min(note::MAX_NOTES));
-                note::build_id(&bytes.ok()?, range.align)
-            })
+        let ranges = self.headers.notes.iter().copied().chain(sections);
+        note::build_id_in(ranges, |offset, size| self.read(offset, size).ok())
+    }
+
+    /// Whether there is DWARF that describes code; units split off from it count by their skeletons.
+    pub fn has_debug_info(&self) -> bool {
+        self.section_size(".debug_info").is_ok_and(|size| size > 0)
+    }
+
+    /// Whether there is a symbol table beside the one for dynamic linking.
+    pub fn has_symbol_table(&self) -> bool {
+        self.headers.of_kind(constants::SHT_SYMTAB).is_some()
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_size(&self) -> u64 {
+        self.len
     }
 
     /// What tells the file from any other; `None` if it is not in one.

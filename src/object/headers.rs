@@ -76,20 +76,10 @@ pub(super) struct Headers {
 impl Headers {
     pub(super) fn parse(bytes: &dyn ReadAt, len: u64) -> Result<Headers, ElfError> {
         let mut ident = [0; 64];
-        let n_bytes = fill(bytes, &mut ident, 0)?;
-        let ident = &ident[..n_bytes];
-        if !ident.starts_with(&elf::ELFMAG) {
-            return Err(ElfError::NotElf);
-        }
-        match (ident.get(4), ident.get(5)) {
-            (_, Some(&elf::ELFDATA2MSB)) => Err(ElfError::BigEndian),
-            (Some(&elf::ELFCLASS64), Some(&elf::ELFDATA2LSB)) => {
-                parse::<elf::FileHeader64<LE>>(Class::Bits64, ident, bytes, len)
-            }
-            (Some(&elf::ELFCLASS32), Some(&elf::ELFDATA2LSB)) => {
-                parse::<elf::FileHeader32<LE>>(Class::Bits32, ident, bytes, len)
-            }
-            _ => Err(ElfError::Malformed("identification")),
+        let (class, ident) = identify(bytes, &mut ident)?;
+        match class {
+            Class::Bits64 => parse::<elf::FileHeader64<LE>>(class, ident, bytes, len),
+            Class::Bits32 => parse::<elf::FileHeader32<LE>>(class, ident, bytes, len),
         }
     }
 
@@ -113,25 +103,58 @@ impl Headers {
     }
 }
 
-fn parse<H: FileHeader<Endian = LE>>(
-    class: Class,
-    ident: &[u8],
+/// Where the notes are of a file whose section headers cannot be read: it is seen in the memory of a process.
+pub(super) fn loaded_notes(bytes: &dyn ReadAt, len: u64) -> Result<Vec<NoteRange>, ElfError> {
+    fn read<H: FileHeader<Endian = LE>>(
+        ident: &[u8],
+        bytes: &dyn ReadAt,
+        len: u64,
+    ) -> Result<Vec<NoteRange>, ElfError> {
+        let header = file_header::<H>(ident)?;
+        let n_segments = match header.e_phnum(LE) {
+            elf::PN_XNUM => return Err(ElfError::Malformed("header table")),
+            n_segments => u64::from(n_segments),
+        };
+        Ok(programs(header, n_segments, bytes, len)?.1)
+    }
+    let mut ident = [0; 64];
+    match identify(bytes, &mut ident)? {
+        (Class::Bits64, ident) => read::<elf::FileHeader64<LE>>(ident, bytes, len),
+        (Class::Bits32, ident) => read::<elf::FileHeader32<LE>>(ident, bytes, len),
+    }
+}
+
+/// The width of the file, and as much of its start as there is.
+fn identify<'a>(
+    bytes: &dyn ReadAt,
+    start: &'a mut [u8; 64],
+) -> Result<(Class, &'a [u8]), ElfError> {
+    let n_bytes = fill(bytes, start, 0)?;
+    let ident = &start[..n_bytes];
+    if !ident.starts_with(&elf::ELFMAG) {
+        return Err(ElfError::NotElf);
+    }
+    match (ident.get(4), ident.get(5)) {
+        (_, Some(&elf::ELFDATA2MSB)) => Err(ElfError::BigEndian),
+        (Some(&elf::ELFCLASS64), Some(&elf::ELFDATA2LSB)) => Ok((Class::Bits64, ident)),
+        (Some(&elf::ELFCLASS32), Some(&elf::ELFDATA2LSB)) => Ok((Class::Bits32, ident)),
+        _ => Err(ElfError::Malformed("identification")),
+    }
+}
+
+fn file_header<H: FileHeader>(ident: &[u8]) -> Result<&H, ElfError> {
+    let header = from_bytes::<H>(ident);
+    let (header, _) = header.map_err(|()| ElfError::Malformed("file header"))?;
+    Ok(header)
+}
+
+/// What the program headers say: the loadable segments, and where notes are.
+fn programs<H: FileHeader<Endian = LE>>(
+    header: &H,
+    n_segments: u64,
     bytes: &dyn ReadAt,
     len: u64,
-) -> Result<Headers, ElfError> {
-    let (header, _) = from_bytes::<H>(ident).map_err(|()| ElfError::Malformed("file header"))?;
-    let sections_at: u64 = header.e_shoff(LE).into();
-    let first = match sections_at {
-        0 => None,
-        _ => table::<H::SectionHeader>(bytes, len, sections_at, 1, header.e_shentsize(LE))?
-            .into_iter()
-            .next(),
-    };
-
-    let n_segments = match (header.e_phnum(LE), &first) {
-        (elf::PN_XNUM, Some(first)) => u64::from(first.sh_info(LE)),
-        (n_segments, _) => u64::from(n_segments),
-    };
+) -> Result<(Vec<Segment>, Vec<NoteRange>), ElfError> {
     let programs = table::<H::ProgramHeader>(
         bytes,
         len,
@@ -159,6 +182,29 @@ fn parse<H: FileHeader<Endian = LE>>(
             align: program.p_align(LE).into(),
         })
         .collect();
+    Ok((segments, notes))
+}
+
+fn parse<H: FileHeader<Endian = LE>>(
+    class: Class,
+    ident: &[u8],
+    bytes: &dyn ReadAt,
+    len: u64,
+) -> Result<Headers, ElfError> {
+    let header = file_header::<H>(ident)?;
+    let sections_at: u64 = header.e_shoff(LE).into();
+    let first = match sections_at {
+        0 => None,
+        _ => table::<H::SectionHeader>(bytes, len, sections_at, 1, header.e_shentsize(LE))?
+            .into_iter()
+            .next(),
+    };
+
+    let n_segments = match (header.e_phnum(LE), &first) {
+        (elf::PN_XNUM, Some(first)) => u64::from(first.sh_info(LE)),
+        (n_segments, _) => u64::from(n_segments),
+    };
+    let (segments, notes) = programs(header, n_segments, bytes, len)?;
 
     let n_sections = match (header.e_shnum(LE), &first) {
         (0, Some(first)) => first.sh_size(LE).into(),

@@ -4,11 +4,13 @@
 //! `pread`, and only what is asked for. Every size that the file declares is checked against the file's length or
 //! a fixed cap before memory is taken. Neither DWARF nor unwind rows are known here.
 
+mod debug_link;
 mod decompress;
 mod elf;
 pub mod go;
 mod headers;
 mod image;
+mod loaded;
 mod named;
 mod note;
 mod plt;
@@ -17,8 +19,10 @@ mod relocations;
 mod symbol_name;
 mod symbols;
 
+pub use debug_link::{AlternateLink, DebugLink};
 pub use elf::{Elf, ElfError, LinkedAddress, Section, Segment};
 pub use image::Image;
+pub use loaded::loaded_build_id;
 pub use named::{NamedSymbol, SymbolTables};
 pub use read_at::{FileStamp, ReadAt, Slice, fill};
 pub use symbols::Symbols;

@@ -1,15 +1,27 @@
 //! ELF notes, of which perfd wants one: `NT_GNU_BUILD_ID`.
 
+use super::headers::NoteRange;
 use crate::model::BuildId;
 
 /// Bytes of notes that are looked at; real files have under 200.
-pub(super) const MAX_NOTES: u64 = 64 << 10;
+const MAX_NOTES: u64 = 64 << 10;
 /// Longest build id that is believed: SHA-1 has 20 bytes, `--build-id=0x…` is free.
-const MAX_BUILD_ID: usize = 64;
+pub(super) const MAX_BUILD_ID: usize = 64;
 const NT_GNU_BUILD_ID: u32 = 3;
 
+/// The build id in the first of several places that has one; `read` gives the bytes at an offset, if it can.
+pub(super) fn build_id_in(
+    mut ranges: impl Iterator<Item = NoteRange>,
+    read: impl Fn(u64, u64) -> Option<Vec<u8>>,
+) -> Option<BuildId> {
+    ranges.find_map(|range| {
+        let bytes = read(range.offset, range.size.min(MAX_NOTES))?;
+        build_id(&bytes, range.align)
+    })
+}
+
 /// The build id among the notes in `bytes`, each padded to `align` (4, or 8 for GNU properties).
-pub(super) fn build_id(mut bytes: &[u8], align: u64) -> Option<BuildId> {
+fn build_id(mut bytes: &[u8], align: u64) -> Option<BuildId> {
     let align = if align == 8 { 8 } else { 4 };
     loop {
         let (header, rest) = bytes.split_first_chunk::<12>()?;

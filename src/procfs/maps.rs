@@ -32,10 +32,19 @@ pub struct MapsLine {
 
 /// Reads the executable mappings of a process.
 pub fn executable(proc_root: &Path, pid: Pid) -> io::Result<Vec<MapsLine>> {
+    mappings(proc_root, pid, |line| line.executable)
+}
+
+/// Reads the mappings of a process that are wanted.
+pub fn mappings(
+    proc_root: &Path,
+    pid: Pid,
+    is_wanted: impl Fn(&MapsLine) -> bool,
+) -> io::Result<Vec<MapsLine>> {
     let process = proc_root.join(pid.to_string());
     let read = |path: PathBuf| -> io::Result<Vec<MapsLine>> {
         let text = std::fs::read(path)?;
-        Ok(parse(&text).filter(|line| line.executable).collect())
+        Ok(parse(&text).filter(&is_wanted).collect())
     };
     let lines = read(process.join("maps"));
     if !matches!(&lines, Ok(lines) if lines.is_empty()) {

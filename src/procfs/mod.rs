@@ -5,8 +5,10 @@
 pub mod cpu_pmu;
 pub mod cpus;
 pub mod event_source;
+pub mod file_tree;
 pub mod jit_file;
 pub mod kallsyms;
+mod loaded_file;
 pub mod maps;
 pub mod memory;
 pub mod module_file;

@@ -1,24 +1,27 @@
 //! The bytes of a module: of the very file that is mapped, or none.
 //!
 //! The way leads through the target (`/proc/PID/map_files`, `/proc/PID/root`), so that other mount namespaces and
-//! replaced or deleted files are no obstacle. What is opened is a regular file of the inode that was mapped.
+//! replaced or deleted files are no obstacle. A link in `map_files` *is* the mapped file, if its inode is right. What is found at a
+//! path may be another file: its build id must be the one that the process has in memory, whatever its inode. Where
+//! there is none, or the process is gone, inode and device must be those that were mapped.
 //!
 //! Devices are compared only where both numbers mean the same. `/proc/PID/maps` and perf records give the device of
-//! the superblock; `stat` gives another, anonymous one (major 0) on btrfs and on some overlay file systems. A link in
-//! `map_files` *is* the mapped file, so its inode is enough; under `/proc/PID/root` an anonymous device is not held
-//! against the file; at the path on the host the device must be right, by `stat` or by the mount table.
+//! the superblock; `stat` gives another, anonymous one (major 0) on btrfs and on some overlay file systems. Under
+//! `/proc/PID/root` an anonymous device is not held against the file; at the path on the host the device must be right, by `stat` or by the mount table.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, makedev};
 
-use crate::model::{Module, ModuleKind, SeenIn};
-use crate::object::ReadAt;
+use super::file_tree::{self, FileError, FileTree};
+use super::loaded_file;
+use crate::model::{BuildId, Module, ModuleKind, SeenIn};
+use crate::object::{Elf, ReadAt};
 
 /// The vDSO has two to four pages.
 const MAX_VDSO: u64 = 1 << 20;
@@ -74,37 +77,51 @@ pub fn open(proc_root: &Path, module: &Module) -> Result<Box<dyn ReadAt>, OpenEr
     }
 }
 
+/// The path that a module was mapped from.
+pub fn path(module: &Module) -> PathBuf {
+    without_deleted(&module.path)
+}
+
 fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<File, OpenError> {
-    let path = without_deleted(&module.path);
-    let in_target = module.seen_in.map(|seen_in| {
-        let process = proc_root.join(seen_in.pid.to_string());
-        (
-            map_files_link(&process, seen_in),
-            join_root(&process.join("root"), &path),
-        )
-    });
-    if let Some((link, _)) = &in_target
-        && let Ok(file) = open_regular(link)
-        && file.metadata().is_ok_and(|found| found.ino() == inode)
-    {
-        return Ok(file);
-    }
-    if let Some((_, under_root)) = &in_target {
-        match open_regular(under_root) {
+    let path = path(module);
+    if let Some(seen_in) = module.seen_in {
+        let link = map_files_link(proc_root, seen_in);
+        if let Ok(file) = file_tree::open_link(&link)
+            && file.metadata().is_ok_and(|found| found.ino() == inode)
+        {
+            return Ok(file);
+        }
+        let in_target = FileTree::of_process(proc_root, seen_in.pid)
+            .map_err(FileError::from)
+            .and_then(|tree| tree.open(&path));
+        match in_target {
             Ok(file) => {
-                return check(file, under_root, |file| {
-                    let found = file.metadata()?;
-                    let is_same_device =
-                        found.dev() == dev || major(found.dev()) == 0 || major(dev) == 0;
-                    Ok(found.ino() == inode && is_same_device)
+                let loaded = loaded_file::build_id(proc_root, seen_in, dev, inode);
+                return check(file, &path, |file| match loaded {
+                    Some(loaded) => has_build_id(file, &loaded),
+                    None => {
+                        let found = file.metadata()?;
+                        let is_same_device =
+                            found.dev() == dev || major(found.dev()) == 0 || major(dev) == 0;
+                        Ok(found.ino() == inode && is_same_device)
+                    }
                 });
             }
             // The process is gone, or its root is not ours to enter.
-            Err(OpenError::Unreadable { .. }) => {}
-            Err(error) => return Err(error),
+            Err(FileError::Unreadable(_)) => {}
+            Err(FileError::NotRegular) => return Err(OpenError::NotRegular(path)),
         }
     }
-    let file = open_regular(&path)?;
+    let on_host = FileTree::host()
+        .map_err(FileError::from)
+        .and_then(|tree| tree.open(&path));
+    let file = on_host.map_err(|error| match error {
+        FileError::Unreadable(source) => OpenError::Unreadable {
+            path: path.clone(),
+            source,
+        },
+        FileError::NotRegular => OpenError::NotRegular(path.clone()),
+    })?;
     check(file, &path, |file| {
         let found = file.metadata()?;
         let is_same_device = found.dev() == dev || mount_device(proc_root, file)? == Some(dev);
@@ -127,30 +144,14 @@ fn check(
     }
 }
 
-/// Opens a regular file and nothing else: not waiting for the writer of a pipe, not becoming a terminal's owner.
-fn open_regular(path: &Path) -> Result<File, OpenError> {
-    let unreadable = |source| OpenError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(OpenError::NotRegular(path.to_owned()));
-    }
-    Ok(file)
+fn has_build_id(file: &File, build_id: &BuildId) -> io::Result<bool> {
+    let elf = Elf::parse(Box::new(file.try_clone()?));
+    Ok(elf.is_ok_and(|elf| elf.build_id().as_ref() == Some(build_id)))
 }
 
-fn map_files_link(process: &Path, seen_in: SeenIn) -> PathBuf {
-    process.join(format!("map_files/{:x}-{:x}", seen_in.start, seen_in.end))
-}
-
-/// `path` seen from `root`: an absolute path must not replace it.
-fn join_root(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
+fn map_files_link(proc_root: &Path, seen_in: SeenIn) -> PathBuf {
+    let SeenIn { pid, start, end } = seen_in;
+    proc_root.join(format!("{pid}/map_files/{start:x}-{end:x}"))
 }
 
 /// The path without the mark that the kernel puts behind it when the file has been unlinked.
@@ -202,7 +203,6 @@ fn own_vdso(proc_root: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::model::Pid;
-    use crate::object::Elf;
 
     fn module(path: &Path, seen_in: Option<SeenIn>) -> Module {
         let metadata = fs::metadata(path).expect("there");

@@ -56,7 +56,16 @@ pub(super) struct ClosedWindow {
 /// The running thread.
 pub(super) struct Names {
     pub(super) messages: Sender<Message>,
-    thread: JoinHandle<(Outputs, Option<Arc<Profile>>)>,
+    thread: JoinHandle<Finished>,
+}
+
+/// What is left when all is named.
+pub(super) struct Finished {
+    pub(super) outputs: Outputs,
+    /// The last window.
+    pub(super) last: Option<Arc<Profile>>,
+    /// What the user should know of the search for names.
+    pub(super) notes: Vec<String>,
 }
 
 impl Names {
@@ -87,20 +96,24 @@ impl Names {
                     last: None,
                 };
                 naming.work(&inbox);
+                let notes = naming.resolver.notes();
                 naming.resolver.finish();
-                (naming.outputs, naming.last)
+                Finished {
+                    notes,
+                    outputs: naming.outputs,
+                    last: naming.last,
+                }
             })?;
         Ok(Names { messages, thread })
     }
 
     /// Ends before the run has begun; files that were made for it are taken away again.
     pub(super) fn abandon(self) {
-        let (outputs, _) = self.finish();
-        outputs.finish();
+        self.finish().outputs.finish();
     }
 
-    /// Waits until everything is named and handed to the outputs; returns them with the last window.
-    pub(super) fn finish(self) -> (Outputs, Option<Arc<Profile>>) {
+    /// Waits until everything is named and handed to the outputs.
+    pub(super) fn finish(self) -> Finished {
         drop(self.messages);
         match self.thread.join() {
             Ok(finished) => finished,

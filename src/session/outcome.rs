@@ -19,6 +19,8 @@ pub struct Outcome {
     pub status: Option<Status>,
     /// How each output ended, in the order of the sinks.
     pub outputs: Vec<OutputReport>,
+    /// What the user should know of the search for names: debug files that do not fit, servers that do not answer.
+    pub notes: Vec<String>,
 }
 
 /// Who is told.

@@ -9,7 +9,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::attach::{self, Attached};
-use super::names::Names;
+use super::names::{Finished, Names};
 use super::outcome::{Observer, Outcome};
 use super::overhead::Overhead;
 use super::progress;
@@ -344,7 +344,11 @@ impl<'a> Running<'a> {
         self.stages.pipeline.count_held_at_end(end);
         self.windows
             .close_last(end, &mut self.stages, &self.names)?;
-        let (outputs, last) = self.names.finish();
+        let Finished {
+            outputs,
+            last,
+            notes,
+        } = self.names.finish();
         let outputs = outputs.finish();
         let status = match &mut self.child {
             None => None,
@@ -355,6 +359,7 @@ impl<'a> Running<'a> {
             elapsed: end.since(self.started),
             status,
             outputs,
+            notes,
         })
     }
 }

@@ -11,11 +11,26 @@ use crate::object::{Elf, LinkedAddress, Symbols};
 pub(super) struct ElfSymbols {
     elf: Arc<Elf>,
     symbols: Option<Symbols>,
+    /// Bytes of the file, if it is in memory.
+    held: usize,
 }
 
 impl ElfSymbols {
     pub(super) fn new(elf: Arc<Elf>) -> ElfSymbols {
-        ElfSymbols { elf, symbols: None }
+        ElfSymbols {
+            elf,
+            symbols: None,
+            held: 0,
+        }
+    }
+
+    /// Those of a file that was decompressed into memory.
+    pub(super) fn in_memory(elf: Arc<Elf>) -> ElfSymbols {
+        let held = usize::try_from(elf.file_size()).unwrap_or(usize::MAX);
+        ElfSymbols {
+            held,
+            ..ElfSymbols::new(elf)
+        }
     }
 
     fn symbols(&mut self) -> Result<&Symbols, Corrupt> {
@@ -52,6 +67,7 @@ impl NameSource for ElfSymbols {
     }
 
     fn memory(&self) -> usize {
-        self.symbols.as_ref().map_or(0, Symbols::memory)
+        let symbols = self.symbols.as_ref().map_or(0, Symbols::memory);
+        symbols.saturating_add(self.held)
     }
 }

@@ -4,7 +4,8 @@
 //! symbol of something else. Files are foreign: what a lookup may cost in time, memory and stack is bounded here, and
 //! a file that breaks a bound, or an invariant of a library, is given up as corrupt without harm to anything else.
 //!
-//! Each module has a chain of `NameSource`s that are asked in turn: its DWARF, its symbols.
+//! Each module has a chain of `NameSource`s that are asked in turn: those of its debug file (`debug_files`), its own, the
+//! symbols that it carries compressed.
 
 mod confine;
 mod demangle;

@@ -3,15 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::confine::confined;
 use super::demangle::fold_suffixes;
-use super::dwarf::{Dwarf, Files, Keeping};
+use super::dwarf::{Dwarf, Files, FindSplit, Keeping};
 use super::elf_symbols::ElfSymbols;
 use super::functions::{Functions, Name, Wanted};
 use super::go::GoNames;
 use super::resolver::Config;
 use super::store::FileKey;
-use super::{Corrupt, Job, NameSource};
-use crate::model::{FileOffset, Module, Unnamed};
+use super::{CacheFolder, Corrupt, Job, NameSource};
+use crate::debug_files::{self, DebugFiles, Origin};
+use crate::model::{FileOffset, Module, ModuleKind, Unnamed};
 use crate::object::{Elf, LinkedAddress};
 use crate::procfs::module_file::{self, OpenError};
 
@@ -21,6 +23,10 @@ const NOT_WORTH_KEEPING: u64 = 1 << 20;
 /// A module whose file is open. The sources over it can be dropped and made again.
 pub struct ModuleNames {
     elf: Arc<Elf>,
+    /// Where it lies, and who finds what belongs to it; `None` for bytes that lie nowhere.
+    at: Option<(Origin, Arc<DebugFiles>)>,
+    /// The file with what was split off from it, open too.
+    separate: Option<(Arc<Elf>, Origin)>,
     /// `None` while they are not loaded.
     sources: Option<Sources>,
 }
@@ -32,21 +38,36 @@ struct Sources {
 }
 
 impl ModuleNames {
-    /// Opens the module's file; loads nothing yet.
-    pub fn open(config: &Config, module: &Module) -> Result<ModuleNames, Unnamed> {
+    /// Opens the module's file, and its debug file if it has one; loads nothing yet.
+    pub fn open(
+        config: &Config,
+        debug_files: &Arc<DebugFiles>,
+        module: &Module,
+    ) -> Result<ModuleNames, Unnamed> {
         let bytes = module_file::open(&config.proc_root, module).map_err(|error| match error {
             OpenError::Unreadable { .. } | OpenError::NotRegular(_) => Unnamed::FileUnreadable,
             OpenError::Changed(_) => Unnamed::FileChanged,
             OpenError::NoFile => Unnamed::Anonymous,
         })?;
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
-        Ok(ModuleNames::of(elf))
+        let mut names = ModuleNames::of(elf);
+        if let ModuleKind::File { .. } = module.kind {
+            let origin = Origin::of(module);
+            if !names.elf.has_debug_info() {
+                let found = debug_files.separate(&names.elf, &origin);
+                names.separate = found.map(|found| (Arc::new(found.elf), found.origin));
+            }
+            names.at = Some((origin, Arc::clone(debug_files)));
+        }
+        Ok(names)
     }
 
-    /// The names of an opened file.
+    /// The names of an opened file, by what it holds itself.
     pub fn of(elf: Elf) -> ModuleNames {
         ModuleNames {
             elf: Arc::new(elf),
+            at: None,
+            separate: None,
             sources: None,
         }
     }
@@ -125,46 +146,102 @@ impl ModuleNames {
     fn sources(&mut self, config: &Config) -> Result<&mut Sources, Corrupt> {
         let sources = match self.sources.take() {
             Some(sources) => sources,
-            None => Sources::load(&self.elf, config)?,
+            None => self.load(config)?,
         };
         Ok(self.sources.insert(sources))
     }
-}
 
-impl Sources {
-    fn load(elf: &Arc<Elf>, config: &Config) -> Result<Sources, Corrupt> {
+    fn load(&self, config: &Config) -> Result<Sources, Corrupt> {
+        let dwarf = match &self.separate {
+            // What is wrong with the debug file costs what it would have given.
+            Some((separate, origin)) => self.dwarf(separate, Some(origin), config).unwrap_or(None),
+            None => {
+                let origin = self.at.as_ref().map(|(origin, _)| origin);
+                self.dwarf(&self.elf, origin, config)?
+            }
+        };
+        let mut others: Vec<Box<dyn NameSource>> = Vec::new();
+        if let Some(go) = GoNames::open(&self.elf) {
+            others.push(Box::new(go));
+        }
+        let has_all_symbols = |elf: &Arc<Elf>| elf.has_symbol_table();
+        let separate = self.separate.as_ref().map(|(elf, _)| elf);
+        if let Some(separate) = separate.filter(|elf| has_all_symbols(elf)) {
+            others.push(Box::new(ElfSymbols::new(Arc::clone(separate))));
+        }
+        others.push(Box::new(ElfSymbols::new(Arc::clone(&self.elf))));
+        if !has_all_symbols(&self.elf) && !separate.is_some_and(has_all_symbols) {
+            others.extend(mini(&self.elf));
+        }
+        Ok(Sources { dwarf, others })
+    }
+
+    /// The DWARF in `elf`, the module's file or its debug file, which lies at `origin`.
+    fn dwarf(
+        &self,
+        elf: &Arc<Elf>,
+        origin: Option<&Origin>,
+        config: &Config,
+    ) -> Result<Option<Dwarf>, Corrupt> {
+        let at = origin.zip(self.at.as_ref().map(|(_, debug_files)| debug_files));
+        let alternate = at.and_then(|(origin, debug_files)| debug_files.alternate(elf, origin));
+        // A package lies beside the module's file, or beside its debug file.
+        let package = self.at.as_ref().and_then(|(own, debug_files)| {
+            let beside = |origin| debug_files.package(origin);
+            beside(own).or_else(|| beside(origin?))
+        });
+        let find_split: Box<FindSplit> = match &self.at {
+            Some((origin, debug_files)) => {
+                let (origin, debug_files) = (origin.clone(), Arc::clone(debug_files));
+                Box::new(move |folder, name| debug_files.split_unit(&origin, folder, name))
+            }
+            None => Box::new(|_, _| None),
+        };
+        let alternate = alternate.as_ref().map(|found| &found.elf);
+        let package = package.as_ref();
         let keeping = Keeping {
-            folder: kept_in(elf, config),
+            folder: self.kept_in(elf, alternate, package, config),
             ready_texts: config.ready_texts,
             max_loaded: config.memory_budget / 2,
         };
         let files = Files {
             main: elf,
-            alternate: None,
-            package: None,
-            find_split: Box::new(|_, _| None),
-            code: code_of(elf),
+            alternate,
+            package,
+            find_split,
+            code: code_of(&self.elf),
         };
-        let mut others: Vec<Box<dyn NameSource>> = Vec::new();
-        if let Some(go) = GoNames::open(elf) {
-            others.push(Box::new(go));
+        Dwarf::open(files, keeping)
+    }
+
+    /// Where the tables of the debug information in `elf` are kept, if they are.
+    fn kept_in(
+        &self,
+        elf: &Elf,
+        alternate: Option<&Elf>,
+        package: Option<&Elf>,
+        config: &Config,
+    ) -> Option<(CacheFolder, FileKey)> {
+        let folder = config.cache.as_ref()?;
+        if elf.section_size(".debug_info").ok()? < NOT_WORTH_KEEPING {
+            return None;
         }
-        others.push(Box::new(ElfSymbols::new(Arc::clone(elf))));
-        Ok(Sources {
-            dwarf: Dwarf::open(files, keeping)?,
-            others,
-        })
+        let mut stamps = vec![self.elf.stamp()?];
+        if self.separate.is_some() {
+            stamps.push(elf.stamp()?);
+        }
+        for elf in alternate.into_iter().chain(package) {
+            stamps.push(elf.stamp()?);
+        }
+        let key = FileKey::new(&self.elf.build_id()?, &stamps);
+        Some((folder.clone(), key))
     }
 }
 
-/// Where the tables of a file's debug information are kept, if they are.
-fn kept_in(elf: &Elf, config: &Config) -> Option<(super::CacheFolder, FileKey)> {
-    let folder = config.cache.as_ref()?;
-    if elf.section_size(".debug_info").ok()? < NOT_WORTH_KEEPING {
-        return None;
-    }
-    let key = FileKey::new(&elf.build_id()?, &[elf.stamp()?]);
-    Some((folder.clone(), key))
+/// The symbols that a stripped file carries in itself, compressed.
+fn mini(elf: &Elf) -> Option<Box<dyn NameSource>> {
+    let mini = confined(|| debug_files::mini(elf)).ok()?.ok()??;
+    Some(Box::new(ElfSymbols::in_memory(Arc::new(mini))))
 }
 
 /// The addresses that a file's code was linked for, from the first to behind the last.

@@ -11,6 +11,7 @@ use super::kernel::Kernel;
 use super::module_names::ModuleNames;
 use super::shown::Shown;
 use super::{CacheFolder, Job};
+use crate::debug_files::{self, DebugFiles};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
 use crate::object::{Elf, LinkedAddress};
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub cache: Option<CacheFolder>,
     /// `/proc`.
     pub proc_root: PathBuf,
+    /// Where debug files are looked for.
+    pub debug_files: debug_files::Config,
 }
 
 impl Default for Config {
@@ -53,7 +56,15 @@ impl Default for Config {
             ready_texts: 4 << 20,
             cache: None,
             proc_root: PathBuf::from("/proc"),
+            debug_files: debug_files::Config::default(),
         }
+    }
+}
+
+impl Config {
+    /// The search for debug files, which all modules of a run share.
+    pub fn debug_files(&self) -> DebugFiles {
+        DebugFiles::new(&self.proc_root, self.debug_files.clone())
     }
 }
 
@@ -64,6 +75,7 @@ pub struct Resolver {
     config: Config,
     kernel: Kernel,
     jit: JitNames,
+    debug_files: Arc<DebugFiles>,
     modules: FxHashMap<ModuleId, Slot>,
     /// Number of lookups so far, the clock of [`Slot::used_at`].
     now: u64,
@@ -79,6 +91,7 @@ impl Resolver {
     /// A resolver that has opened nothing yet.
     pub fn new(config: Config) -> Resolver {
         Resolver {
+            debug_files: Arc::new(config.debug_files()),
             config,
             kernel: Kernel::default(),
             jit: JitNames::default(),
@@ -117,6 +130,11 @@ impl Resolver {
         self.modules.insert(id, Slot { used_at: 0, state });
     }
 
+    /// What the user should know of the search for debug files.
+    pub fn notes(&self) -> Vec<String> {
+        self.debug_files.notes()
+    }
+
     /// Bytes of memory held for modules, estimated.
     pub fn memory(&self) -> usize {
         self.modules
@@ -139,7 +157,7 @@ impl Resolver {
             }
             let slot = self.modules.entry(frame.module).or_insert_with(|| Slot {
                 used_at: 0,
-                state: ModuleNames::open(&self.config, module),
+                state: ModuleNames::open(&self.config, &self.debug_files, module),
             });
             if let Ok(names) = &slot.state {
                 let address = names.linked_address(frame.lookup());
@@ -167,7 +185,7 @@ impl Resolver {
         self.now += 1;
         let slot = self.modules.entry(frame.module).or_insert_with(|| Slot {
             used_at: 0,
-            state: ModuleNames::open(&self.config, module),
+            state: ModuleNames::open(&self.config, &self.debug_files, module),
         });
         slot.used_at = self.now;
         let names = match &mut slot.state {
@@ -239,10 +257,12 @@ fn named(
     }
 }
 
-/// `module+0xoffset`, with the address as it was on the stack, which is what `perf` prints.
+/// `module+0xoffset`, with the address as it was on the stack, which is what `perf` prints. An offset into a file that
+/// is not there any more says nothing to anybody.
 fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
-    let text = match module.kind {
-        ModuleKind::Python => module.short_name(),
+    let text = match (&module.kind, why) {
+        (ModuleKind::Python, _) => module.short_name(),
+        (_, Unnamed::FileChanged) => format!("[stale:{}]", module.short_name()),
         _ => format!("{}+{}", module.short_name(), frame.offset),
     };
     FrameName {

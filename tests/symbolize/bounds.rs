@@ -102,6 +102,8 @@ fn a_file_that_was_replaced_gives_no_names() {
     fs::rename(&copy, &program).expect("replaced");
     let names = resolver(Inline::Show).name(&module, frame(0x1040));
     assert_eq!(names[0].unnamed, Some(Unnamed::FileChanged));
+    let name = program.file_name().expect("named").to_string_lossy();
+    assert_eq!(&*names[0].text, format!("[stale:{name}]"));
 }
 
 #[test]

@@ -4,7 +4,6 @@
 pub(super) const NOT_YET: &[&str] = &[
     "off-CPU time: a thread that waits is not sampled, and where it waits is not shown",
     "stacks walked in the kernel on aarch64: there they are copied to perfd and walked by it, 64 KiB of each at most",
-    "debug files elsewhere: separate .debug files, .gnu_debugaltlink, split DWARF and debuginfod are not read",
     "lines of code made at run time: of a jitdump the names are read, but not the lines of source",
     "interpreters: but for CPython 3.11 to 3.14 (--python, with BPF), what is interpreted shows the interpreter's own functions",
     "containers: a target's files are opened through its own root, but neither images nor cgroups are known by name",

@@ -329,7 +329,7 @@ fn remedy_for_truncation(ended: Ended) -> Option<&'static str> {
 
 fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
     match reason {
-        Unnamed::NoSymbols => Some("a build that is not stripped"),
+        Unnamed::NoSymbols => Some("a build that is not stripped, its debug file, or --debuginfod"),
         Unnamed::FileUnreadable => {
             Some("perfd as the user of the target or as root, while the file is still there")
         }

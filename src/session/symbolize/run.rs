@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use rustc_hash::FxHashMap;
 
 use super::answer::Style;
 use super::question::{Input, Lines, Question, What, module_and_offset, number};
+use crate::debug_files::DebugFiles;
 use crate::model::{Fault, FaultClass, FileOffset, Module, ModuleKind, Unnamed};
 use crate::object::LinkedAddress;
 use crate::session::naming_threads;
@@ -120,6 +122,7 @@ struct Files<'a> {
     spec: &'a Spec,
     numbers: FxHashMap<Vec<u8>, usize>,
     opened: Vec<Result<ModuleNames, Unnamed>>,
+    debug_files: Arc<DebugFiles>,
     functions: Functions,
 }
 
@@ -129,6 +132,7 @@ impl<'a> Files<'a> {
             spec,
             numbers: FxHashMap::default(),
             opened: Vec::new(),
+            debug_files: Arc::new(spec.config.debug_files()),
             functions: Functions::default(),
         }
     }
@@ -138,7 +142,7 @@ impl<'a> Files<'a> {
         let module = module_of(path).with_context(|| {
             Fault::new(FaultClass::NoSuchTarget, format!("open {}", path.display()))
         })?;
-        match ModuleNames::open(&self.spec.config, &module) {
+        match ModuleNames::open(&self.spec.config, &self.debug_files, &module) {
             Ok(names) => self.opened.push(Ok(names)),
             Err(why) => {
                 let what = format!("open {}: {why}", path.display());
@@ -179,7 +183,7 @@ impl<'a> Files<'a> {
         }
         let module = module_of(&PathBuf::from(std::ffi::OsStr::from_bytes(path)));
         self.opened.push(match module {
-            Ok(module) => ModuleNames::open(&self.spec.config, &module),
+            Ok(module) => ModuleNames::open(&self.spec.config, &self.debug_files, &module),
             Err(_) => Err(Unnamed::FileUnreadable),
         });
         let number = self.opened.len() - 1;
