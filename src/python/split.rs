@@ -10,13 +10,13 @@ use rustc_hash::FxHashMap;
 
 use crate::object::{Elf, ElfError, LinkedAddress};
 
-/// Jumps from each part into the other that have to be seen: bytes that only look like one lead to a given part once in a few thousand.
+/// Jumps from each part into the other that have to be seen: bytes that only look like one may lead there by chance, but not often.
 const ENOUGH: usize = 3;
 /// `DW_EH_PE_datarel | DW_EH_PE_sdata4`, as all linkers write the index.
 const RELATIVE: u8 = 0x3b;
 /// `DW_EH_PE_udata4`
 const COUNT: u8 = 0x03;
-/// Bytes of a function that are looked at: the largest evaluation function has 200 KB.
+/// Bytes of a function that are looked at: in Debian's interpreters the larger part has 60 to 90 KB.
 const MAX_FUNCTION: u64 = 4 << 20;
 
 /// The split part of the function there; `None` if it has none.
