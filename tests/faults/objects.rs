@@ -55,6 +55,9 @@ fn section(program: &Program, name: &str) -> Range<usize> {
     offset..offset + fields.next().expect("a column")
 }
 
+/// The C library's function below `main`: `__libc_start_main`, and with its debug file installed `__libc_start_main_impl`.
+const ENTRY: &str = ";__libc_start_main";
+
 const FILLS: [fn(&mut [u8]); 4] = [
     |bytes| bytes.fill(0),
     |bytes| bytes.fill(0xff),
@@ -83,10 +86,7 @@ fn damaged_symbols_and_debug_information_cost_names_alone() {
                     fill(&mut bytes[section(program, name)]);
                 }
             });
-            assert!(
-                ended.stdout.contains(";__libc_start_main;"),
-                "{names:?}: {ended:#?}"
-            );
+            assert!(ended.stdout.contains(ENTRY), "{names:?}: {ended:#?}");
             assert!(
                 !ended.stdout.contains("[truncated"),
                 "{names:?}: {ended:#?}"
@@ -140,7 +140,7 @@ fn sections_that_cannot_be_found_truncate_stacks_and_say_so() {
 #[track_caller]
 fn check_marked(ended: &Ended) {
     for line in ended.stdout.lines() {
-        let is_whole = line.contains(";__libc_start_main;");
+        let is_whole = line.contains(ENTRY);
         let is_marked = line.starts_with("damaged;[truncated: ");
         // In the loader, before the program itself.
         let is_early = line.starts_with("damaged;ld-linux") || line.starts_with("damaged;_dl");
