@@ -122,6 +122,7 @@ pub struct SamplingArgs {
     #[arg(long, help_heading = OUTPUT)]
     pub no_inline: bool,
 
+    /// The cache of names.
     #[command(flatten)]
     pub cache: CacheArgs,
 

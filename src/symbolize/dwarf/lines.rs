@@ -1,5 +1,6 @@
 //! A unit's line program: rows of addresses, files and lines (§6.2 of the DWARF 5 standard; gimli runs it).
 
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use gimli::{DebugLine, DebugLineOffset, EndianSlice, LittleEndian};
@@ -91,15 +92,18 @@ pub(super) fn read(
     let mut directories: FxHashMap<u64, Vec<u8>> = FxHashMap::default();
     for file in program.header().file_names() {
         let index = file.directory_index();
-        if !directories.contains_key(&index) {
-            let directory = match program.header().directory(index) {
-                Some(value) => string(value)?,
-                None => Vec::new(),
-            };
-            directories.insert(index, joined(&root.directory, &directory));
-        }
+        let directory = match directories.entry(index) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let directory = match program.header().directory(index) {
+                    Some(value) => string(value)?,
+                    None => Vec::new(),
+                };
+                new.insert(joined(&root.directory, &directory))
+            }
+        };
         let name = string(file.path_name())?;
-        files.paths.push(joined(&directories[&index], &name));
+        files.paths.push(joined(directory, &name));
     }
 
     let mut sequences = Sequences::default();

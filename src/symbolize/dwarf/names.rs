@@ -1,5 +1,7 @@
 //! The name of a function's entry, which may stand in another entry that it refers to, of another unit or another file.
 
+use std::collections::hash_map::Entry;
+
 use gimli::{Abbreviations, EndianSlice, EntriesRaw, LittleEndian, UnitOffset};
 use rustc_hash::FxHashMap;
 
@@ -235,10 +237,8 @@ impl Names {
             return Ok(None);
         };
         let units = match self.units.entry(place) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(unknown) => {
-                unknown.insert(all_units(sections)?)
-            }
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(all_units(sections)?),
         };
         let behind = units.partition_point(|unit| unit.offset <= offset);
         let header = behind.checked_sub(1).and_then(|idx| units.get(idx));

@@ -12,7 +12,7 @@ use crate::object::{ReadAt, fill};
 /// Bytes of a piece of a string section: what is read for one string.
 const PIECE: u64 = 4 << 10;
 /// Pieces that are kept: 8 MiB. A piece has one place it can be in, so that finding it is one comparison.
-const N_PIECES: u64 = 2048;
+const N_PIECES: usize = 2048;
 /// Longest string; what is longer is cut there.
 const MAX_STRING: usize = 16 << 10;
 
@@ -135,9 +135,10 @@ impl Strings {
 
     fn piece(&mut self, number: u64) -> Result<&[u8], Corrupt> {
         if self.pieces.is_empty() {
-            self.pieces.resize_with(N_PIECES as usize, || None);
+            self.pieces.resize_with(N_PIECES, || None);
         }
-        let slot = &mut self.pieces[(number % N_PIECES) as usize];
+        let place = usize::try_from(number).map_err(|_| Corrupt)? % N_PIECES;
+        let slot = &mut self.pieces[place];
         let is_there = slot.as_ref().is_some_and(|(there, _)| *there == number);
         if !is_there {
             let mut bytes = slot.take().map_or_else(Vec::new, |(_, bytes)| bytes);

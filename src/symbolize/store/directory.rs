@@ -7,7 +7,7 @@ use super::medium::Medium;
 /// Also says the version: a file that another perfd wrote in another form is not taken for one.
 const MAGIC: &[u8; 16] = b"perfd names v1\r\n";
 /// Bytes of the end: the directory's place, and the magic.
-pub(super) const END: u64 = 32;
+const END: u32 = 32;
 /// Bytes of the largest directory that is read: that of a file with millions of ranges.
 const LARGEST: u32 = 256 << 20;
 
@@ -85,10 +85,10 @@ impl Directory {
 
     /// Reads the directory of a file of `len` bytes; `None` if it is not complete.
     pub(super) fn read(medium: &Medium, len: u64) -> Option<Directory> {
-        let end = medium.read(len.checked_sub(END)?, END as u32).ok()?;
+        let end = medium.read(len.checked_sub(u64::from(END))?, END).ok()?;
         let mut cursor = Cursor(&end);
         let extent = cursor.extent()?;
-        let fits = extent.offset.checked_add(u64::from(extent.size)) == Some(len - END);
+        let fits = extent.offset.checked_add(u64::from(extent.size)) == Some(len - u64::from(END));
         if cursor.0 != MAGIC || !fits || extent.size > LARGEST {
             return None;
         }

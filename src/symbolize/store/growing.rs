@@ -78,7 +78,7 @@ impl Growing {
         // Without the lock: this is the longest part.
         let shown = demangle(linkage);
         let mut inner = self.lock();
-        let number = match place {
+        match place {
             Some(place) => {
                 if let Some(number) = inner.by_place.get(&place) {
                     return *number;
@@ -92,8 +92,7 @@ impl Growing {
                 inner.by_bytes.insert(linkage.into(), number);
                 number
             }
-        };
-        number
+        }
     }
 
     /// Adds the path of a file.

@@ -19,9 +19,20 @@ pub(in crate::symbolize) struct Row {
     pub(in crate::symbolize) line: u32,
 }
 
-/// Packs `rows`, sorted, with starts within 4 GiB from `base` on: the groups, and the bytes of their rows.
-pub(super) fn pack(rows: &[Row], base: u64) -> Option<(Vec<(u32, u32)>, Vec<u8>)> {
-    let (mut groups, mut bytes) = (Vec::new(), Vec::new());
+/// Rows in groups.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Packed {
+    /// Where each group begins: the address, from the base on, and the place in `bytes`.
+    pub(super) groups: Vec<(u32, u32)>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Packs `rows`, sorted, with starts within 4 GiB from `base` on.
+pub(super) fn pack(rows: &[Row], base: u64) -> Option<Packed> {
+    let Packed {
+        mut groups,
+        mut bytes,
+    } = Packed::default();
     let start = |row: &Row| u32::try_from(row.start.checked_sub(base)?).ok();
     for group in rows.chunks(GROUP) {
         let first = group.first()?;
@@ -41,7 +52,7 @@ pub(super) fn pack(rows: &[Row], base: u64) -> Option<(Vec<(u32, u32)>, Vec<u8>)
             push_uleb128(zigzag(before.line, row.line), &mut bytes);
         }
     }
-    Some((groups, bytes))
+    Some(Packed { groups, bytes })
 }
 
 /// File and line at `distance` from the base. `groups` begin at `groups_at` in the table: first all starts, then all
@@ -84,10 +95,10 @@ mod tests {
     use super::*;
 
     fn table(rows: &[Row], base: u64) -> (Vec<u8>, usize, Vec<u8>) {
-        let (groups, lines) = pack(rows, base).expect("sane rows");
+        let Packed { groups, bytes } = pack(rows, base).expect("sane rows");
         let starts = groups.iter().flat_map(|group| group.0.to_le_bytes());
         let places = groups.iter().flat_map(|group| group.1.to_le_bytes());
-        (starts.chain(places).collect(), groups.len(), lines)
+        (starts.chain(places).collect(), groups.len(), bytes)
     }
 
     #[test]
@@ -124,7 +135,7 @@ mod tests {
         assert!(pack(&[row(5)], 6).is_none());
         assert!(pack(&[row(5), row(4)], 0).is_none());
         assert!(pack(&[row(1 << 33)], 0).is_none());
-        assert_eq!(pack(&[], 0), Some((Vec::new(), Vec::new())));
+        assert_eq!(pack(&[], 0), Some(Packed::default()));
     }
 
     #[test]

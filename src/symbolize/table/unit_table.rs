@@ -3,7 +3,7 @@
 use super::NONE;
 use super::bytes::{number, partition};
 use super::flatten::{Scope, ScopeRange, flatten};
-use super::rows::{self, Row};
+use super::rows::{self, Packed, Row};
 
 /// Inlined calls that are shown of one address; a compiler inlines some tens deep.
 const MAX_CHAIN: usize = 256;
@@ -27,7 +27,10 @@ impl Draft {
         let first_row = self.rows.first().map(|row| row.start);
         let first_piece = pieces.first().map(|piece| piece.0);
         let base = first_row.into_iter().chain(first_piece).min()?;
-        let (groups, lines) = rows::pack(&self.rows, base)?;
+        let Packed {
+            groups,
+            bytes: lines,
+        } = rows::pack(&self.rows, base)?;
 
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&base.to_le_bytes());
