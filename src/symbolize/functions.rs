@@ -42,26 +42,38 @@ pub struct Wanted {
     pub places: bool,
 }
 
-/// The functions at one address, innermost first. Their texts lie in one buffer, so that asking again takes no memory.
+/// The functions at one address, innermost first. Their texts lie in common buffers, so that asking again takes no memory.
 #[derive(Debug, Default)]
 pub struct Functions {
-    text: Vec<u8>,
-    all: Vec<Stored>,
+    shown: String,
+    bytes: Vec<u8>,
+    all: Vec<Kept>,
 }
 
+/// A function whose texts are kept in [`Functions`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    pub(super) name: Option<KeptName>,
+    /// The file, among the bytes, and the line.
+    pub(super) place: Option<(Range<usize>, u32)>,
+    pub(super) is_inlined: bool,
+}
+
+/// A name whose texts are kept in [`Functions`].
 #[derive(Clone, Debug)]
-struct Stored {
-    /// The shown name, valid UTF-8, and the linkage name.
-    name: Option<(Range<usize>, Range<usize>)>,
-    is_bare: bool,
-    place: Option<(Range<usize>, u32)>,
-    is_inlined: bool,
+pub(super) struct KeptName {
+    /// Among what is shown.
+    pub(super) shown: Range<usize>,
+    /// Among the bytes; `None` if it is the shown name.
+    pub(super) linkage: Option<Range<usize>>,
+    pub(super) is_bare: bool,
 }
 
 impl Functions {
     /// Forgets them.
     pub fn clear(&mut self) {
-        self.text.clear();
+        self.shown.clear();
+        self.bytes.clear();
         self.all.clear();
     }
 
@@ -72,74 +84,88 @@ impl Functions {
 
     /// Innermost first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Function<'_>> + ExactSizeIterator {
-        self.all.iter().map(|stored| self.get(stored))
+        self.all.iter().map(|kept| self.get(kept))
     }
 
     /// The function that all others were inlined into.
     pub fn outermost(&self) -> Option<Function<'_>> {
-        self.all.last().map(|stored| self.get(stored))
+        self.all.last().map(|kept| self.get(kept))
     }
 
     /// Adds the one that the last one was inlined into.
     pub(super) fn push(&mut self, function: Function<'_>) {
-        let name = function.name.map(|name| {
-            let shown = self.keep(name.shown.as_bytes());
-            let linkage = match name.linkage == name.shown.as_bytes() {
-                true => shown.clone(),
-                false => self.keep(name.linkage),
-            };
-            (shown, linkage)
-        });
-        let place = function
-            .place
-            .map(|place| (self.keep(place.file), place.line));
-        self.all.push(Stored {
-            name,
-            is_bare: function.name.is_some_and(|name| name.is_bare),
-            place,
+        let kept = Kept {
+            name: function.name.map(|name| self.keep_name(name)),
+            place: function
+                .place
+                .map(|place| (self.keep_bytes(place.file), place.line)),
             is_inlined: function.is_inlined,
-        });
+        };
+        self.push_kept(kept);
+    }
+
+    /// Adds one whose texts have been kept already.
+    pub(super) fn push_kept(&mut self, kept: Kept) {
+        self.all.push(kept);
     }
 
     /// Gives the outermost function the name that another source has for it.
     pub(super) fn rename_outermost(&mut self, name: Name<'_>) {
-        let shown = self.keep(name.shown.as_bytes());
-        let linkage = self.keep(name.linkage);
+        let kept = self.keep_name(name);
         if let Some(outermost) = self.all.last_mut() {
-            outermost.name = Some((shown, linkage));
-            outermost.is_bare = name.is_bare;
+            outermost.name = Some(kept);
         }
     }
 
     /// Says where the innermost function is at the address, if that is not known.
     pub(super) fn place_innermost(&mut self, place: Place<'_>) {
-        let file = self.keep(place.file);
+        let file = self.keep_bytes(place.file);
         if let Some(innermost) = self.all.first_mut() {
             innermost.place.get_or_insert((file, place.line));
         }
     }
 
-    fn keep(&mut self, text: &[u8]) -> Range<usize> {
-        let start = self.text.len();
-        self.text.extend_from_slice(text);
-        start..self.text.len()
+    /// Keeps a name that is shown.
+    pub(super) fn keep_shown(&mut self, shown: &str) -> Range<usize> {
+        let start = self.shown.len();
+        self.shown.push_str(shown);
+        start..self.shown.len()
     }
 
-    fn get(&self, stored: &Stored) -> Function<'_> {
-        let name = stored.name.as_ref().map(|(shown, linkage)| Name {
-            // Came from a `str`, so that it always is one.
-            shown: std::str::from_utf8(&self.text[shown.clone()]).unwrap_or_default(),
-            linkage: &self.text[linkage.clone()],
-            is_bare: stored.is_bare,
+    /// Keeps a linkage name or a path.
+    pub(super) fn keep_bytes(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn keep_name(&mut self, name: Name<'_>) -> KeptName {
+        let is_same = name.linkage == name.shown.as_bytes();
+        KeptName {
+            shown: self.keep_shown(name.shown),
+            linkage: (!is_same).then(|| self.keep_bytes(name.linkage)),
+            is_bare: name.is_bare,
+        }
+    }
+
+    fn get(&self, kept: &Kept) -> Function<'_> {
+        let name = kept.name.as_ref().map(|name| {
+            let shown = &self.shown[name.shown.clone()];
+            let linkage = name.linkage.clone();
+            Name {
+                shown,
+                linkage: linkage.map_or(shown.as_bytes(), |linkage| &self.bytes[linkage]),
+                is_bare: name.is_bare,
+            }
         });
-        let place = stored.place.as_ref().map(|(file, line)| Place {
-            file: &self.text[file.clone()],
+        let place = kept.place.as_ref().map(|(file, line)| Place {
+            file: &self.bytes[file.clone()],
             line: *line,
         });
         Function {
             name,
             place,
-            is_inlined: stored.is_inlined,
+            is_inlined: kept.is_inlined,
         }
     }
 }

@@ -33,8 +33,8 @@ use split::{Package, SplitUnit};
 use unit::UnitReader;
 
 use super::confine::confined;
-use super::functions::{Function, Functions, Name, Place, Wanted};
-use super::store::{CacheFolder, FileKey, Tables};
+use super::functions::{Functions, Kept, KeptName, Place, Wanted};
+use super::store::{CacheFolder, FileKey, Home, Stored, Tables};
 use super::table::{self, Found};
 use super::{Corrupt, Job, NameSource};
 use crate::object::{Elf, LinkedAddress};
@@ -79,7 +79,6 @@ pub(super) struct Dwarf {
     /// Buffers of a question.
     units: Vec<u64>,
     found: Vec<Found>,
-    texts: [Vec<u8>; 3],
 }
 
 /// Units whose tables are to be made.
@@ -147,7 +146,6 @@ impl Dwarf {
             is_corrupt: AtomicBool::new(false),
             units: Vec::new(),
             found: Vec::new(),
-            texts: Default::default(),
         }))
     }
 
@@ -266,14 +264,7 @@ impl Dwarf {
                 continue;
             }
             for found in &self.found {
-                push(
-                    &mut self.tables,
-                    home,
-                    found,
-                    wanted,
-                    &mut self.texts,
-                    functions,
-                );
+                push(&mut self.tables, home, found, wanted, functions);
             }
             break;
         }
@@ -282,44 +273,32 @@ impl Dwarf {
     }
 }
 
-/// Copies the texts of a function out of the tables.
-fn push(
-    tables: &mut Tables,
-    home: super::store::Home,
-    found: &Found,
-    wanted: Wanted,
-    texts: &mut [Vec<u8>; 3],
-    functions: &mut Functions,
-) {
-    let [shown, linkage, file] = texts;
-    let copy = |from: &[u8], to: &mut Vec<u8>| {
-        to.clear();
-        to.extend_from_slice(from);
-    };
-    let name = found.name.and_then(|number| {
-        tables.with_text(home, number, |stored| {
-            copy(stored.text, shown);
-            (stored.flags.is_bare, stored.linkage)
-        })
+/// Copies a function with its texts out of the tables.
+fn push(tables: &mut Tables, home: Home, found: &Found, wanted: Wanted, functions: &mut Functions) {
+    let mut linkage = None;
+    let mut name = found.name.and_then(|number| {
+        let kept = tables.with_text(home, number, |stored| {
+            linkage = stored.linkage.filter(|_| wanted.linkage);
+            let shown = std::str::from_utf8(stored.text).ok()?;
+            Some(KeptName {
+                shown: functions.keep_shown(shown),
+                linkage: None,
+                is_bare: stored.flags.is_bare,
+            })
+        });
+        kept.flatten()
     });
-    let linkage_number = name.and_then(|(_, linkage)| linkage.filter(|_| wanted.linkage));
-    match linkage_number {
-        Some(number) => drop(tables.with_text(home, number, |stored| copy(stored.text, linkage))),
-        None => copy(shown, linkage),
+    if let (Some(name), Some(number)) = (&mut name, linkage) {
+        name.linkage = tables.with_text(home, number, |stored| functions.keep_bytes(stored.text));
     }
     let place = found.place.filter(|_| wanted.places).and_then(|place| {
-        tables.with_text(home, place.file, |stored| copy(stored.text, file))?;
-        Some(place.line)
+        let keep = |stored: Stored<'_>| functions.keep_bytes(stored.text);
+        let file = tables.with_text(home, place.file, keep)?;
+        Some((file, place.line))
     });
-    functions.push(Function {
-        name: name.and_then(|(is_bare, _)| {
-            Some(Name {
-                shown: std::str::from_utf8(shown).ok()?,
-                linkage,
-                is_bare,
-            })
-        }),
-        place: place.map(|line| Place { file, line }),
+    functions.push_kept(Kept {
+        name,
+        place,
         is_inlined: found.is_inlined,
     });
 }

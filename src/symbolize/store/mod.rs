@@ -26,4 +26,4 @@ pub(super) use directory::UnitRange;
 pub use folder::{CacheFolder, FolderError};
 pub(super) use growing::Growing;
 pub(super) use tables::{FileKey, Home, Tables};
-pub(super) use texts::TextFlags;
+pub(super) use texts::{Stored, TextFlags};
