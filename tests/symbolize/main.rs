@@ -2,8 +2,10 @@
 
 mod binutils;
 mod bounds;
+mod cache;
 mod damage;
 mod names;
+mod reference;
 #[path = "../support/mod.rs"]
 mod support;
 mod workbench;

@@ -178,6 +178,8 @@ impl Walk<'_> {
                 // Padding behind the unit's last entry is nulls too.
                 continue;
             };
+            // Whatever stands no deeper than a function is behind it, a block that has others in it too.
+            while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
             match abbreviation.tag() {
                 gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine => {
                     self.function(depth, abbreviation, &mut entries, unit, &mut files)?;
@@ -198,7 +200,6 @@ impl Walk<'_> {
         unit: View<'_>,
         files: &mut names::Files<'_>,
     ) -> Result<(), Corrupt> {
-        while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
         let mut low: Option<Value<'_>> = None;
         let mut extent = Extent::default();
         let mut name = NameAttributes::default();
