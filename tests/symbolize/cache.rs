@@ -55,7 +55,8 @@ fn what_one_run_has_learnt_the_next_one_knows() {
     let program = large_program(&bench, "known", "0123456789abcdef0123456789abcdef01234567");
     let folder = bench.path("cache");
     let first = names(&program, &folder);
-    assert!(first.iter().any(|name| name == "known_1234"), "{first:?}");
+    let n_known = first.iter().filter(|name| name.starts_with("known_"));
+    assert!(n_known.count() > 500);
     let kept = files(&folder);
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert_eq!(names(&program, &folder), first);
@@ -96,8 +97,8 @@ fn a_file_that_claims_another_files_build_id_gets_its_own_names() {
     let folder = bench.path("cache");
     let of_forged = names(&forged, &folder);
     let of_good = names(&good, &folder);
-    assert!(of_forged.iter().any(|name| name == "forged_77"));
-    assert!(of_good.iter().any(|name| name == "good_77"));
+    assert!(of_forged.iter().any(|name| name.starts_with("forged_")));
+    assert!(of_good.iter().any(|name| name.starts_with("good_")));
     for (program, prefix) in [(&forged, "good_"), (&good, "forged_")] {
         let names = names(program, &folder);
         assert!(names.iter().all(|name| !name.starts_with(prefix)));

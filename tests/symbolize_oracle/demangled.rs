@@ -46,7 +46,11 @@ fn check(
     let (linked_judged, judged) = (ask(Names::Linked), ask(Names::Demangled));
     let mut n_compared = 0;
     let mut wrong = std::collections::BTreeSet::new();
-    let all = linked.iter().zip(&demangled).zip(&linked_judged).zip(&judged);
+    let all = linked
+        .iter()
+        .zip(&demangled)
+        .zip(&linked_judged)
+        .zip(&judged);
     for (((linked, demangled), linked_judged), judged) in all {
         // Chains of other lengths and addresses without a function are the other tests' business.
         if linked.len() != judged.len() || linked.iter().any(|frame| !frame.is_named()) {
