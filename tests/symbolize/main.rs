@@ -4,6 +4,7 @@ mod binutils;
 mod bounds;
 mod cache;
 mod damage;
+mod elsewhere;
 mod names;
 mod reference;
 #[path = "../support/mod.rs"]
