@@ -59,10 +59,7 @@ pub fn file_with_data(sections: &[Section<'_>], address: u64, data: &[u8]) -> Ve
         at as u64
     };
     let data_at = put(data);
-    let places: Vec<u64> = sections
-        .iter()
-        .map(|section| put(section.bytes))
-        .collect();
+    let places: Vec<u64> = sections.iter().map(|section| put(section.bytes)).collect();
     let names_at = put(&names);
     let headers_at = behind_headers + contents.len();
 
@@ -108,11 +105,13 @@ struct Numbers(Vec<u8>);
 
 impl Numbers {
     fn halves(&mut self, values: &[u16]) {
-        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.0
+            .extend(values.iter().flat_map(|value| value.to_le_bytes()));
     }
 
     fn words(&mut self, values: &[u32]) {
-        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.0
+            .extend(values.iter().flat_map(|value| value.to_le_bytes()));
     }
 
     fn long(&mut self, value: u64) {

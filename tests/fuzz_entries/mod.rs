@@ -1,8 +1,8 @@
 //! What each format that comes from outside is read by, as functions of bytes: a fuzzer calls them (`fuzz/`), and
 //! `tests/fuzz_corpus.rs` with what fuzzers have found. They end with any bytes whatever, or the bytes are a find.
 
-pub mod made;
 mod links;
+pub mod made;
 mod names_cache;
 mod python;
 mod questions;

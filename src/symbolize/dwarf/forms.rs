@@ -5,7 +5,7 @@ use gimli::{AttributeValue, EndianSlice, LittleEndian, RawRngListEntry};
 use super::Corrupt;
 use super::header::UnitHeader;
 use super::sections::Sections;
-use super::window::Window;
+use super::window::{MAX_STRING, Window};
 
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 pub(super) type Value<'a> = AttributeValue<Bytes<'a>>;
@@ -159,7 +159,8 @@ pub(super) struct Lists<'a> {
 }
 
 impl Extent<'_> {
-    /// Calls `each` with every range of addresses, first and behind the last. Stops with [`Corrupt`] when `each` refuses.
+    /// Calls `each` with every range of addresses, first and behind the last, and with an empty one for what else stands in a list, so that
+    /// `each` can count. Stops with [`Corrupt`] when `each` refuses.
     pub(super) fn ranges(
         &self,
         lists: &mut Lists<'_>,
@@ -297,9 +298,8 @@ fn walk(
         };
         if seen > *n_done {
             *n_done = seen;
-            if let Some((begin, end)) = range.filter(|(begin, end)| begin < end) {
-                each(begin, end)?;
-            }
+            let (begin, end) = range.unwrap_or_default();
+            each(begin, end)?;
         }
     }
 }
@@ -312,7 +312,7 @@ pub(super) fn with_text<T>(
     work: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, Corrupt> {
     Ok(match text {
-        Text::Inline(bytes) => work(bytes),
+        Text::Inline(bytes) => work(&bytes[..bytes.len().min(MAX_STRING)]),
         Text::Str(offset) => work(&sections.str.at(offset)?),
         Text::LineStr(offset) => work(&sections.line_str.at(offset)?),
         Text::AlternateStr(offset) => match alternate {
