@@ -6,7 +6,7 @@ use super::Corrupt;
 use super::abbreviations::uleb128;
 use super::header::UnitHeader;
 use super::sections::Sections;
-use super::window::Window;
+use super::window::{MAX_STRING, Window};
 
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 pub(super) type Value<'a> = AttributeValue<Bytes<'a>>;
@@ -160,7 +160,8 @@ pub(super) struct Lists<'a> {
 }
 
 impl Extent<'_> {
-    /// Calls `each` with every range of addresses, first and behind the last. Stops with [`Corrupt`] when `each` refuses.
+    /// Calls `each` with every range of addresses, first and behind the last, and with an empty one for what else stands in a list, so that
+    /// `each` can count. Stops with [`Corrupt`] when `each` refuses.
     pub(super) fn ranges(
         &self,
         lists: &mut Lists<'_>,
@@ -286,9 +287,8 @@ fn walk(
         };
         if seen > *n_done {
             *n_done = seen;
-            if let Some((begin, end)) = range.filter(|(begin, end)| begin < end) {
-                each(begin, end)?;
-            }
+            let (begin, end) = range.unwrap_or_default();
+            each(begin, end)?;
         }
     }
 }
@@ -388,7 +388,7 @@ pub(super) fn with_text<T>(
     work: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, Corrupt> {
     Ok(match text {
-        Text::Inline(bytes) => work(bytes),
+        Text::Inline(bytes) => work(&bytes[..bytes.len().min(MAX_STRING)]),
         Text::Str(offset) => work(&sections.str.at(offset)?),
         Text::LineStr(offset) => work(&sections.line_str.at(offset)?),
         Text::AlternateStr(offset) => match alternate {
