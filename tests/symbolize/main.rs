@@ -3,6 +3,10 @@
 mod binutils;
 mod bounds;
 mod damage;
+mod hostile;
+#[path = "../fuzz_entries/made.rs"]
+#[allow(dead_code, reason = "fuzz entries use all of it")]
+mod made;
 mod names;
 #[path = "../support/mod.rs"]
 mod support;
