@@ -5,6 +5,10 @@ mod bounds;
 mod cache;
 mod damage;
 mod elsewhere;
+mod hostile;
+#[path = "../fuzz_entries/made.rs"]
+#[allow(dead_code, reason = "fuzz entries use all of it")]
+mod made;
 mod names;
 mod reference;
 #[path = "../support/mod.rs"]

@@ -239,7 +239,7 @@ mod tests {
         assert!(declarations(&table(MOST_ATTRIBUTES + 1)).table(0).is_err());
         assert!(
             declarations(&table(MOST_ATTRIBUTES + 1))
-                .first(0, 1)
+                .only(0, 1)
                 .is_none()
         );
     }
