@@ -205,7 +205,7 @@ mod tests {
             [
                 (code & 0x7f) as u8 | 0x80,
                 (code >> 7 & 0x7f) as u8 | 0x80,
-                (code >> 14) as u8,
+                u8::try_from(code >> 14).expect("few"),
             ]
         };
         let declared = (1..=n_declarations).flat_map(|number| {
