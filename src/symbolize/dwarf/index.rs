@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use super::Corrupt;
 use super::abbreviations;
-use super::forms::{Bases, Extent, Lists};
+use super::forms::Bases;
 use super::header::{UnitHeader, UnitKind};
+use super::ranges::{Extent, Lists};
 use super::root::{Root, Wanted};
 use super::sections::Sections;
 use crate::symbolize::store::UnitRange;

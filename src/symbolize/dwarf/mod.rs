@@ -16,6 +16,7 @@ mod header;
 mod index;
 mod lines;
 mod names;
+mod ranges;
 mod root;
 mod sections;
 mod split;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use gimli::{EndianSlice, EntriesRaw, LittleEndian, UnitOffset};
 
-use super::forms::{Bases, Extent, Text, Value, address, text, with_text};
+use super::forms::{Bases, Text, Value, address, text, with_text};
 use super::header::UnitHeader;
+use super::ranges::Extent;
 use super::sections::Sections;
 use super::{Corrupt, abbreviations};
 

@@ -10,10 +10,11 @@ use gimli::{Abbreviation, EndianSlice, EntriesRaw, LittleEndian, UnitOffset};
 
 use super::Corrupt;
 use super::abbreviations;
-use super::forms::{Bytes, Extent, Lists, Value, address};
+use super::forms::{Bytes, Value, address};
 use super::header::UnitHeader;
 use super::lines;
 use super::names::{self, In, NameAttributes, Names, UnitView};
+use super::ranges::{Extent, Lists};
 use super::root::{Root, Wanted};
 use super::sections::{Sections, Sources};
 use super::split::SplitUnit;
