@@ -32,7 +32,7 @@ impl Read for Pieces<'_> {
 
 impl Input for Pieces<'_> {
     fn has_more(&self) -> bool {
-        self.0.len() % 2 == 0
+        self.0.len().is_multiple_of(2)
     }
 }
 

@@ -86,17 +86,21 @@ impl Declarations {
         }
     }
 
-    /// A table of the first declaration at `offset` alone, if it is the one of `code`: that of a unit's first entry mostly is, and
-    /// looking through thousands of units should not read thousands of tables.
-    pub(super) fn first(&mut self, offset: u64, code: u64) -> Option<Abbreviations> {
+    /// A table of the one declaration of `code` in that at `offset`, if it is near its beginning: looking through thousands of units
+    /// should not take thousands of tables apart for the sake of their first entries.
+    pub(super) fn only(&mut self, offset: u64, code: u64) -> Option<Abbreviations> {
         let bytes = self.window.at(offset, USUAL).ok()?;
         let mut at = 0;
-        let found = declaration(bytes, &mut at).ok()??;
-        if found != code || code == 0 {
-            return None;
-        }
+        let from = loop {
+            let from = at;
+            match declaration(bytes, &mut at).ok()?? {
+                0 => return None,
+                found if found == code => break from,
+                _ => {}
+            }
+        };
         self.left = self.left.checked_sub(at as u64)?;
-        let mut table = bytes.get(..at)?.to_vec();
+        let mut table = bytes.get(from..at)?.to_vec();
         table.push(0);
         parse(&table).ok()
     }
@@ -174,14 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_declaration_is_read_by_itself_if_it_is_the_right_one() {
+    fn one_declaration_is_read_by_itself() {
         let mut whole = declarations(TABLE);
-        let table = whole.first(0, 1).expect("there");
+        let table = whole.only(0, 1).expect("there");
         assert!(table.get(1).is_some() && table.get(2).is_none());
-        assert!(whole.first(0, 2).is_none());
-        assert!(whole.first(10, 2).is_some());
+        let table = whole.only(0, 2).expect("there");
+        assert!(table.get(1).is_none() && table.get(2).is_some());
+        assert!(whole.only(0, 3).is_none() && whole.only(0, 0).is_none());
         for cut in 1..10 {
-            assert!(declarations(&TABLE[..cut]).first(0, 1).is_none(), "{cut}");
+            assert!(declarations(&TABLE[..cut]).only(0, 1).is_none(), "{cut}");
         }
     }
 
@@ -200,7 +205,7 @@ mod tests {
             [
                 (code & 0x7f) as u8 | 0x80,
                 (code >> 7 & 0x7f) as u8 | 0x80,
-                (code >> 14) as u8,
+                u8::try_from(code >> 14).expect("few"),
             ]
         };
         let declared = (1..=n_declarations).flat_map(|number| {
@@ -234,7 +239,7 @@ mod tests {
         assert!(declarations(&table(MOST_ATTRIBUTES + 1)).table(0).is_err());
         assert!(
             declarations(&table(MOST_ATTRIBUTES + 1))
-                .first(0, 1)
+                .only(0, 1)
                 .is_none()
         );
     }

@@ -192,6 +192,8 @@ impl Walk<'_> {
                 // Padding behind the unit's last entry is nulls too.
                 continue;
             };
+            // Whatever stands no deeper than a function is behind it, a block that has others in it too.
+            while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
             let n_attributes = abbreviation.attributes().len() as u64;
             self.n_attributes_left = self
                 .n_attributes_left
@@ -217,7 +219,6 @@ impl Walk<'_> {
         unit: View<'_>,
         files: &mut names::Files<'_>,
     ) -> Result<(), Corrupt> {
-        while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
         let mut low: Option<Value<'_>> = None;
         let mut extent = Extent::default();
         let mut name = NameAttributes::default();
