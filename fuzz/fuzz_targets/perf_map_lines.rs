@@ -37,6 +37,9 @@ libfuzzer_sys::fuzz_target!(|lines: Vec<Line>| {
             Start::Near(start) => start.into(),
             Start::Far(start) => start,
         };
+        if cfg!(feature = "fuzz_canary") {
+            assert!(start.checked_add(line.size.into()).is_some(), "found");
+        }
         let name = match &line.name {
             Name::One => "one",
             Name::Other => "other",

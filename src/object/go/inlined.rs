@@ -85,7 +85,7 @@ impl GoTable {
         let data = tables.checked_add(4 * n_tables)?;
         let tree = match layout.version {
             Version::V116 => {
-                let data = data.next_multiple_of(layout.width);
+                let data = data.checked_next_multiple_of(layout.width)?;
                 let at = data.checked_add(TREE * layout.width)?;
                 self.memory.pointer(at, layout.width)
             }

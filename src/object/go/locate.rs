@@ -33,14 +33,17 @@ fn search(image: &Image) -> Vec<u64> {
     let mut left = MAX_SEARCH;
     let mut window = vec![0; WINDOW];
     for range in image.data() {
-        let mut at = range.start.next_multiple_of(ALIGN as u64);
+        // A segment at the very end of the address space has no such place.
+        let Some(mut at) = range.start.checked_next_multiple_of(ALIGN as u64) else {
+            continue;
+        };
         while at < range.end && left > 0 && found.len() < MAX_CANDIDATES {
             if image.read(LinkedAddress(at), &mut window) == 0 {
                 break;
             }
             let places = window.chunks_exact(ALIGN).enumerate();
             let hits = places.filter(|(_, bytes)| is_header(bytes));
-            found.extend(hits.map(|(idx, _)| at + (idx * ALIGN) as u64));
+            found.extend(hits.map(|(idx, _)| at.saturating_add((idx * ALIGN) as u64)));
             at = at.saturating_add(WINDOW as u64);
             left = left.saturating_sub(WINDOW as u64);
         }
@@ -81,6 +84,14 @@ mod tests {
         let image = Image::of(bytes, 0x40_0000);
         let expected = [0x40_0000 + 32, 0x40_0000 + 2 * WINDOW as u64];
         assert_eq!(search(&image), expected);
+    }
+
+    #[test]
+    fn a_segment_at_the_end_of_the_address_space_is_searched_as_far_as_it_goes() {
+        for distance in [1, 15, 16, 17, 64] {
+            let bytes = vec![0xf1; 64];
+            assert!(search(&Image::of(bytes, u64::MAX - distance)).is_empty());
+        }
     }
 
     #[test]

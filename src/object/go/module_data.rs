@@ -96,14 +96,17 @@ fn search(memory: &Memory, known: &Known) -> Vec<u64> {
     let mut window = vec![0; WINDOW];
     let mut left = MAX_SEARCH;
     for range in memory.image().data() {
-        let mut at = range.start.next_multiple_of(8);
+        // A segment at the very end of the address space has no such place.
+        let Some(mut at) = range.start.checked_next_multiple_of(8) else {
+            continue;
+        };
         while at < range.end && left > 0 && found.len() < MAX_CANDIDATES {
             if memory.image().read(LinkedAddress(at), &mut window) == 0 {
                 break;
             }
             let words = window.chunks_exact(width).enumerate();
             let hits = words.filter(|(_, word)| *word == &wanted[..width]);
-            found.extend(hits.map(|(idx, _)| at + (idx * width) as u64));
+            found.extend(hits.map(|(idx, _)| at.saturating_add((idx * width) as u64)));
             at = at.saturating_add(WINDOW as u64);
             left = left.saturating_sub(WINDOW as u64);
         }

@@ -90,7 +90,14 @@ impl GoTable {
     /// How large frames are in all code that the table knows, in order, as far as `max_runs` runs of it.
     pub fn frame_runs(&mut self, max_runs: usize) -> Vec<FrameRun> {
         let mut runs: Vec<FrameRun> = Vec::new();
+        // Each function costs something, and each run of its list, which many functions may share: in a table that is one, most of them
+        // give a run.
+        let mut left = max_runs.saturating_mul(4);
         for idx in 0..self.layout.n_functions {
+            left = left.saturating_sub(1);
+            if left == 0 {
+                break;
+            }
             let Some(function) = self.layout.function(&mut self.memory, idx) else {
                 continue;
             };
@@ -103,6 +110,7 @@ impl GoTable {
                 false => Bottom::No,
             };
             sizes.each(&mut self.memory, |start, end, size| {
+                left = left.saturating_sub(1);
                 let Ok(size) = u32::try_from(size) else {
                     return false;
                 };
@@ -115,7 +123,7 @@ impl GoTable {
                         bottom,
                     });
                 }
-                runs.len() < max_runs
+                runs.len() < max_runs && left > 0
             });
             if runs.len() >= max_runs {
                 break;
