@@ -1,6 +1,6 @@
 //! The program as a user or a script meets it: exit codes, messages, help; and README kept equal to the tables.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
 
 use perfd::cli::EXIT_CODES;
@@ -184,6 +184,40 @@ fn the_doctor_ends_well_exactly_where_own_processes_can_be_sampled() {
     let off_cpu = |item: &serde_json::Value| item.as_str().is_some_and(|it| it.contains("off-CPU"));
     let not_yet = findings["not_yet"].as_array().expect("a list");
     assert!(not_yet.iter().any(off_cpu));
+}
+
+#[test]
+fn symbolize_takes_paths_from_the_present_folder() {
+    let perfd = std::path::Path::new(env!("CARGO_BIN_EXE_perfd"));
+    let ask = |args: &[&str], questions: &str| {
+        let mut child = Command::new(perfd)
+            .arg("symbolize")
+            .args(args)
+            .current_dir(perfd.parent().expect("a folder"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start perfd");
+        let mut input = child.stdin.take().expect("piped");
+        input.write_all(questions.as_bytes()).expect("it reads");
+        drop(input);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        stdout(&output)
+    };
+    assert_eq!(ask(&["-f", "-e", "perfd", "0x1"], ""), "??\n??:0\n");
+    assert_eq!(
+        ask(&["-f", "--exe", "./perfd"], "1\nx\n"),
+        "??\n??:0\n??\n??:0\n"
+    );
+    assert_eq!(
+        ask(&["-f"], "perfd 0x1\n/no/such/file 5\n"),
+        "??\n??:0\n??\n??:0\n"
+    );
+    let said = refused(&["symbolize", "-e", "/no/such/file", "0x1"], 66);
+    assert!(said.contains("open /no/such/file"), "{said}");
+    let said = refused(&["symbolize", "0x1"], 64);
+    assert!(said.contains("--exe"), "{said}");
 }
 
 #[test]

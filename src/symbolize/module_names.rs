@@ -18,7 +18,7 @@ use crate::object::{Elf, LinkedAddress};
 use crate::procfs::module_file::{self, OpenError};
 
 /// Bytes of debug information whose tables are made in some milliseconds, so that keeping them gains nothing.
-const NOT_WORTH_KEEPING: u64 = 1 << 20;
+const NOT_WORTH_KEEPING: u64 = 256 << 10;
 
 /// A module whose file is open. The sources over it can be dropped and made again.
 pub struct ModuleNames {

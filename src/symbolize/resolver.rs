@@ -221,7 +221,7 @@ impl Resolver {
     }
 
     /// Unloads the modules that were used longest ago. The present one stays, even if it is too large alone: it would
-    /// be loaded again for the next frame.
+    /// be loaded again for the next frame. Only one that has grown to twice of what all may take begins anew.
     fn keep_within_budget(&mut self, present: ModuleId) {
         let mut excess = self.memory().saturating_sub(self.config.memory_budget);
         while excess > 0 {
@@ -232,9 +232,16 @@ impl Resolver {
                 .filter(|(id, _, names)| **id != present && names.memory() > 0)
                 .min_by_key(|(_, used_at, _)| *used_at);
             let Some((_, _, names)) = oldest else {
-                return;
+                break;
             };
             excess = excess.saturating_sub(names.memory());
+            names.unload();
+        }
+        if let Some(Slot {
+            state: Ok(names), ..
+        }) = self.modules.get_mut(&present)
+            && names.memory() / 2 > self.config.memory_budget
+        {
             names.unload();
         }
     }

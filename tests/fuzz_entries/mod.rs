@@ -1,6 +1,14 @@
 //! What each format that comes from outside is read by, as functions of bytes: a fuzzer calls them (`fuzz/`), and
 //! `tests/fuzz_corpus.rs` with what fuzzers have found. They end with any bytes whatever, or the bytes are a find.
 
+mod links;
+pub mod made;
+mod names_cache;
+mod python;
+mod questions;
+mod runtimes;
+mod split;
+
 use std::hint::black_box;
 use std::path::PathBuf;
 
@@ -9,8 +17,15 @@ use perfd::object::Elf;
 use perfd::object::go::GoTable;
 use perfd::procfs::kallsyms::Kallsyms;
 use perfd::procfs::maps;
-use perfd::symbolize::{Config, Demangle, Inline, Resolver, Shown, Srcline, Suffixes};
+use perfd::symbolize::{Config, Demangle, Inline, Resolver, Shown, Srcline, Suffixes, Wanted};
 use perfd::unwind::Table;
+
+pub use links::{debug_links, mini_debug_info};
+pub use names_cache::names_cache;
+pub use python::python;
+pub use questions::questions;
+pub use runtimes::{jit_report, jitdump, perf_map};
+pub use split::split_dwarf;
 
 /// An entry and the folder of its corpus.
 pub type Entry = (&'static str, fn(&[u8]));
@@ -24,6 +39,15 @@ pub const ALL: &[Entry] = &[
     ("kallsyms", kallsyms),
     ("maps", maps_text),
     ("demangle", demangle),
+    ("debug_links", debug_links),
+    ("mini_debug_info", mini_debug_info),
+    ("split_dwarf", split_dwarf),
+    ("names_cache", names_cache),
+    ("questions", questions),
+    ("perf_map", perf_map),
+    ("jitdump", jitdump),
+    ("jit_report", jit_report),
+    ("python", python),
 ];
 
 /// Sections whose bytes, compressed or not, are read whole.
@@ -78,26 +102,42 @@ pub fn naming(bytes: &[u8]) {
         path: PathBuf::from("fuzz"),
         seen_in: None,
     };
-    let mut resolver = Resolver::new(Config {
-        inline: Inline::Show,
-        shown: SHOWN,
-        memory_budget: 16 << 20,
-        ..Config::default()
-    });
+    let mut resolver = Resolver::new(config());
     let Some(same) = parsed(bytes) else {
         return;
     };
     resolver.give_file(ModuleId(1), same);
-    for address in addresses(&elf) {
+    name_all(&mut resolver, &module, &elf);
+}
+
+/// All that can be named is, with little memory.
+fn config() -> Config {
+    Config {
+        inline: Inline::Show,
+        shown: SHOWN,
+        wanted: Wanted {
+            linkage: true,
+            places: true,
+        },
+        memory_budget: MEMORY,
+        ready_texts: 1 << 20,
+        ..Config::default()
+    }
+}
+
+/// Names some of all code of a file, which is the first module's.
+fn name_all(resolver: &mut Resolver, module: &Module, elf: &Elf) {
+    for address in addresses(elf) {
         if let Some(offset) = elf.file_offset(address) {
             let frame = Frame {
                 module: ModuleId(1),
                 kind: AddressKind::Interrupted,
                 offset: FileOffset(offset.0),
             };
-            assert!(!resolver.name(&module, frame).is_empty());
+            assert!(!resolver.name(module, frame).is_empty());
         }
     }
+    assert!(resolver.memory() <= 4 * MEMORY, "{}", resolver.memory());
 }
 
 /// Go's table as the one segment of a file without section headers, which is searched for it; its data may point to it.
@@ -136,6 +176,8 @@ pub fn maps_text(bytes: &[u8]) {
     }
 }
 
+/// Bytes that names may take.
+const MEMORY: usize = 16 << 20;
 const SHOWN: Shown = Shown {
     demangle: Demangle::Short,
     suffixes: Suffixes::Fold,

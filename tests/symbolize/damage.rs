@@ -24,7 +24,8 @@ fn a_damaged_file_loses_its_own_names_and_nothing_else() {
         .position(|window| window == info.bytes)
         .expect("in the file");
     let mut damaged = bytes.clone();
-    damaged[at + 4..at + info.bytes.len()].fill(0xff);
+    // Behind the first unit's header.
+    damaged[at + 12..at + info.bytes.len()].fill(0xff);
     let bad = bench.path("damaged");
     fs::write(&bad, damaged).expect("written");
 

@@ -2,8 +2,15 @@
 
 mod binutils;
 mod bounds;
+mod cache;
 mod damage;
+mod elsewhere;
+mod hostile;
+#[path = "../fuzz_entries/made.rs"]
+#[allow(dead_code, reason = "fuzz entries use all of it")]
+mod made;
 mod names;
+mod reference;
 #[path = "../support/mod.rs"]
 mod support;
 mod workbench;

@@ -187,7 +187,9 @@ fn outermost_name(
 ) -> Option<Explained> {
     let is_at = symbols.is_at(address, &ours.name);
     if !theirs.is_named() {
-        return is_at.then_some(Explained::Filling);
+        // Go's symbols of functions in assembly have their calling convention behind the name.
+        let is_assembly_at = symbols.is_at(address, &format!("{}.abi0", ours.name));
+        return (is_at || is_assembly_at).then_some(Explained::Filling);
     }
     // That the reference's name is the symbol's is a part of the explanation.
     if !symbols.is_at(address, &theirs.name) {

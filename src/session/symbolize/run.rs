@@ -244,7 +244,8 @@ fn module_of(path: &Path) -> std::io::Result<Module> {
             dev: found.dev(),
             inode: found.ino(),
         },
-        path: path.to_owned(),
+        // Files are opened from a root on, not from the present folder.
+        path: std::path::absolute(path)?,
         seen_in: None,
     })
 }

@@ -1,11 +1,12 @@
 //! What the values of attributes mean: addresses, strings, references, lists of ranges.
 
-use gimli::{AttributeValue, EndianSlice, LittleEndian, RawRngListEntry};
+use gimli::{AttributeValue, EndianSlice, LittleEndian};
 
 use super::Corrupt;
+use super::abbreviations::uleb128;
 use super::header::UnitHeader;
 use super::sections::Sections;
-use super::window::Window;
+use super::window::{MAX_STRING, Window};
 
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 pub(super) type Value<'a> = AttributeValue<Bytes<'a>>;
@@ -159,7 +160,8 @@ pub(super) struct Lists<'a> {
 }
 
 impl Extent<'_> {
-    /// Calls `each` with every range of addresses, first and behind the last. Stops with [`Corrupt`] when `each` refuses.
+    /// Calls `each` with every range of addresses, first and behind the last, and with an empty one for what else stands in a list, so that
+    /// `each` can count. Stops with [`Corrupt`] when `each` refuses.
     pub(super) fn ranges(
         &self,
         lists: &mut Lists<'_>,
@@ -248,59 +250,133 @@ fn walk(
     n_done: &mut usize,
     each: &mut impl FnMut(u64, u64) -> Result<(), Corrupt>,
 ) -> Result<bool, Corrupt> {
-    let (old, new) = match header.encoding.version >= 5 {
-        true => (&[][..], bytes),
-        false => (bytes, &[][..]),
+    let mut list = List {
+        bytes,
+        address_size: header.encoding.address_size,
     };
-    let lists = gimli::RangeLists::new(
-        gimli::DebugRanges::new(old, LittleEndian),
-        gimli::DebugRngLists::new(new, LittleEndian),
-    );
-    let mut entries = lists
-        .raw_ranges(gimli::RangeListsOffset(0), header.encoding)
-        .map_err(|_| Corrupt)?;
     let mut base = bases.low_pc;
     let mut seen = 0;
     loop {
-        let entry = match entries.next() {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return Ok(true),
-            Err(gimli::Error::UnexpectedEof(_)) => return Ok(false),
-            Err(_) => return Err(Corrupt),
+        let entry = match header.encoding.version >= 5 {
+            true => list.entry()?,
+            false => list.old_entry(),
+        };
+        let Some(entry) = entry else {
+            return Ok(false);
         };
         seen += 1;
-        let mut at = |index: gimli::DebugAddrIndex<usize>| {
-            indexed_address(index.0 as u64, header, bases, addr)
-        };
+        let mut at = |index| indexed_address(index, header, bases, addr);
         let range = match entry {
-            RawRngListEntry::AddressOrOffsetPair { begin, end }
-            | RawRngListEntry::OffsetPair { begin, end } => {
-                Some((base.wrapping_add(begin), base.wrapping_add(end)))
-            }
-            RawRngListEntry::BaseAddress { addr } => {
-                base = addr;
+            Entry::End => return Ok(true),
+            Entry::Base(address) => {
+                base = address;
                 None
             }
-            RawRngListEntry::BaseAddressx { addr } => {
-                base = at(addr)?;
+            Entry::BaseIndex(index) => {
+                base = at(index)?;
                 None
             }
-            RawRngListEntry::StartxEndx { begin, end } => Some((at(begin)?, at(end)?)),
-            RawRngListEntry::StartxLength { begin, length } => {
+            Entry::FromBase(begin, end) => Some((base.wrapping_add(begin), base.wrapping_add(end))),
+            Entry::Indexes(begin, end) => Some((at(begin)?, at(end)?)),
+            Entry::IndexAndLength(begin, length) => {
                 let begin = at(begin)?;
                 Some((begin, begin.wrapping_add(length)))
             }
-            RawRngListEntry::StartEnd { begin, end } => Some((begin, end)),
-            RawRngListEntry::StartLength { begin, length } => {
-                Some((begin, begin.wrapping_add(length)))
-            }
+            Entry::Addresses(begin, end) => Some((begin, end)),
+            Entry::AddressAndLength(begin, length) => Some((begin, begin.wrapping_add(length))),
         };
         if seen > *n_done {
             *n_done = seen;
-            if let Some((begin, end)) = range.filter(|(begin, end)| begin < end) {
-                each(begin, end)?;
-            }
+            let (begin, end) = range.unwrap_or_default();
+            each(begin, end)?;
         }
+    }
+}
+
+/// An entry of a list of ranges: §2.17.3 and §7.25 of the DWARF 5 standard. gimli reads them too, but takes the end of its
+/// bytes for the end of the list, and so cannot say whether more of the section has to be read.
+enum Entry {
+    End,
+    Base(u64),
+    BaseIndex(u64),
+    FromBase(u64, u64),
+    Indexes(u64, u64),
+    IndexAndLength(u64, u64),
+    Addresses(u64, u64),
+    AddressAndLength(u64, u64),
+}
+
+/// The bytes of a list that are at hand.
+struct List<'a> {
+    bytes: &'a [u8],
+    address_size: u8,
+}
+
+impl List<'_> {
+    /// The next entry of `.debug_ranges`; `None` if it is not all at hand.
+    fn old_entry(&mut self) -> Option<Entry> {
+        let largest = match self.address_size {
+            4 => u64::from(u32::MAX),
+            _ => u64::MAX,
+        };
+        Some(match (self.address()?, self.address()?) {
+            (0, 0) => Entry::End,
+            (begin, end) if begin == largest => Entry::Base(end),
+            (begin, end) => Entry::FromBase(begin, end),
+        })
+    }
+
+    /// The next entry of `.debug_rnglists`; `Ok(None)` if it is not all at hand.
+    fn entry(&mut self) -> Result<Option<Entry>, Corrupt> {
+        let Some((kind, rest)) = self.bytes.split_first() else {
+            return Ok(None);
+        };
+        self.bytes = rest;
+        let kind = gimli::DwRle(*kind);
+        let entry = match kind {
+            gimli::DW_RLE_end_of_list => Some(Entry::End),
+            gimli::DW_RLE_base_address => self.address().map(Entry::Base),
+            gimli::DW_RLE_base_addressx => self.number().map(Entry::BaseIndex),
+            gimli::DW_RLE_offset_pair => self.two(Self::number, Self::number, Entry::FromBase),
+            gimli::DW_RLE_startx_endx => self.two(Self::number, Self::number, Entry::Indexes),
+            gimli::DW_RLE_startx_length => {
+                self.two(Self::number, Self::number, Entry::IndexAndLength)
+            }
+            gimli::DW_RLE_start_end => self.two(Self::address, Self::address, Entry::Addresses),
+            gimli::DW_RLE_start_length => {
+                self.two(Self::address, Self::number, Entry::AddressAndLength)
+            }
+            _ => return Err(Corrupt),
+        };
+        Ok(entry)
+    }
+
+    fn two(
+        &mut self,
+        first: fn(&mut Self) -> Option<u64>,
+        second: fn(&mut Self) -> Option<u64>,
+        entry: fn(u64, u64) -> Entry,
+    ) -> Option<Entry> {
+        let first = first(self)?;
+        Some(entry(first, second(self)?))
+    }
+
+    fn address(&mut self) -> Option<u64> {
+        if self.address_size == 4 {
+            let (word, rest) = self.bytes.split_first_chunk()?;
+            self.bytes = rest;
+            return Some(u64::from(u32::from_le_bytes(*word)));
+        }
+        let (word, rest) = self.bytes.split_first_chunk()?;
+        self.bytes = rest;
+        Some(u64::from_le_bytes(*word))
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut at = 0;
+        let number = uleb128(self.bytes, &mut at)?;
+        self.bytes = &self.bytes[at..];
+        Some(number)
     }
 }
 
@@ -312,7 +388,7 @@ pub(super) fn with_text<T>(
     work: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, Corrupt> {
     Ok(match text {
-        Text::Inline(bytes) => work(bytes),
+        Text::Inline(bytes) => work(&bytes[..bytes.len().min(MAX_STRING)]),
         Text::Str(offset) => work(&sections.str.at(offset)?),
         Text::LineStr(offset) => work(&sections.line_str.at(offset)?),
         Text::AlternateStr(offset) => match alternate {
@@ -320,4 +396,98 @@ pub(super) fn with_text<T>(
             None => work(&[]),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbolize::dwarf::header::UnitKind;
+    use std::sync::Arc;
+
+    fn ranges(version: u16, section: Vec<u8>) -> Result<Vec<(u64, u64)>, Corrupt> {
+        let header = UnitHeader {
+            offset: 0,
+            size: 0,
+            header_size: 0,
+            encoding: gimli::Encoding {
+                address_size: 8,
+                format: gimli::Format::Dwarf32,
+                version,
+            },
+            abbrev_offset: 0,
+            kind: UnitKind::Code,
+            dwo_id: None,
+        };
+        let bases = Bases {
+            low_pc: 0x1000,
+            ..Bases::default()
+        };
+        let addresses: Vec<u8> = [0x5000u64, 0x6000].map(u64::to_le_bytes).concat();
+        let mut addr = Window::new(Some(Arc::new(addresses)), 64);
+        let section: Arc<dyn crate::object::ReadAt> = Arc::new(section);
+        // Narrow, so that lists end behind what is at hand.
+        let mut lists = Lists {
+            header: &header,
+            bases: &bases,
+            addr: &mut addr,
+            ranges: &mut Window::new(Some(Arc::clone(&section)), 16),
+            rnglists: &mut Window::new(Some(section), 16),
+        };
+        let mut found = Vec::new();
+        lists.read(0, &mut |start, end| {
+            // Entries that give no addresses are told of too.
+            if start < end {
+                found.push((start, end));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn a_list_that_is_longer_than_what_is_at_hand_is_read_to_its_end() {
+        let entry = |number: u64| {
+            [number * 16, number * 16 + 8]
+                .map(u64::to_le_bytes)
+                .concat()
+        };
+        let mut old: Vec<u8> = (1..3000).flat_map(entry).collect();
+        old.extend_from_slice(&[0; 16]);
+        let found = ranges(4, old.clone()).expect("whole");
+        assert_eq!(found.len(), 2999);
+        assert_eq!(found[2998], (0x1000 + 2999 * 16, 0x1008 + 2999 * 16));
+        assert!(ranges(4, old[..old.len() - 16].to_vec()).is_err());
+
+        let mut new: Vec<u8> = (0..3000).flat_map(|_| [4, 0x10, 0x20]).collect();
+        new.push(0);
+        assert_eq!(
+            ranges(5, new.clone()).expect("whole"),
+            [(0x1010, 0x1020); 3000]
+        );
+        new.pop();
+        assert!(ranges(5, new).is_err());
+    }
+
+    #[test]
+    fn every_kind_of_entry_is_understood() {
+        let mut list = vec![4, 1, 2, 1, 1, 4, 1, 2, 2, 0, 1, 3, 1, 0x10];
+        list.push(5);
+        list.extend_from_slice(&0x7000u64.to_le_bytes());
+        list.extend_from_slice(&[4, 1, 2, 6]);
+        list.extend_from_slice(&[0x8000u64, 0x8001].map(u64::to_le_bytes).concat());
+        list.push(7);
+        list.extend_from_slice(&0x9000u64.to_le_bytes());
+        list.extend_from_slice(&[3, 0]);
+        let expected = [
+            (0x1001, 0x1002),
+            (0x6001, 0x6002),
+            (0x5000, 0x6000),
+            (0x6000, 0x6010),
+            (0x7001, 0x7002),
+            (0x8000, 0x8001),
+            (0x9000, 0x9003),
+        ];
+        assert_eq!(ranges(5, list).expect("whole"), expected);
+        assert!(ranges(5, vec![9, 0]).is_err());
+    }
 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::Corrupt;
+use super::abbreviations;
 use super::forms::{Bases, Extent, Lists};
 use super::header::{UnitHeader, UnitKind};
 use super::root::{Root, Wanted};
@@ -14,7 +15,7 @@ use crate::symbolize::store::UnitRange;
 
 /// More units than any program has: Chromium has some 40,000.
 const MAX_UNITS: usize = 1 << 18;
-/// Ranges of all units together, before neighbours are merged.
+/// Entries in lists of ranges of all units together, those that stand for no range too.
 const MAX_RANGES: usize = 1 << 22;
 /// Gaps so small between two functions of one unit are padding.
 const PADDING: u64 = 32;
@@ -38,6 +39,11 @@ impl Index {
         let mut ranges = Vec::new();
         let mut offset = 0;
         let mut n_units = 0;
+        let mut n_entries: usize = 0;
+        let all_tables = sections.abbrev.size();
+        sections
+            .abbrev
+            .allow(all_tables.saturating_add(abbreviations::FOR_A_UNIT));
         while offset < sections.info.size() {
             let parsed = UnitHeader::read(&mut sections.info, offset)?;
             if let Some(header) = parsed.header.filter(|header| header.kind == UnitKind::Code) {
@@ -54,7 +60,12 @@ impl Index {
                         rnglists: &mut sections.rnglists,
                     };
                     extent.ranges(&mut lists, &mut |start, end| {
-                        push(&mut ranges, start, end, header.offset, code)
+                        n_entries += 1;
+                        if n_entries > MAX_RANGES {
+                            return Err(Corrupt);
+                        }
+                        push(&mut ranges, start, end, header.offset, code);
+                        Ok(())
                     })
                 };
                 Root::read(&header, sections, None, Wanted::Extent, place)?;
@@ -101,15 +112,9 @@ impl Index {
     }
 }
 
-fn push(
-    ranges: &mut Vec<UnitRange>,
-    start: u64,
-    end: u64,
-    unit: u64,
-    code: &Range<u64>,
-) -> Result<(), Corrupt> {
-    if !code.contains(&start) {
-        return Ok(());
+fn push(ranges: &mut Vec<UnitRange>, start: u64, end: u64, unit: u64, code: &Range<u64>) {
+    if start >= end || !code.contains(&start) {
+        return;
     }
     let end = end.min(code.end);
     if let Some(last) = ranges.last_mut()
@@ -119,13 +124,9 @@ fn push(
             .is_some_and(|gap| gap <= PADDING)
     {
         last.end = end;
-        return Ok(());
-    }
-    if ranges.len() >= MAX_RANGES {
-        return Err(Corrupt);
+        return;
     }
     ranges.push(UnitRange { start, end, unit });
-    Ok(())
 }
 
 /// Sorted by start, with neighbours of one unit as one.
@@ -197,7 +198,7 @@ mod tests {
         let mut ranges = Vec::new();
         let code = 0x1000..0x2000;
         for (start, end) in [(0, 10), (u64::MAX - 1, u64::MAX), (0x1ff0, 0x2100)] {
-            push(&mut ranges, start, end, 7, &code).expect("room");
+            push(&mut ranges, start, end, 7, &code);
         }
         assert_eq!(ranges, [range(0x1ff0, 0x2000, 7)]);
     }

@@ -16,6 +16,13 @@ use crate::symbolize::table::{NONE, Row};
 
 /// Longest path; what is longer has no name.
 const MAX_PATH: usize = 8 << 10;
+/// Bytes of all paths of a unit: a byte of its program can name a directory of some KiB. What is beyond has no name.
+const MAX_PATHS: usize = 32 << 20;
+/// Bytes of a program's header, which lists the files, and of all of it.
+const LARGEST_HEADER: u64 = 2 << 20;
+const LARGEST: u64 = 64 << 20;
+/// Rows of a unit's code. A row takes a byte of the program or more, and sixteen in memory.
+const MAX_ROWS: usize = 8 << 20;
 
 /// The files of a unit as its table numbers them: those that some row or call names.
 #[derive(Default)]
@@ -89,8 +96,12 @@ pub(super) fn read(
         let place = place.unwrap_or(Text::Inline(&[]));
         with_text(place, sections, alternate.as_deref_mut(), <[u8]>::to_vec)
     };
+    let mut n_path_bytes = 0;
     let mut directories: FxHashMap<u64, Vec<u8>> = FxHashMap::default();
     for file in program.header().file_names() {
+        if n_path_bytes > MAX_PATHS {
+            break;
+        }
         let index = file.directory_index();
         let directory = match directories.entry(index) {
             Entry::Occupied(known) => known.into_mut(),
@@ -99,11 +110,15 @@ pub(super) fn read(
                     Some(value) => string(value)?,
                     None => Vec::new(),
                 };
-                new.insert(joined(&root.directory, &directory))
+                let directory = joined(&root.directory, &directory);
+                n_path_bytes += directory.len();
+                new.insert(directory)
             }
         };
         let name = string(file.path_name())?;
-        files.paths.push(joined(directory, &name));
+        let path = joined(directory, &name);
+        n_path_bytes += path.len();
+        files.paths.push(path);
     }
 
     let mut sequences = Sequences::default();
@@ -112,6 +127,9 @@ pub(super) fn read(
         if row.end_sequence() {
             sequences.end(row.address(), code);
             continue;
+        }
+        if sequences.rows.len() >= MAX_ROWS {
+            return Err(Corrupt);
         }
         sequences.rows.push(Row {
             start: row.address(),
@@ -126,15 +144,44 @@ pub(super) fn read(
 
 /// Bytes of the program, which its first bytes say.
 fn program_size(sections: &mut Sections, offset: u64) -> Result<u64, Corrupt> {
-    let length = u32::from_le_bytes(sections.line.array(offset)?);
-    match length {
-        0xffff_ffff => {
-            let at = offset.checked_add(4).ok_or(Corrupt)?;
-            let length = u64::from_le_bytes(sections.line.array(at)?);
-            length.checked_add(12).ok_or(Corrupt)
+    let bytes: [u8; 32] = match sections.line.array(offset) {
+        Ok(bytes) => bytes,
+        // A program of fewer bytes at the section's end.
+        Err(Corrupt) => {
+            let mut bytes = [0; 32];
+            let rest = sections.line.at(offset, 32)?;
+            bytes
+                .get_mut(..rest.len())
+                .ok_or(Corrupt)?
+                .copy_from_slice(rest);
+            bytes
         }
-        length => Ok(u64::from(length) + 4),
+    };
+    let word = |at: usize| {
+        u64::from(u32::from_le_bytes([
+            bytes[at],
+            bytes[at + 1],
+            bytes[at + 2],
+            bytes[at + 3],
+        ]))
+    };
+    let (is_64, length) = match word(0) {
+        0xffff_ffff => (true, word(4) | word(8) << 32),
+        length => (false, length),
+    };
+    let begins = if is_64 { 12 } else { 4 };
+    let is_5 = u16::from_le_bytes([bytes[begins], bytes[begins + 1]]) >= 5;
+    // Behind the version, and what sizes version 5 has there.
+    let at = begins + if is_5 { 4 } else { 2 };
+    let header = match is_64 {
+        true => word(at) | word(at + 4) << 32,
+        false => word(at),
+    };
+    let size = length.checked_add(begins as u64).ok_or(Corrupt)?;
+    if header > LARGEST_HEADER || size > LARGEST {
+        return Err(Corrupt);
     }
+    Ok(size)
 }
 
 /// `path`, which is relative to `directory` unless it begins with a slash.

@@ -182,6 +182,10 @@ impl Dwarf {
                 let mut reader = this.reader();
                 while let Some(units) = queue.next() {
                     for unit in units {
+                        // What has grown too large is given back before more is made.
+                        if this.tables.growing().memory() > this.splits.max_loaded {
+                            return;
+                        }
                         if this.is_corrupt.load(Relaxed) || this.make(&mut reader, *unit).is_err() {
                             return;
                         }

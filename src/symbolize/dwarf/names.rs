@@ -6,7 +6,6 @@ use gimli::{Abbreviations, EndianSlice, EntriesRaw, LittleEndian, UnitOffset};
 use rustc_hash::FxHashMap;
 
 use super::Corrupt;
-use super::abbreviations::Known;
 use super::forms::{Bases, Reference, Text, Value, reference, text, with_text};
 use super::header::UnitHeader;
 use super::root::{Root, Wanted};
@@ -33,16 +32,20 @@ pub(super) enum In {
     Alternate,
 }
 
-/// Names that were looked up, and the tables it took.
+/// Names that were looked up.
 #[derive(Default)]
 pub(super) struct Names {
     by_reference: FxHashMap<(In, u64), u32>,
-    tables: FxHashMap<In, Known>,
     /// All units of files whose units refer to each other, by place.
     units: FxHashMap<In, Vec<UnitHeader>>,
     /// What it takes to read strings in those that were referred to.
     known: FxHashMap<(In, u64), (Bases, bool)>,
+    /// Bytes of names that may still be read for the present unit, and attributes of entries that it refers to.
+    left: u64,
 }
+
+/// What a unit may take of both beside sixteen times as many as it has bytes: many entries can refer to few long names.
+const FREE: u64 = 32 << 20;
 
 /// The attributes of an entry that its name depends on.
 #[derive(Default)]
@@ -103,6 +106,16 @@ enum FoundName {
 }
 
 impl Names {
+    /// From now on names of a unit of so many bytes are looked up.
+    pub(super) fn begin(&mut self, n_bytes: u64) {
+        self.left = FREE.saturating_add(n_bytes.saturating_mul(16));
+    }
+
+    fn spend(&mut self, n: usize) -> Result<(), Corrupt> {
+        self.left = self.left.checked_sub(n as u64).ok_or(Corrupt)?;
+        Ok(())
+    }
+
     /// The number of the name of an entry with these attributes; [`NONE`] if it has none.
     pub(super) fn number(
         &mut self,
@@ -128,7 +141,7 @@ impl Names {
         n_steps: usize,
     ) -> Result<FoundName, Corrupt> {
         if let Some(value) = &attributes.linkage
-            && let Some(number) = keep(*value, unit, files, growing, false)?
+            && let Some(number) = self.keep(*value, unit, files, growing, false)?
         {
             return Ok(FoundName::Linkage(number));
         }
@@ -140,7 +153,7 @@ impl Names {
             }
         }
         if let Some(value) = &attributes.name
-            && let Some(number) = keep(*value, unit, files, growing, unit.is_cpp)?
+            && let Some(number) = self.keep(*value, unit, files, growing, unit.is_cpp)?
         {
             return Ok(FoundName::Plain(number));
         }
@@ -206,16 +219,13 @@ impl Names {
             let Some(sections) = files.of(unit.place) else {
                 return Ok(FoundName::None);
             };
-            let table = self
-                .tables
-                .entry(unit.place)
-                .or_default()
-                .table(&mut sections.abbrev, unit.header.abbrev_offset)?;
+            let table = sections.abbrev.table(unit.header.abbrev_offset)?;
             // A copy, since strings are read while the attributes borrow from it.
             let n_taken = n_bytes.min(rest);
             let bytes = sections.info.at(offset, n_taken)?;
             let n_taken = usize::try_from(n_taken).map_err(|_| Corrupt)?;
             let entry = bytes.get(..n_taken).ok_or(Corrupt)?.to_vec();
+            self.spend(n_taken / 16)?;
             match attributes_of(&entry, unit.header, &table) {
                 Ok(attributes) => {
                     return self.of_entry(&attributes, unit, files, growing, n_steps + 1);
@@ -292,58 +302,64 @@ fn attributes_of<'a>(
     Ok(attributes)
 }
 
-/// Adds a name to the texts; `None` if there is none.
-fn keep(
-    value: Value<'_>,
-    unit: UnitView<'_>,
-    files: &mut Files<'_>,
-    growing: &Growing,
-    may_be_bare: bool,
-) -> Result<Option<u32>, Corrupt> {
-    let Some(sections) = files.of(unit.place) else {
-        return Ok(None);
-    };
-    let Some(place) = text(value, unit.header, unit.bases, &mut sections.str_offsets)? else {
-        return Ok(None);
-    };
-    let key = match place {
-        Text::Inline(_) => None,
-        Text::Str(offset) => Some((unit.place, 0, offset)),
-        Text::LineStr(offset) => Some((unit.place, 1, offset)),
-        Text::AlternateStr(offset) => Some((In::Alternate, 0, offset)),
-    };
-    // Split files have strings of their own each: an offset does not tell them apart.
-    let key = key
-        .filter(|(place, _, _)| *place != In::Split)
-        .map(|(place, section, offset)| {
-            offset << 4
-                | section << 3
-                | u64::from(place == In::Alternate) << 2
-                | u64::from(may_be_bare)
-        });
-    if let Some(number) = key.and_then(|key| growing.at_place(key)) {
-        return Ok((number != NONE).then_some(number));
-    }
-    let in_unit = unit.place;
-    let (sections, alternate) = match in_unit {
-        In::Main => (&mut *files.main, files.alternate.as_deref_mut()),
-        In::Split => match files.split.as_deref_mut() {
-            Some(split) => (split, None),
-            None => return Ok(None),
-        },
-        In::Alternate => match files.alternate.as_deref_mut() {
-            Some(alternate) => (alternate, None),
-            None => return Ok(None),
-        },
-    };
-    let number = with_text(place, sections, alternate, |name| {
-        if name.is_empty() {
-            return NONE;
+impl Names {
+    /// Adds a name to the texts; `None` if there is none.
+    fn keep(
+        &mut self,
+        value: Value<'_>,
+        unit: UnitView<'_>,
+        files: &mut Files<'_>,
+        growing: &Growing,
+        may_be_bare: bool,
+    ) -> Result<Option<u32>, Corrupt> {
+        let Some(sections) = files.of(unit.place) else {
+            return Ok(None);
+        };
+        let Some(place) = text(value, unit.header, unit.bases, &mut sections.str_offsets)? else {
+            return Ok(None);
+        };
+        let key = match place {
+            Text::Inline(_) => None,
+            Text::Str(offset) => Some((unit.place, 0, offset)),
+            Text::LineStr(offset) => Some((unit.place, 1, offset)),
+            Text::AlternateStr(offset) => Some((In::Alternate, 0, offset)),
+        };
+        // Split files have strings of their own each: an offset does not tell them apart.
+        let key =
+            key.filter(|(place, _, _)| *place != In::Split)
+                .map(|(place, section, offset)| {
+                    offset << 4
+                        | section << 3
+                        | u64::from(place == In::Alternate) << 2
+                        | u64::from(may_be_bare)
+                });
+        if let Some(number) = key.and_then(|key| growing.at_place(key)) {
+            return Ok((number != NONE).then_some(number));
         }
-        let is_bare = may_be_bare && !name.starts_with(b"_Z") && name != b"main";
-        growing.name(key, name, TextFlags { is_bare })
-    })?;
-    Ok((number != NONE).then_some(number))
+        let in_unit = unit.place;
+        let (sections, alternate) = match in_unit {
+            In::Main => (&mut *files.main, files.alternate.as_deref_mut()),
+            In::Split => match files.split.as_deref_mut() {
+                Some(split) => (split, None),
+                None => return Ok(None),
+            },
+            In::Alternate => match files.alternate.as_deref_mut() {
+                Some(alternate) => (alternate, None),
+                None => return Ok(None),
+            },
+        };
+        let mut n_bytes = 0;
+        let number = with_text(place, sections, alternate, |name| {
+            n_bytes = name.len();
+            if name.is_empty() {
+                return NONE;
+            }
+            let is_bare = may_be_bare && !name.starts_with(b"_Z") && name != b"main";
+            growing.name(key, name, TextFlags { is_bare })
+        })?;
+        self.spend(n_bytes)?;
+        Ok((number != NONE).then_some(number))
+    }
 }
 
 const IS_LINKAGE: u32 = 1 << 31;

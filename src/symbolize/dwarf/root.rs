@@ -59,11 +59,9 @@ impl Root {
             entry.extend_from_slice(bytes.get(..n_taken).ok_or(Corrupt)?);
             let mut code_at = 0;
             let code = abbreviations::uleb128(&entry, &mut code_at).ok_or(Corrupt)?;
-            let table = match abbreviations::first(&mut sections.abbrev, header.abbrev_offset, code)
-            {
+            let table = match sections.abbrev.only(header.abbrev_offset, code) {
                 Some(table) => Arc::new(table),
-                None => abbreviations::Known::default()
-                    .table(&mut sections.abbrev, header.abbrev_offset)?,
+                None => sections.abbrev.table(header.abbrev_offset)?,
             };
             let entries = EntriesRaw::new(
                 EndianSlice::new(&entry, LittleEndian),

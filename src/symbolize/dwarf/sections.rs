@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Corrupt;
+use super::abbreviations::Declarations;
 use super::window::{Strings, Window};
 use crate::object::{Elf, ReadAt};
 
@@ -96,7 +97,7 @@ const WIDE: u64 = 64 << 10;
 /// One reader's windows on the sections.
 pub(super) struct Sections {
     pub(super) info: Window,
-    pub(super) abbrev: Window,
+    pub(super) abbrev: Declarations,
     pub(super) addr: Window,
     pub(super) line: Window,
     pub(super) ranges: Window,
@@ -112,7 +113,7 @@ impl Sections {
         let window = |source: &Option<Arc<dyn ReadAt>>| Window::new(source.clone(), WIDE);
         Sections {
             info: narrow(&sources.info),
-            abbrev: window(&sources.abbrev),
+            abbrev: Declarations::new(window(&sources.abbrev)),
             addr: window(&sources.addr),
             line: narrow(&sources.line),
             ranges: window(&sources.ranges),

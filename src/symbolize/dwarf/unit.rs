@@ -9,7 +9,7 @@ use std::ops::Range;
 use gimli::{Abbreviation, EndianSlice, EntriesRaw, LittleEndian, UnitOffset};
 
 use super::Corrupt;
-use super::abbreviations::Known;
+use super::abbreviations;
 use super::forms::{Bytes, Extent, Lists, Value, address};
 use super::header::UnitHeader;
 use super::lines;
@@ -22,7 +22,11 @@ use crate::symbolize::table::{Draft, NONE, Scope, ScopeRange};
 
 /// Functions inside of each other: a compiler inlines some tens deep.
 const MAX_DEPTH: usize = 256;
-/// Ranges of a unit's functions, beside as many as it has bytes.
+/// Bytes of a unit; the largest have some ten million.
+const LARGEST: u64 = 256 << 20;
+/// Attributes of all entries of a unit, beside four times as many as it has bytes: some take none.
+const FREE_ATTRIBUTES: u64 = 1 << 24;
+/// Entries in lists of ranges of a unit's functions, beside as many as it has bytes.
 const FREE_RANGES: u64 = 1 << 20;
 
 /// One reader of a file's units: its windows, and what it remembers from unit to unit.
@@ -31,7 +35,6 @@ pub(super) struct UnitReader {
     alternate: Option<Sections>,
     code: Range<u64>,
     names: Names,
-    tables: Known,
     bytes: Vec<u8>,
 }
 
@@ -43,7 +46,6 @@ impl UnitReader {
             alternate: alternate.map(Sections::new),
             code,
             names: Names::default(),
-            tables: Known::default(),
             bytes: Vec::new(),
         }
     }
@@ -60,6 +62,11 @@ impl UnitReader {
         let Some(header) = parsed.header else {
             return Ok(None);
         };
+        self.main.abbrev.allow(abbreviations::FOR_A_UNIT);
+        if let Some(alternate) = &mut self.alternate {
+            alternate.abbrev.allow(abbreviations::FOR_A_UNIT);
+        }
+        self.names.begin(header.size);
         let root = Root::read(
             &header,
             &mut self.main,
@@ -87,18 +94,24 @@ impl UnitReader {
             code: &self.code,
             names: &mut self.names,
             n_ranges_left: FREE_RANGES + header.size,
+            n_attributes_left: FREE_ATTRIBUTES + 4 * header.size.min(LARGEST),
             open: Vec::new(),
         };
         match split {
             Some(split) => {
                 let mut sections = Sections::new(&split.sources);
                 let (split_header, bases) = split.open(&mut sections, &root)?;
+                if split_header.size > LARGEST {
+                    return Err(Corrupt);
+                }
                 sections
                     .info
                     .read(split_header.offset, split_header.size, &mut self.bytes)?;
                 // What one split file says of its strings says nothing about the next one's.
                 *walk.names = Names::default();
+                walk.names.begin(split_header.size);
                 walk.n_ranges_left = FREE_RANGES + split_header.size;
+                walk.n_attributes_left = FREE_ATTRIBUTES + 4 * split_header.size.min(LARGEST);
                 let unit = View {
                     place: In::Split,
                     header: &split_header,
@@ -110,9 +123,10 @@ impl UnitReader {
                     split: Some(&mut sections),
                     alternate: self.alternate.as_mut(),
                 };
-                walk.unit(&self.bytes, unit, files, &mut Known::default())?;
+                walk.unit(&self.bytes, unit, files)?;
                 *walk.names = Names::default();
             }
+            None if header.size > LARGEST => return Err(Corrupt),
             None => {
                 self.main
                     .info
@@ -128,7 +142,7 @@ impl UnitReader {
                     split: None,
                     alternate: self.alternate.as_mut(),
                 };
-                walk.unit(&self.bytes, unit, files, &mut self.tables)?;
+                walk.unit(&self.bytes, unit, files)?;
             }
         }
         draft.files = files.texts;
@@ -145,6 +159,7 @@ struct Walk<'a> {
     code: &'a Range<u64>,
     names: &'a mut Names,
     n_ranges_left: u64,
+    n_attributes_left: u64,
     /// Functions around the present entry: how deep they stand, and their scopes; [`NONE`] for one without code.
     open: Vec<(isize, u32)>,
 }
@@ -155,14 +170,13 @@ impl Walk<'_> {
         bytes: &[u8],
         unit: View<'_>,
         mut files: names::Files<'_>,
-        known: &mut Known,
     ) -> Result<(), Corrupt> {
         let table = {
             let sections = match (&mut files.split, unit.place) {
                 (Some(split), In::Split) => &mut **split,
                 _ => &mut *files.main,
             };
-            known.table(&mut sections.abbrev, unit.header.abbrev_offset)?
+            sections.abbrev.table(unit.header.abbrev_offset)?
         };
         let header_size = usize::try_from(unit.header.header_size).map_err(|_| Corrupt)?;
         let rest = bytes.get(header_size..).ok_or(Corrupt)?;
@@ -178,6 +192,13 @@ impl Walk<'_> {
                 // Padding behind the unit's last entry is nulls too.
                 continue;
             };
+            // Whatever stands no deeper than a function is behind it, a block that has others in it too.
+            while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
+            let n_attributes = abbreviation.attributes().len() as u64;
+            self.n_attributes_left = self
+                .n_attributes_left
+                .checked_sub(n_attributes)
+                .ok_or(Corrupt)?;
             match abbreviation.tag() {
                 gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine => {
                     self.function(depth, abbreviation, &mut entries, unit, &mut files)?;
@@ -198,7 +219,6 @@ impl Walk<'_> {
         unit: View<'_>,
         files: &mut names::Files<'_>,
     ) -> Result<(), Corrupt> {
-        while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
         let mut low: Option<Value<'_>> = None;
         let mut extent = Extent::default();
         let mut name = NameAttributes::default();
@@ -285,7 +305,7 @@ impl Walk<'_> {
         } = self;
         extent.ranges(&mut lists, &mut |start, end| {
             *n_ranges_left = n_ranges_left.checked_sub(1).ok_or(Corrupt)?;
-            if code.contains(&start) {
+            if start < end && code.contains(&start) {
                 draft.ranges.push(ScopeRange {
                     start,
                     end: end.min(code.end),

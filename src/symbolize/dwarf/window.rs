@@ -14,7 +14,7 @@ const PIECE: u64 = 4 << 10;
 /// Pieces that are kept: 8 MiB. A piece has one place it can be in, so that finding it is one comparison.
 const N_PIECES: usize = 2048;
 /// Longest string; what is longer is cut there.
-const MAX_STRING: usize = 16 << 10;
+pub(super) const MAX_STRING: usize = 16 << 10;
 
 /// A section of which one part is in memory.
 pub(super) struct Window {

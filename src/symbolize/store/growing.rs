@@ -155,7 +155,7 @@ impl Growing {
     }
 
     /// Bytes of memory held.
-    pub(super) fn memory(&self) -> usize {
+    pub(in crate::symbolize) fn memory(&self) -> usize {
         let inner = self.lock();
         inner.medium.memory()
             + inner.by_place.capacity() * 16

@@ -1,0 +1,8 @@
+//! A runtime's report of its guards and caches.
+#![no_main]
+
+#[path = "../../tests/fuzz_entries/mod.rs"]
+#[allow(dead_code, reason = "each target uses one entry")]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::jit_report(bytes));
