@@ -34,10 +34,6 @@ enum Fit {
     All,
     NotAll,
     /// They do not, but are walked where they are, from the window on in which the kernel knows the program.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "aarch64 has the ring alone")
-    )]
     OnceKnown,
 }
 

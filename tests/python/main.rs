@@ -15,7 +15,7 @@ mod stacks;
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::process::Stdio;
 
 use programs::{Interpreter, KNOWN, Profile, REUSED, interpreters, record};
@@ -66,27 +66,25 @@ fn check_account(interpreter: &Interpreter, profile: &Profile) {
 #[test]
 fn a_running_interpreter_is_attached_to() {
     on_each(|interpreter| {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let out = folder.path().join("out.folded");
         let mut child = interpreter
             .command(KNOWN, &["ROUNDS=300000", "WAITS=1"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("python starts");
-        let stdout = child.stdout.take().expect("piped");
-        let mut ready = String::new();
-        let read = BufReader::new(stdout).read_line(&mut ready);
-        assert!(read.is_ok() && ready == "ready\n", "{interpreter}: {ready}");
-        let mut attach = perfd();
-        attach
+        let mut stdout = child.stdout.take().expect("piped");
+        let mut ready = [0; 6];
+        let read = stdout.read_exact(&mut ready);
+        assert!(read.is_ok() && ready == *b"ready\n", "{interpreter}");
+        let attached = perfd()
             .args(["attach", "--python", "-e", "cpu-clock", "-F", "4000"])
-            .args(["--unit", "samples", "-o"])
-            .arg(&out)
-            .arg(child.id().to_string());
-        let attached = attach.stderr(Stdio::piped()).spawn().expect("perfd starts");
-        programs::feed_until_sampled(&mut child, &out, attached);
-        let text = std::fs::read_to_string(&out).expect("written");
+            .args(["--unit", "samples", "--interval", "100ms", "-o", "-"])
+            .arg(child.id().to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("perfd starts");
+        let text = programs::feed_until_sampled(&mut child, stdout, attached);
         check(interpreter, &folded::parse(&text).expect("folded"));
     });
 }

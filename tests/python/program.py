@@ -232,5 +232,6 @@ if os.environ.get("WAITS"):
     print("ready", flush=True)
     while os.read(0, 1):
         run()
+        print("done", flush=True)
 else:
     run()

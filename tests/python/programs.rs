@@ -1,16 +1,16 @@
 //! The interpreters and programs that are profiled, and what perfd makes of them.
 
 use std::fmt;
-use std::io::Write;
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command};
+use std::sync::mpsc;
 
 use serde_json::Value;
 
 use crate::folded::{self, Stack, said};
 use crate::support::perfd;
 
-/// Runs all cases once, or with `WAITS` for each byte of standard input.
+/// Runs all cases once, or with `WAITS` for each byte of standard input, after which it says so.
 pub const KNOWN: &str = include_str!("program.py");
 /// Makes code and throws it away.
 pub const REUSED: &str = include_str!("reused.py");
@@ -96,14 +96,38 @@ pub fn record(interpreter: &Interpreter, program: &str, environment: &[&str]) ->
     }
 }
 
-/// Lets the child, which runs all cases for each byte, run them many times, and waits for both to end.
-pub fn feed_until_sampled(child: &mut Child, out: &Path, attached: Child) {
+/// Lets the child run all cases, time after time until samples have Python frames, and then once more; returns the samples once both have
+/// ended. The child has said that it is ready, and perfd writes windows to its standard output.
+pub fn feed_until_sampled(child: &mut Child, said_by: impl Read, mut attached: Child) -> String {
+    let windows = attached.stdout.take().expect("piped");
+    let (lines, seen) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(windows).lines() {
+            if lines.send(line.expect("text")).is_err() {
+                return;
+            }
+        }
+    });
     let mut stdin = child.stdin.take().expect("piped");
-    // It takes seconds, and perfd is there within the first.
-    stdin.write_all(&[b'x'; 10]).expect("the child reads");
+    let mut rounds = BufReader::new(said_by).lines();
+    let mut once = || {
+        stdin.write_all(b"x").expect("the child reads");
+        let line = rounds.next().expect("a line").expect("text");
+        assert_eq!(line, "done");
+    };
+    let mut text = Vec::new();
+    while !text.iter().any(|line: &String| line.contains("_[p]")) {
+        let ended = attached.try_wait().expect("our child");
+        assert!(ended.is_none(), "{ended:?}");
+        once();
+        text.extend(seen.try_iter());
+    }
+    once();
     drop(stdin);
     assert!(child.wait().expect("ends").success());
     let output = attached.wait_with_output().expect("ends with its target");
     assert!(output.status.success(), "{}", said(&output));
-    assert!(out.exists());
+    reader.join().expect("windows are text");
+    text.extend(seen);
+    text.join("\n")
 }

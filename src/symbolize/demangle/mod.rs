@@ -1,7 +1,7 @@
 //! C++ and Rust names as people write them.
 //!
 //! C++ with parameters and without the return type (`ns::f<int>(char const*)`), Rust without its hash
-//! (`core::ptr::drop_in_place<T>`); what is neither stays as it is. That is the full name; [`shorten`] takes parameters and
+//! (`core::ptr::drop_in_place<T>`); what is neither stays as it is. That is the full name; [`shorten()`] takes parameters and
 //! generic arguments from it, [`fold_suffixes`] what tells a compiler's copies of a function apart.
 
 mod brackets;
