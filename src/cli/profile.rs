@@ -78,7 +78,6 @@ fn naming(args: &SamplingArgs) -> Result<symbolize::Config, Fault> {
             false => Inline::Show,
         },
         shown: args.shown(),
-        wanted: args.shown().wanted(),
         cache: args.cache.folder()?,
         debug_files: debug_files::Config {
             debuginfod: debuginfod::config(args.debuginfod.as_deref())?,

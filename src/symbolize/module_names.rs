@@ -97,7 +97,7 @@ impl ModuleNames {
         for source in &mut sources.others {
             chain.push(source.as_mut());
         }
-        ask(&mut chain, address, config.wanted, functions).map_err(corrupt)?;
+        ask(&mut chain, address, config.wanted(), functions).map_err(corrupt)?;
         if !functions.is_empty() {
             return Ok(());
         }

@@ -31,7 +31,7 @@ pub struct Config {
     pub inline: Inline,
     /// What is shown of names.
     pub shown: Shown,
-    /// What of names is looked up; what is shown has to be.
+    /// What of functions is looked up beside what is shown.
     pub wanted: Wanted,
     /// Bytes that what is known of modules may take. A module whose compressed DWARF would take more than half of it is named from
     /// its symbols, without inlined functions.
@@ -62,6 +62,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What of functions is looked up.
+    pub(super) fn wanted(&self) -> Wanted {
+        let shown = self.shown.wanted();
+        Wanted {
+            linkage: self.wanted.linkage || shown.linkage,
+            places: self.wanted.places || shown.places,
+        }
+    }
+
     /// The search for debug files, which all modules of a run share.
     pub fn debug_files(&self) -> DebugFiles {
         DebugFiles::new(&self.proc_root, self.debug_files.clone())

@@ -52,7 +52,7 @@ impl Shown {
     }
 
     /// What has to be known of a function to show it.
-    pub fn wanted(self) -> Wanted {
+    pub(super) fn wanted(self) -> Wanted {
         Wanted {
             linkage: self.demangle == Demangle::None,
             places: self.srcline == Srcline::Show,

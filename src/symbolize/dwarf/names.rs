@@ -354,7 +354,11 @@ impl Names {
             if name.is_empty() {
                 return NONE;
             }
-            let is_bare = may_be_bare && !name.starts_with(b"_Z") && name != b"main";
+            // The GNU C library calls its own functions by aliases (`__GI___qsort_r`) that nobody else can.
+            let is_bare = match may_be_bare {
+                true => !name.starts_with(b"_Z") && name != b"main",
+                false => name.starts_with(b"__GI_"),
+            };
             growing.name(key, name, TextFlags { is_bare })
         })?;
         self.spend(n_bytes)?;
