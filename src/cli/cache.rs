@@ -1,11 +1,8 @@
 //! Where names of files are kept from run to run: the flags, and the folder where none is given.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use nix::unistd::geteuid;
 
 use super::cache_folder::cache_folder;
 use crate::model::{Fault, FaultClass};
@@ -34,39 +31,12 @@ impl CacheArgs {
             return Ok(None);
         }
         let Some(path) = &self.cache_dir else {
-            let ours = cache_folder().filter(|path| is_ours(path));
-            return Ok(ours.and_then(|path| CacheFolder::open(&path.join("names")).ok()));
+            return Ok(cache_folder().and_then(|path| CacheFolder::open(&path.join("names")).ok()));
         };
         CacheFolder::open(path).map(Some).map_err(|error| {
             let what = format!("--cache-dir: {:#}", anyhow::Error::new(error));
             Fault::new(FaultClass::CannotCreate, what)
                 .hint("the folder must belong to the user that runs perfd, with mode 0755 or less")
         })
-    }
-}
-
-/// Whether what is there of a path belongs to the user that perfd runs as. `sudo` may leave another's home in the
-/// environment, and folders of root's in it would be in that user's way.
-fn is_ours(path: &Path) -> bool {
-    let mut found = path.ancestors().filter_map(|path| fs::metadata(path).ok());
-    found
-        .next()
-        .is_some_and(|metadata| metadata.uid() == geteuid().as_raw())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::chown;
-
-    #[test]
-    fn a_home_of_another_user_is_left_alone() {
-        let home = tempfile::tempdir().expect("a folder");
-        let cache = home.path().join(".cache/perfd");
-        assert!(is_ours(&cache));
-        if geteuid().is_root() {
-            chown(home.path(), Some(65534), None).expect("root may");
-            assert!(!is_ours(&cache));
-        }
     }
 }

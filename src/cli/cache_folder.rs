@@ -1,14 +1,27 @@
 //! Where perfd keeps what the next run can use, by the rules of the XDG base directory specification.
 
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
 /// `$XDG_CACHE_HOME/perfd`, `~/.cache/perfd`, or for root without a home `/var/cache/perfd`; `None` for others without one.
 pub(super) fn cache_folder() -> Option<PathBuf> {
-    let folder = folder(|name| std::env::var_os(name), geteuid().is_root());
-    folder.map(|folder| folder.join("perfd"))
+    let is_root = geteuid().is_root();
+    let variable = |name: &str| std::env::var_os(name);
+    let folder = folder(variable, is_root).filter(|folder| is_ours(folder));
+    let system = || is_root.then(|| PathBuf::from("/var/cache"));
+    folder.or_else(system).map(|folder| folder.join("perfd"))
+}
+
+/// Whether what is there of a path belongs to the user that perfd runs as. `sudo` may leave another's home in the
+/// environment, and folders of root's in it would be in that user's way.
+fn is_ours(path: &Path) -> bool {
+    let mut found = path.ancestors().filter_map(|path| fs::metadata(path).ok());
+    let nearest = found.next();
+    nearest.is_some_and(|metadata| metadata.uid() == geteuid().as_raw())
 }
 
 /// A relative path in a variable is to be ignored, says the specification.
@@ -25,6 +38,18 @@ fn folder(variable: impl Fn(&str) -> Option<OsString>, is_root: bool) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn a_home_of_another_user_is_left_alone() {
+        let home = tempfile::tempdir().expect("a folder");
+        let cache = home.path().join(".cache/perfd");
+        assert!(is_ours(&cache));
+        if geteuid().is_root() {
+            chown(home.path(), Some(65534), None).expect("root may");
+            assert!(!is_ours(&cache));
+        }
+    }
 
     #[test]
     fn the_cache_is_the_users_and_without_a_home_the_systems() {

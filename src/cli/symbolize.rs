@@ -1,8 +1,8 @@
 //! Says which functions and which lines of the source addresses in a file are: what profiles are named by, by itself.
 //!
 //! With `-e FILE`, addresses that the file was linked for are read from the command line, or one in a line from standard input, and
-//! answered as `addr2line` does, whose flags these are. Without it, lines are `module offset`: a path and an offset in that file,
-//! as perfd writes of frames that have no name (`module+0xoffset`). What is unknown is `??`. What is learnt
+//! answered as `addr2line` does, whose flags these are. Without it, lines are `module offset` or `module+0xoffset`: a path and an offset in that file,
+//! as perfd counts them in frames that have no name. What is unknown is `??`. What is learnt
 //! of a large file is kept in `~/.cache/perfd/names`, so that it is not made again.
 //!
 //! ```text
@@ -15,7 +15,7 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -110,7 +110,14 @@ pub(super) fn run(args: &SymbolizeArgs) -> anyhow::Result<Exit> {
         // A reader that has gone (`perfd symbolize … | head`) is not an error.
         Err(error) if is_broken_pipe(&error) => Ok(Exit::Ok),
         Err(error) => Err(error),
-        Ok(()) => Ok(Exit::Ok),
+        Ok(notes) => {
+            let mut stderr = io::stderr().lock();
+            for note in notes {
+                // Standard error may be closed; there is nobody left to tell.
+                let _ = writeln!(stderr, "perfd: {note}");
+            }
+            Ok(Exit::Ok)
+        }
     }
 }
 

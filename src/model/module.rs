@@ -80,10 +80,13 @@ pub struct SeenIn {
 impl Module {
     /// The short name of unnamed frames: the path's last component, or the bracketed kind.
     pub fn short_name(&self) -> String {
-        match self.path.file_name() {
+        let name = match self.path.file_name() {
             Some(name) => name.to_string_lossy().into_owned(),
             None => self.path.to_string_lossy().into_owned(),
-        }
+        };
+        // The kernel's mark of a file that has been unlinked.
+        name.strip_suffix(" (deleted)")
+            .map_or(name.clone(), str::to_owned)
     }
 }
 

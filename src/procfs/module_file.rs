@@ -91,6 +91,14 @@ fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<
         {
             return Ok(file);
         }
+        // What the process runs is open to whoever may look into it, which its mappings are not.
+        let exe = proc_root.join(seen_in.pid.to_string()).join("exe");
+        if fs::read_link(&exe).is_ok_and(|linked| linked == module.path)
+            && let Ok(file) = file_tree::open_link(&exe)
+            && file.metadata().is_ok_and(|found| found.ino() == inode)
+        {
+            return Ok(file);
+        }
         let in_target = FileTree::of_process(proc_root, seen_in.pid)
             .map_err(FileError::from)
             .and_then(|tree| tree.open(&path));

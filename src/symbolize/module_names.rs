@@ -50,16 +50,21 @@ impl ModuleNames {
             OpenError::NoFile => Unnamed::Anonymous,
         })?;
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
+        Ok(match module.kind {
+            ModuleKind::File { .. } => ModuleNames::of_file(elf, Origin::of(module), debug_files),
+            _ => ModuleNames::of(elf),
+        })
+    }
+
+    /// The names of an opened file that lies at `origin`, with those of its debug file if it has one.
+    pub fn of_file(elf: Elf, origin: Origin, debug_files: &Arc<DebugFiles>) -> ModuleNames {
         let mut names = ModuleNames::of(elf);
-        if let ModuleKind::File { .. } = module.kind {
-            let origin = Origin::of(module);
-            if !names.elf.has_debug_info() {
-                let found = debug_files.separate(&names.elf, &origin);
-                names.separate = found.map(|found| (Arc::new(found.elf), found.origin));
-            }
-            names.at = Some((origin, Arc::clone(debug_files)));
+        if !names.elf.has_debug_info() {
+            let found = debug_files.separate(&names.elf, &origin);
+            names.separate = found.map(|found| (Arc::new(found.elf), found.origin));
         }
-        Ok(names)
+        names.at = Some((origin, Arc::clone(debug_files)));
+        names
     }
 
     /// The names of an opened file, by what it holds itself.

@@ -334,10 +334,14 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
             Some("perfd as the user of the target or as root, while the file is still there")
         }
         Unnamed::FileChanged => Some("restart the target: its file was replaced while it ran"),
-        Unnamed::KernelHidden => Some("sudo sysctl kernel.kptr_restrict=0"),
+        Unnamed::KernelHidden => Some(
+            "CAP_SYSLOG, or kernel.kptr_restrict of 0 and kernel.perf_event_paranoid of 1 or less; see perfd doctor",
+        ),
+        Unnamed::Anonymous => Some(
+            "what the runtime can write down of its code: node --perf-basic-prof, …; see docs/JIT.md",
+        ),
         Unnamed::NotCovered
         | Unnamed::FileCorrupt
-        | Unnamed::Anonymous
         | Unnamed::CodeReplaced
         | Unnamed::JitFileRefused
         | Unnamed::TooManyPythonNames => None,

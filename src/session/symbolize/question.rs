@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum What {
     /// Addresses that this file was linked for: `0x401136`, or without the prefix.
     AddressesIn(PathBuf),
-    /// `module offset`: a path and an offset in that file, as in names of frames that have none (`module+0xoffset`).
+    /// `module offset` or `module+0xoffset`: a path and an offset in that file, as in names of frames that have none.
     ModulesAndOffsets,
 }
 
@@ -116,12 +116,16 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// Module and offset: what stands before the last space, and behind it.
+/// Module and offset: what stands before the last space, and behind it; or before the last plus sign.
 pub(super) fn module_and_offset(line: &[u8]) -> Option<(&[u8], u64)> {
     let line = line.trim_ascii();
-    let space = line.iter().rposition(u8::is_ascii_whitespace)?;
-    let module = line[..space].trim_ascii_end();
-    (!module.is_empty()).then_some((module, number(&line[space..])?))
+    let split = |at: usize| {
+        let module = line[..at].trim_ascii_end();
+        (!module.is_empty()).then_some((module, number(&line[at + 1..])?))
+    };
+    let space = line.iter().rposition(u8::is_ascii_whitespace);
+    let plus = line.iter().rposition(|byte| *byte == b'+');
+    space.and_then(split).or_else(|| plus.and_then(split))
 }
 
 #[cfg(test)]
@@ -193,5 +197,7 @@ mod tests {
         assert_eq!(split("12"), None);
         assert_eq!(split(" 12"), None);
         assert_eq!(split("/usr/bin/ls"), None);
+        assert_eq!(split("/usr/bin/g++ 1"), Some((&b"/usr/bin/g++"[..], 1)));
+        assert_eq!(split("/a b/ls+0x1f"), Some((&b"/a b/ls"[..], 0x1f)));
     }
 }

@@ -1,10 +1,12 @@
 //! From questions to answers, some thousands at a time.
 
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,9 +14,9 @@ use rustc_hash::FxHashMap;
 
 use super::answer::Style;
 use super::question::{Input, Lines, Question, What, module_and_offset, number};
-use crate::debug_files::DebugFiles;
-use crate::model::{Fault, FaultClass, FileOffset, Module, ModuleKind, Unnamed};
-use crate::object::LinkedAddress;
+use crate::debug_files::{DebugFiles, Origin};
+use crate::model::{Fault, FaultClass, FileOffset, Unnamed};
+use crate::object::{Elf, ElfError, LinkedAddress};
 use crate::session::naming_threads;
 use crate::symbolize::{Config, Functions, ModuleNames};
 
@@ -22,6 +24,8 @@ use crate::symbolize::{Config, Functions, ModuleNames};
 const FIRST_BATCH: usize = 4096;
 /// More are never taken together.
 const LARGEST_BATCH: usize = 1 << 15;
+/// Files that are told of when they cannot be opened.
+const MAX_NOTES: usize = 8;
 /// Bytes that the answers of a batch should take, which wait in memory until they are in order.
 const BATCH_BYTES: usize = 24 << 20;
 
@@ -36,18 +40,22 @@ pub struct Spec {
     pub config: Config,
 }
 
-/// Reads questions from `input` until it ends, and writes the answers to `output`.
+/// Reads questions from `input` until it ends, and writes the answers to `output`. Returns what the user should know.
 ///
 /// # Errors
 /// The file of [`What::AddressesIn`] cannot be opened or is not an ELF file; reading or writing failed.
-pub fn run(spec: &Spec, input: &mut dyn Input, output: &mut dyn Write) -> anyhow::Result<()> {
+pub fn run(
+    spec: &Spec,
+    input: &mut dyn Input,
+    output: &mut dyn Write,
+) -> anyhow::Result<Vec<String>> {
     let mut files = Files::new(spec);
     if let What::AddressesIn(path) = &spec.what {
         files.open_first(path)?;
     }
     let outcome = answer_all(spec, &mut files, input, output);
-    files.finish();
-    outcome
+    let notes = files.finish();
+    outcome.map(|()| notes)
 }
 
 fn answer_all(
@@ -123,6 +131,7 @@ struct Files<'a> {
     numbers: FxHashMap<Vec<u8>, usize>,
     opened: Vec<Result<ModuleNames, Unnamed>>,
     debug_files: Arc<DebugFiles>,
+    notes: Vec<String>,
     functions: Functions,
 }
 
@@ -133,22 +142,19 @@ impl<'a> Files<'a> {
             numbers: FxHashMap::default(),
             opened: Vec::new(),
             debug_files: Arc::new(spec.config.debug_files()),
+            notes: Vec::new(),
             functions: Functions::default(),
         }
     }
 
     /// The file that all addresses are in must be there.
     fn open_first(&mut self, path: &Path) -> anyhow::Result<()> {
-        let module = module_of(path).with_context(|| {
-            Fault::new(FaultClass::NoSuchTarget, format!("open {}", path.display()))
+        let (elf, origin) = open(path).map_err(|error| {
+            let what = Fault::new(error.class(), format!("open {}", path.display()));
+            anyhow::Error::new(error).context(what)
         })?;
-        match ModuleNames::open(&self.spec.config, &self.debug_files, &module) {
-            Ok(names) => self.opened.push(Ok(names)),
-            Err(why) => {
-                let what = format!("open {}: {why}", path.display());
-                return Err(Fault::new(FaultClass::NoSuchTarget, what).into());
-            }
-        }
+        let names = ModuleNames::of_file(elf, origin, &self.debug_files);
+        self.opened.push(Ok(names));
         Ok(())
     }
 
@@ -181,11 +187,15 @@ impl<'a> Files<'a> {
         if let Some(number) = self.numbers.get(path) {
             return *number;
         }
-        let module = module_of(&PathBuf::from(std::ffi::OsStr::from_bytes(path)));
-        self.opened.push(match module {
-            Ok(module) => ModuleNames::open(&self.spec.config, &self.debug_files, &module),
-            Err(_) => Err(Unnamed::FileUnreadable),
-        });
+        let path_of_file = Path::new(OsStr::from_bytes(path));
+        let opened = match open(path_of_file) {
+            Ok((elf, origin)) => Ok(ModuleNames::of_file(elf, origin, &self.debug_files)),
+            Err(error) => {
+                self.note(format!("open {}: {error}", path_of_file.display()));
+                Err(Unnamed::FileUnreadable)
+            }
+        };
+        self.opened.push(opened);
         let number = self.opened.len() - 1;
         self.numbers.insert(path.to_vec(), number);
         number
@@ -230,22 +240,58 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn finish(self) {
+    fn note(&mut self, note: String) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(note);
+        }
+    }
+
+    /// Leaves for later runs what was learnt; what the user should know.
+    fn finish(mut self) -> Vec<String> {
         for mut names in self.opened.into_iter().flatten() {
             names.unload();
         }
+        self.notes.extend(self.debug_files.notes());
+        self.notes
     }
 }
 
-fn module_of(path: &Path) -> std::io::Result<Module> {
-    let found = std::fs::metadata(path)?;
-    Ok(Module {
-        kind: ModuleKind::File {
-            dev: found.dev(),
-            inode: found.ino(),
-        },
-        // Files are opened from a root on, not from the present folder.
-        path: std::path::absolute(path)?,
-        seen_in: None,
-    })
+/// A file that the user may read. Pipes are not waited for.
+fn open(path: &Path) -> Result<(Elf, Origin), OpenError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(OpenError::NotRegular);
+    }
+    let elf = Elf::parse(Box::new(file))?;
+    // Debug files are looked for from a root on, not from the present folder.
+    let path = std::path::absolute(path)?;
+    Ok((elf, Origin { path, pid: None }))
+}
+
+/// Why a file cannot be asked about.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    /// It is not there, or not ours to read.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// It is a folder, a pipe, a device.
+    #[error("not a regular file")]
+    NotRegular,
+    /// It is something else, or damaged.
+    #[error(transparent)]
+    NotElf(#[from] ElfError),
+}
+
+impl OpenError {
+    fn class(&self) -> FaultClass {
+        match self {
+            OpenError::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                FaultClass::Permission
+            }
+            _ => FaultClass::NoSuchTarget,
+        }
+    }
 }

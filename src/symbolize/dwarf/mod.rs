@@ -249,7 +249,23 @@ impl Dwarf {
         made
     }
 
+    /// Asks again where what an earlier run has left turned out to be damaged, of which there is less each time.
     fn ask(
+        &mut self,
+        address: LinkedAddress,
+        wanted: Wanted,
+        functions: &mut Functions,
+    ) -> Result<(), Corrupt> {
+        loop {
+            self.ask_once(address, wanted, functions)?;
+            if !self.tables.take_damaged() {
+                return Ok(());
+            }
+            functions.clear();
+        }
+    }
+
+    fn ask_once(
         &mut self,
         address: LinkedAddress,
         wanted: Wanted,

@@ -78,7 +78,7 @@ pub(super) struct UnitView<'a> {
     pub(super) place: In,
     pub(super) header: &'a UnitHeader,
     pub(super) bases: &'a Bases,
-    pub(super) is_cpp: bool,
+    pub(super) has_scopes: bool,
 }
 
 /// The sections of the three files.
@@ -153,7 +153,7 @@ impl Names {
             }
         }
         if let Some(value) = &attributes.name
-            && let Some(number) = self.keep(*value, unit, files, growing, unit.is_cpp)?
+            && let Some(number) = self.keep(*value, unit, files, growing, unit.has_scopes)?
         {
             return Ok(FoundName::Plain(number));
         }
@@ -187,14 +187,14 @@ impl Names {
             if place == unit.place && offset < unit.header.end() && offset >= unit.header.offset {
                 self.read_entry(offset, unit, files, growing, n_steps)?
             } else {
-                let Some((header, bases, is_cpp)) = self.unit_of(place, offset, files)? else {
+                let Some((header, bases, has_scopes)) = self.unit_of(place, offset, files)? else {
                     return Ok(FoundName::None);
                 };
                 let other = UnitView {
                     place,
                     header: &header,
                     bases: &bases,
-                    is_cpp,
+                    has_scopes,
                 };
                 self.read_entry(offset, other, files, growing, n_steps)?
             };
@@ -255,11 +255,11 @@ impl Names {
         let Some(header) = header.filter(|header| offset < header.end()).copied() else {
             return Err(Corrupt);
         };
-        if let Some((bases, is_cpp)) = self.known.get(&(place, header.offset)) {
-            return Ok(Some((header, *bases, *is_cpp)));
+        if let Some((bases, has_scopes)) = self.known.get(&(place, header.offset)) {
+            return Ok(Some((header, *bases, *has_scopes)));
         }
         let root = Root::read(&header, sections, None, Wanted::Extent, |_, _, _| Ok(()))?;
-        let known = (root.bases, root.language.is_some_and(is_cpp));
+        let known = (root.bases, root.language.is_some_and(has_scopes));
         if self.known.len() >= MAX_REMEMBERED {
             self.known.clear();
         }
@@ -356,7 +356,7 @@ impl Names {
             }
             // The GNU C library calls its own functions by aliases (`__GI___qsort_r`) that nobody else can.
             let is_bare = match may_be_bare {
-                true => !name.starts_with(b"_Z") && name != b"main",
+                true => !name.starts_with(b"_Z"),
                 false => name.starts_with(b"__GI_"),
             };
             growing.name(key, name, TextFlags { is_bare })
@@ -384,7 +384,8 @@ fn remembered(packed: u32) -> FoundName {
     }
 }
 
-pub(super) fn is_cpp(language: gimli::DwLang) -> bool {
+/// Whether the plain names of a language's functions lack the scopes that they are in.
+pub(super) fn has_scopes(language: gimli::DwLang) -> bool {
     matches!(
         language,
         gimli::DW_LANG_C_plus_plus
@@ -393,5 +394,6 @@ pub(super) fn is_cpp(language: gimli::DwLang) -> bool {
             | gimli::DW_LANG_C_plus_plus_14
             | gimli::DW_LANG_C_plus_plus_17
             | gimli::DW_LANG_C_plus_plus_20
+            | gimli::DW_LANG_Rust
     )
 }

@@ -58,14 +58,14 @@ impl SplitUnit {
         Err(Corrupt)
     }
 
-    /// Whether the unit is in a language whose plain names say too little.
-    pub(super) fn is_cpp(
+    /// Whether the unit is in a language whose plain names lack scopes.
+    pub(super) fn has_scopes(
         &self,
         sections: &mut Sections,
         header: &UnitHeader,
     ) -> Result<bool, Corrupt> {
         let root = Root::read(header, sections, None, Wanted::Extent, |_, _, _| Ok(()))?;
-        Ok(root.language.is_some_and(names::is_cpp))
+        Ok(root.language.is_some_and(names::has_scopes))
     }
 
     fn is_it(&self, header: &UnitHeader, sections: &mut Sections) -> Result<bool, Corrupt> {

@@ -117,7 +117,7 @@ impl UnitReader {
                     place: In::Split,
                     header: &split_header,
                     bases: &bases,
-                    is_cpp: split.is_cpp(&mut sections, &split_header)?,
+                    has_scopes: split.has_scopes(&mut sections, &split_header)?,
                 };
                 let files = names::Files {
                     main: &mut self.main,
@@ -136,7 +136,7 @@ impl UnitReader {
                     place: In::Main,
                     header: &header,
                     bases: &root.bases,
-                    is_cpp: root.language.is_some_and(names::is_cpp),
+                    has_scopes: root.language.is_some_and(names::has_scopes),
                 };
                 let files = names::Files {
                     main: &mut self.main,

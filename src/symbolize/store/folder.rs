@@ -81,7 +81,7 @@ impl CacheFolder {
             n_files += 1;
             // When it was last used, for `trim`. A cache on a file system that is read-only is as good.
             let _ = file.set_modified(SystemTime::now());
-            match Segment::open(file) {
+            match Segment::open(path.clone(), file) {
                 Some(segment) => segments.push(segment),
                 None => drop(fs::remove_file(&path)),
             }

@@ -18,14 +18,20 @@ pub(super) enum Medium {
 }
 
 impl Medium {
-    /// Appends bytes and returns where they begin.
+    /// Appends bytes and returns where they begin. Where the disk is full, what was written comes into memory, and what follows too.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
         match self {
             Medium::File { file, len } => {
                 let at = *len;
-                file.write_all_at(bytes, at)?;
-                *len += bytes.len() as u64;
-                Ok(at)
+                if file.write_all_at(bytes, at).is_ok() {
+                    *len += bytes.len() as u64;
+                    return Ok(at);
+                }
+                let n_written = usize::try_from(at).map_err(|_| io::ErrorKind::FileTooLarge)?;
+                let mut memory = vec![0; n_written];
+                file.read_exact_at(&mut memory, 0)?;
+                *self = Medium::Memory(memory);
+                self.append(bytes)
             }
             Medium::Memory(memory) => {
                 let at = memory.len() as u64;
@@ -58,5 +64,26 @@ impl Medium {
             Medium::File { .. } => 0,
             Medium::Memory(memory) => memory.capacity(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_has_no_room_for_stays_in_memory() {
+        let mut file = tempfile::tempfile().expect("a file");
+        std::io::Write::write_all(&mut file, b"written").expect("room");
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        // Writing to it fails, as on a full disk; reading does not.
+        let read_only = File::open(path).expect("ours");
+        let mut medium = Medium::File {
+            file: read_only,
+            len: 7,
+        };
+        assert_eq!(medium.append(b" more").expect("memory"), 7);
+        assert!(matches!(medium, Medium::Memory(_)));
+        assert_eq!(medium.read(0, 12).expect("there"), b"written more");
     }
 }

@@ -1,23 +1,34 @@
 //! A file of tables from an earlier run.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::PathBuf;
 
 use super::directory::{Directory, UnitRange};
 use super::medium::Medium;
 
 /// A complete file.
 pub(super) struct Segment {
+    path: PathBuf,
     medium: Medium,
     directory: Directory,
 }
 
 impl Segment {
     /// Opens a file; `None` if it is not complete.
-    pub(super) fn open(file: File) -> Option<Segment> {
+    pub(super) fn open(path: PathBuf, file: File) -> Option<Segment> {
         let len = file.metadata().ok()?.len();
         let medium = Medium::File { file, len };
         let directory = Directory::read(&medium, len)?;
-        Some(Segment { medium, directory })
+        Some(Segment {
+            path,
+            medium,
+            directory,
+        })
+    }
+
+    /// Takes away a file that turned out to be damaged: the next run is to make it anew.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
     }
 
     /// Whether the table of a unit is in it.

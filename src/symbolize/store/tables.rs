@@ -52,7 +52,8 @@ pub(in crate::symbolize) enum Home {
 
 /// The tables of one file.
 pub(in crate::symbolize) struct Tables {
-    earlier: Vec<Segment>,
+    /// `None` for one that turned out to be damaged.
+    earlier: Vec<Option<Segment>>,
     growing: Growing,
     /// Where what grows will be found by later runs.
     folder: Option<(CacheFolder, FileKey)>,
@@ -60,6 +61,7 @@ pub(in crate::symbolize) struct Tables {
     /// Bytes of `ready`.
     n_ready: usize,
     pieces: Pieces,
+    was_damaged: bool,
 }
 
 impl Tables {
@@ -73,7 +75,7 @@ impl Tables {
         let mut medium = Medium::Memory(Vec::new());
         let mut kept = None;
         if let Some((folder, key)) = folder {
-            earlier = folder.segments(&key);
+            earlier = folder.segments(&key).into_iter().map(Some).collect();
             if let Some(file) = folder.create() {
                 medium = Medium::File { file, len: 0 };
                 kept = Some((folder, key));
@@ -86,12 +88,14 @@ impl Tables {
             ready: FxHashMap::default(),
             n_ready: 0,
             pieces: Pieces::new(ready_texts),
+            was_damaged: false,
         }
     }
 
     /// Which units have code where, if an earlier run has left it. Taken once.
     pub(in crate::symbolize) fn take_ranges(&mut self) -> Option<Vec<UnitRange>> {
-        self.earlier.first_mut().map(Segment::take_ranges)
+        let first = self.earlier.first_mut()?;
+        first.as_mut().map(Segment::take_ranges)
     }
 
     /// What new tables are added to.
@@ -103,13 +107,40 @@ impl Tables {
     pub(in crate::symbolize) fn has(&self, unit: u64) -> bool {
         self.ready.contains_key(&unit)
             || self.growing.has_unit(unit)
-            || self.earlier.iter().any(|segment| segment.has_unit(unit))
+            || self.sound().any(|(segment, _)| segment.has_unit(unit))
+    }
+
+    /// The segments of earlier runs that are not known to be damaged.
+    fn sound(&self) -> impl Iterator<Item = (&Segment, u32)> {
+        let earlier = self.earlier.iter().zip(0..);
+        earlier.filter_map(|(segment, idx)| Some((segment.as_ref()?, idx)))
+    }
+
+    /// Asks nothing more of a segment that has a damaged part: what it had is made anew.
+    fn distrust(&mut self, idx: u32) {
+        if let Some(damaged) = self.earlier.get_mut(idx as usize).and_then(Option::take) {
+            damaged.remove();
+        }
+        self.ready.clear();
+        self.n_ready = 0;
+        self.was_damaged = true;
+    }
+
+    /// Whether damage was found since this was last asked: then what was told is to be asked again.
+    pub(in crate::symbolize) fn take_damaged(&mut self) -> bool {
+        std::mem::take(&mut self.was_damaged)
     }
 
     /// The table of a unit, if it is there and not damaged.
     pub(in crate::symbolize) fn unit(&mut self, unit: u64) -> Option<(Home, &UnitTable)> {
         if !self.ready.contains_key(&unit) {
-            let (home, table) = self.load(unit)?;
+            let (home, table) = match self.load(unit) {
+                Ok(loaded) => loaded?,
+                Err(damaged) => {
+                    self.distrust(damaged);
+                    return None;
+                }
+            };
             if self.n_ready > READY_TABLES {
                 self.ready.clear();
                 self.n_ready = 0;
@@ -139,15 +170,24 @@ impl Tables {
             return growing.with_open(number, work);
         }
         let load = || match home {
-            Home::Earlier(idx) => earlier.get(idx as usize)?.piece(piece),
+            Home::Earlier(idx) => earlier.get(idx as usize)?.as_ref()?.piece(piece),
             Home::Growing => growing.piece(piece),
         };
-        texts::text_at(pieces.at(home, piece, load)?, number).map(work)
+        let loaded = pieces.at(home, piece, load);
+        let text = loaded.and_then(|piece| texts::text_at(piece, number));
+        match (text, home) {
+            (Some(text), _) => Some(work(text)),
+            (None, Home::Earlier(idx)) => {
+                self.distrust(idx);
+                None
+            }
+            (None, Home::Growing) => None,
+        }
     }
 
     /// Bytes of memory held.
     pub(in crate::symbolize) fn memory(&self) -> usize {
-        let earlier: usize = self.earlier.iter().map(Segment::memory).sum();
+        let earlier: usize = self.sound().map(|(segment, _)| segment.memory()).sum();
         earlier + self.growing.memory() + self.n_ready + self.pieces.n_bytes
     }
 
@@ -161,13 +201,17 @@ impl Tables {
         }
     }
 
-    fn load(&self, unit: u64) -> Option<(Home, UnitTable)> {
-        let new = self.growing.unit(unit).map(|bytes| (Home::Growing, bytes));
-        let mut earlier = self.earlier.iter().zip(0..);
-        let (home, bytes) = new.or_else(|| {
-            earlier.find_map(|(segment, idx)| Some((Home::Earlier(idx), segment.unit(unit)?)))
-        })?;
-        Some((home, UnitTable::new(bytes)?))
+    /// `Ok(None)` for a unit without code; the number of the segment if it is damaged.
+    fn load(&self, unit: u64) -> Result<Option<(Home, UnitTable)>, u32> {
+        if let Some(bytes) = self.growing.unit(unit) {
+            return Ok(UnitTable::new(bytes).map(|table| (Home::Growing, table)));
+        }
+        let mut sound = self.sound();
+        let Some((segment, idx)) = sound.find(|(segment, _)| segment.has_unit(unit)) else {
+            return Ok(None);
+        };
+        let bytes = segment.unit(unit).ok_or(idx)?;
+        Ok(UnitTable::new(bytes).map(|table| (Home::Earlier(idx), table)))
     }
 }
 
