@@ -181,7 +181,8 @@ fn write_stacks(stacks: &StackLedger, out: &mut impl Write) -> fmt::Result {
         write!(out, ", {} truncated", grouped(n_walked - n_complete))?;
     }
     if n_without > 0 {
-        write!(out, "; {} samples without a user stack", grouped(n_without))?;
+        let samples = n_of(n_without, "sample", "samples");
+        write!(out, "; {samples} without a user stack")?;
     }
     writeln!(out)?;
     for ended in Ended::ALL.into_iter().filter(|ended| ended.is_truncated()) {
@@ -302,8 +303,9 @@ fn in_modules<R: Copy + Ord>(rows: &BTreeMap<(R, String), u64>, reason: R) -> St
         .take(MAX_MODULES)
         .map(|(module, n)| format!("{} {}", safe(module), grouped(*n)))
         .collect();
-    if modules.len() > MAX_MODULES {
-        parts.push(format!("{} more modules", modules.len() - MAX_MODULES));
+    match modules.len().saturating_sub(MAX_MODULES) {
+        0 => {}
+        n_more => parts.push(n_of(n_more as u64, "more module", "more modules")),
     }
     format!(" ({})", parts.join(", "))
 }
