@@ -35,6 +35,8 @@ pub enum Demangle {
 pub(in crate::symbolize) const MAX_NAME: usize = 4 << 10;
 /// Nesting of templates and the like; a level takes about 1 KiB of our stack.
 const MAX_DEPTH: u32 = 160;
+/// Ends of a name that are tried.
+const MAX_ENDS: usize = 64;
 const CUT: &str = "…";
 
 /// A name that is not mangled, or is to stay so.
@@ -67,6 +69,12 @@ fn cpp(name: &str) -> Option<String> {
     if !name.starts_with("_Z") || name.len() > MAX_NAME {
         return None;
     }
+    let mut demangled = whole_cpp(name).or_else(|| cpp_without_parameters(name))?;
+    let _ = demangled.write_str(stub);
+    Some(demangled.finish())
+}
+
+fn whole_cpp(name: &str) -> Option<Capped> {
     let mut capped = Capped::default();
     confined(|| {
         let parse = ParseOptions::default().recursion_limit(MAX_DEPTH);
@@ -78,8 +86,15 @@ fn cpp(name: &str) -> Option<String> {
         (outcome.is_ok() || capped.is_full).then_some(())
     })
     .ok()??;
-    let _ = capped.write_str(stub);
-    Some(capped.finish())
+    Some(capped)
+}
+
+/// Names whose types have an expression that cpp_demangle does not know (`enable_if<X::value>`, as in `std::swap`): what is in front of the
+/// types is a name by itself, and ends with the first `E` behind which all brackets are closed.
+fn cpp_without_parameters(name: &str) -> Option<Capped> {
+    let ends = name.match_indices('E').map(|(at, _)| at + 1);
+    ends.take(MAX_ENDS)
+        .find_map(|end| whole_cpp(name.get(..end)?))
 }
 
 /// Text up to [`MAX_NAME`] bytes; writing more is an error.
@@ -149,6 +164,10 @@ mod tests {
         );
         check("_ZN1AC1Ev", "A::A()");
         check("_ZL6staticv", "static()");
+        check(
+            "_ZSt4swapIiENSt9enable_ifIXsrSt6__and_IJSt6__not_ISt15__is_tuple_likeIT_EEEE5valueEvE4typeERS3_SC_",
+            "std::swap<int>",
+        );
         check("_ZN1A3fooEi@plt", "A::foo(int)@plt");
     }
 
