@@ -93,8 +93,9 @@ fn whole_cpp(name: &str) -> Option<Capped> {
 /// types is a name by itself, and ends with the first `E` behind which all brackets are closed.
 fn cpp_without_parameters(name: &str) -> Option<Capped> {
     let ends = name.match_indices('E').map(|(at, _)| at + 1);
-    ends.take(MAX_ENDS)
-        .find_map(|end| whole_cpp(name.get(..end)?))
+    // An expression begins with an `X`.
+    let ends = ends.take_while(|end| name[*end..].contains('X'));
+    ends.take(MAX_ENDS).find_map(|end| whole_cpp(&name[..end]))
 }
 
 /// Text up to [`MAX_NAME`] bytes; writing more is an error.
@@ -168,6 +169,7 @@ mod tests {
             "_ZSt4swapIiENSt9enable_ifIXsrSt6__and_IJSt6__not_ISt15__is_tuple_likeIT_EEEE5valueEvE4typeERS3_SC_",
             "std::swap<int>",
         );
+        check("_ZN1A3fooEgarbage", "_ZN1A3fooEgarbage");
         check("_ZN1A3fooEi@plt", "A::foo(int)@plt");
     }
 
