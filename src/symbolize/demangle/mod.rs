@@ -169,7 +169,7 @@ mod tests {
             "_ZSt4swapIiENSt9enable_ifIXsrSt6__and_IJSt6__not_ISt15__is_tuple_likeIT_EEEE5valueEvE4typeERS3_SC_",
             "std::swap<int>",
         );
-        check("_ZN1A3fooEgarbage", "_ZN1A3fooEgarbage");
+        check("_ZN1A3fooE$", "_ZN1A3fooE$");
         check("_ZN1A3fooEi@plt", "A::foo(int)@plt");
     }
 
