@@ -116,6 +116,11 @@ pub(super) fn drain(
             }
             None => *read,
         };
+        // The native part of such a stack may be whole, but its outermost Python frames are missing.
+        let ended = match read {
+            PythonRead::Cut => Ended::DepthLimit,
+            _ => *ended,
+        };
         visit(WalkedSamples {
             event,
             pid: Pid(key.pid),
@@ -124,7 +129,7 @@ pub(super) fn drain(
             frames: &frames,
             python: read,
             module,
-            ended: *ended,
+            ended,
             weight: Weight {
                 total: count.weight,
                 samples: count.samples,
