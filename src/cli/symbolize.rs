@@ -6,12 +6,15 @@
 //! of a large file is kept in `~/.cache/perfd/names`, so that it is not made again.
 //!
 //! ```text
-//! $ perfd symbolize -f -i -C -e target/release/perfd 0x1f2340
-//! core::slice::sort::unstable::quicksort::quicksort
-//! /usr/src/rustc/library/core/src/slice/sort/unstable/quicksort.rs:37
-//! $ echo '/usr/lib/x86_64-linux-gnu/libc.so.6 0x9a3c0' | perfd symbolize -f
-//! malloc
-//! ??:0
+//! $ cc -O2 -g -o square square.c
+//! $ perfd symbolize -f -i -e square 0x1050
+//! square
+//! /src/square.c:2
+//! main
+//! /src/square.c:3
+//! $ echo 'square+0x1050' | perfd symbolize -f
+//! square
+//! /src/square.c:2
 //! ```
 
 use std::fs::File;
