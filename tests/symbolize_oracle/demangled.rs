@@ -63,6 +63,12 @@ fn check(
             if name(linked, depth) != name(linked_judged, depth) {
                 continue;
             }
+            // llvm 14 leaves names with some expressions in their types as they are: what is no answer judges none.
+            let is_rust = |name: &str| rustc_demangle::try_demangle(name).is_ok();
+            let unanswered = name(demangled, depth);
+            if unanswered.starts_with("_Z") && !is_rust(&unanswered) {
+                continue;
+            }
             let expected = of_reference(&name(linked, depth), &name(demangled, depth));
             let found = of_judged(&name(judged, depth));
             if expected != found {
