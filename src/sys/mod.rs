@@ -10,6 +10,7 @@ pub mod limits;
 pub mod pidfd;
 mod poller;
 mod priority;
+mod private_folder;
 pub mod privilege;
 pub mod probe;
 pub mod record;
@@ -26,5 +27,6 @@ pub use event::{
 };
 pub use poller::{Poller, Ticker, Waker, Wakeup, has_input};
 pub use priority::lower_priority;
+pub use private_folder::{PrivateFolderError, private_folder};
 pub use ring::{Ring, page_size};
 pub use usage::{cpu_time_of_process, cpu_time_of_thread};

@@ -5,20 +5,20 @@
 //! whole. `HEX.absent` says that no server had it.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
+use std::fs::{self, File, FileTimes};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::model::BuildId;
+use crate::sys::{PrivateFolderError, private_folder};
 
 /// Of all servers' addresses, which is what a note of absence holds.
 const MAX_NOTE: u64 = 64 << 10;
@@ -53,29 +53,17 @@ pub(super) struct Download<'a> {
 impl Cache {
     /// Opens the folder, which is made if it is not there.
     pub(super) fn open(path: &Path) -> Result<Cache, CacheError> {
-        let failed = |source| CacheError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
-        let folder = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
-            .open(path)
-            .map_err(failed)?;
-        let metadata = folder.metadata().map_err(failed)?;
-        let is_ours = metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0;
-        match is_ours {
-            true => Ok(Cache {
+        let folder = private_folder(path).map_err(|error| match error {
+            PrivateFolderError::Io(source) => CacheError::Io {
                 path: path.to_owned(),
-                folder: folder.into(),
-            }),
-            false => Err(CacheError::NotOurs(path.to_owned())),
-        }
+                source,
+            },
+            PrivateFolderError::NotOurs => CacheError::NotOurs(path.to_owned()),
+        })?;
+        Ok(Cache {
+            path: path.to_owned(),
+            folder: folder.into(),
+        })
     }
 
     /// The file with this build id, and its path; it has been used now.
@@ -233,6 +221,8 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use nix::unistd::geteuid;
+    use std::os::unix::fs::MetadataExt;
 
     fn id(byte: u8) -> BuildId {
         BuildId(Box::from([byte; 20]))

@@ -113,7 +113,7 @@ impl UnitReader {
                 walk.names.begin(split_header.size);
                 walk.n_ranges_left = FREE_RANGES + split_header.size;
                 walk.n_attributes_left = FREE_ATTRIBUTES + 4 * split_header.size.min(LARGEST);
-                let unit = View {
+                let unit = UnitView {
                     place: In::Split,
                     header: &split_header,
                     bases: &bases,
@@ -132,7 +132,7 @@ impl UnitReader {
                 self.main
                     .info
                     .read(header.offset, header.size, &mut self.bytes)?;
-                let unit = View {
+                let unit = UnitView {
                     place: In::Main,
                     header: &header,
                     bases: &root.bases,
@@ -151,8 +151,6 @@ impl UnitReader {
     }
 }
 
-type View<'a> = UnitView<'a>;
-
 struct Walk<'a> {
     draft: &'a mut Draft,
     files: &'a mut lines::Files,
@@ -169,7 +167,7 @@ impl Walk<'_> {
     fn unit(
         &mut self,
         bytes: &[u8],
-        unit: View<'_>,
+        unit: UnitView<'_>,
         mut files: names::Files<'_>,
     ) -> Result<(), Corrupt> {
         let table = {
@@ -217,7 +215,7 @@ impl Walk<'_> {
         depth: isize,
         abbreviation: &Abbreviation,
         entries: &mut EntriesRaw<'_, Bytes<'_>>,
-        unit: View<'_>,
+        unit: UnitView<'_>,
         files: &mut names::Files<'_>,
     ) -> Result<(), Corrupt> {
         let mut low: Option<Value<'_>> = None;
@@ -279,7 +277,7 @@ impl Walk<'_> {
     fn add(
         &mut self,
         extent: &Extent<'_>,
-        unit: View<'_>,
+        unit: UnitView<'_>,
         files: &mut names::Files<'_>,
         scope: impl FnOnce(&mut Self, &mut names::Files<'_>) -> Result<Scope, Corrupt>,
     ) -> Result<u32, Corrupt> {

@@ -1,9 +1,9 @@
 //! The folder of the cache on disk: who owns it, how files come into it, and how large it may become.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,6 +11,7 @@ use nix::unistd::{LinkatFlags, Uid};
 
 use super::segment::Segment;
 use super::tables::FileKey;
+use crate::sys::{PrivateFolderError, private_folder};
 
 /// Files that one key may have: each run that meets new units adds one. When all are there, they are made anew.
 const MAX_SEGMENTS: usize = 8;
@@ -47,22 +48,13 @@ impl CacheFolder {
     /// # Errors
     /// It cannot be made, or belongs to somebody else, or others may write to it.
     pub fn open(path: &Path) -> Result<CacheFolder, FolderError> {
-        let failed = |source| FolderError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
-        let found = fs::symlink_metadata(path).map_err(failed)?;
-        let is_ours = found.is_dir()
-            && found.uid() == Uid::effective().as_raw()
-            && found.permissions().mode() & 0o022 == 0;
-        if !is_ours {
-            return Err(FolderError::NotOurs(path.to_owned()));
-        }
+        private_folder(path).map_err(|error| match error {
+            PrivateFolderError::Io(source) => FolderError::Io {
+                path: path.to_owned(),
+                source,
+            },
+            PrivateFolderError::NotOurs => FolderError::NotOurs(path.to_owned()),
+        })?;
         Ok(CacheFolder {
             path: path.to_owned(),
             max_bytes: MAX_BYTES,
@@ -165,4 +157,35 @@ fn open_ours(path: &Path) -> Option<File> {
     let found = file.metadata().ok()?;
     let is_ours = found.is_file() && found.uid() == Uid::effective().as_raw();
     is_ours.then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_was_not_used_for_the_longest_time_makes_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, age) in [("old", 30), ("older", 40), ("new", 10)] {
+            let file = File::create(folder.path().join(name)).expect("made");
+            file.set_len(100).expect("room");
+            let used = SystemTime::now() - Duration::from_secs(age);
+            file.set_modified(used).expect("ours");
+        }
+        let cache = CacheFolder {
+            path: folder.path().to_owned(),
+            max_bytes: 300,
+        };
+        let left = || {
+            let names = ["old", "older", "new"];
+            names.map(|name| folder.path().join(name).exists())
+        };
+        cache.trim(0);
+        assert_eq!(left(), [true, true, true]);
+        cache.trim(1);
+        assert_eq!(left(), [true, false, true]);
+        cache.trim(150);
+        assert_eq!(left(), [false, false, true]);
+    }
 }
