@@ -52,5 +52,8 @@ pub mod unwind;
 // Floor 4: one run
 pub mod session;
 
+// Floor 7: the daemon
+pub mod daemon;
+
 // Floor 8: the user
 pub mod cli;

@@ -27,12 +27,14 @@ pub enum Exit {
     OutputFailed,
     /// The user may not do that.
     Permission,
+    /// The configuration makes no sense.
+    Configuration,
     /// What the command of `record` or `stat` returned.
     Command(u8),
 }
 
 /// The table of README: perfd's own codes and what each means.
-pub const EXIT_CODES: [(Exit, &str); 10] = [
+pub const EXIT_CODES: [(Exit, &str); 11] = [
     (Exit::Ok, "all went well"),
     (
         Exit::StrictFailed,
@@ -58,6 +60,10 @@ pub const EXIT_CODES: [(Exit, &str); 10] = [
     ),
     (Exit::OutputFailed, "an output failed during the run"),
     (Exit::Permission, "permission denied"),
+    (
+        Exit::Configuration,
+        "the daemon's configuration makes no sense",
+    ),
 ];
 
 /// Command codes of a shell: the command is there but cannot be executed, the command is not there.
@@ -78,6 +84,7 @@ impl Exit {
             Exit::CannotCreate => 73,
             Exit::OutputFailed => 74,
             Exit::Permission => 77,
+            Exit::Configuration => 78,
             Exit::Command(code) => code,
         }
     }
@@ -87,6 +94,7 @@ impl From<FaultClass> for Exit {
     fn from(class: FaultClass) -> Exit {
         match class {
             FaultClass::Usage => Exit::Usage,
+            FaultClass::Configuration => Exit::Configuration,
             FaultClass::NoSuchTarget => Exit::NoInput,
             FaultClass::Unavailable => Exit::Unavailable,
             FaultClass::Internal => Exit::Internal,

@@ -19,6 +19,7 @@ mod module;
 mod named_sample;
 mod profile;
 mod python;
+pub mod quantity;
 mod ratio;
 mod rule;
 mod sample;
