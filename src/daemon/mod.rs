@@ -4,5 +4,7 @@
 //! (`session::engine`), windows go to clients, files and outputs. One thread waits for all of it (`run.rs`); what can block has threads of its
 //! own. See `docs/DAEMON.md` for its use and `docs/PROTOCOL.md` for its clients.
 
+pub mod activation;
 pub mod config;
+pub mod notify;
 pub mod selector;
