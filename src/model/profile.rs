@@ -48,7 +48,7 @@ impl Weight {
     /// Adds other samples.
     pub fn merge(&mut self, other: &Weight) {
         self.total = self.total.saturating_add(other.total);
-        self.samples += other.samples;
+        self.samples = self.samples.saturating_add(other.samples);
         self.squares = self.squares.saturating_add(other.squares);
     }
 }

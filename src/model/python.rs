@@ -78,6 +78,16 @@ impl PythonLedger {
         }
     }
 
+    /// Adds the account of a later window.
+    pub fn merge(&mut self, window: &PythonLedger) {
+        for (read, n) in &window.samples {
+            let samples = self.samples.entry(*read).or_default();
+            *samples = samples.saturating_add(*n);
+        }
+        let known = &mut self.unreadable;
+        known.extend(window.unreadable.iter().cloned());
+    }
+
     /// What has been added since an earlier state of the same account; what cannot be read is said in each window.
     pub fn since(&self, earlier: &PythonLedger) -> PythonLedger {
         let samples = self.samples.iter().map(|(read, n)| {
