@@ -24,15 +24,21 @@ pub fn merge(windows: &[Arc<Profile>]) -> Option<Profile> {
         all.rows.extend(added);
     }
     // One sort at the end: a join for each window would go through all rows each time.
-    all.rows.sort_by(order);
-    all.rows.dedup_by(|next, kept| {
+    all.rows = sorted(all.rows);
+    Some(all)
+}
+
+/// Rows in the order of a profile's, each task and stack once.
+pub fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_by(order);
+    rows.dedup_by(|next, kept| {
         let is_same = order(next, kept) == Ordering::Equal;
         if is_same {
             add_weights(&mut kept.weights, &next.weights);
         }
         is_same
     });
-    Some(all)
+    rows
 }
 
 /// Adds a later window to a profile. The sequence is then that of the window, so that whatever follows has a higher one.

@@ -11,6 +11,6 @@ mod timeline;
 
 pub use counting::{Counting, RowKey, TaskKey, WindowCounts};
 pub use folding::Folding;
-pub use merge::{merge, merge_into};
+pub use merge::{merge, merge_into, sorted};
 pub use stacks::{StackId, Stacks};
 pub use timeline::{TimedSample, Timeline};

@@ -1,11 +1,12 @@
 //! What perfd itself takes of the host, as far as it is measured.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What perfd took over some time of a run.
 ///
 /// The kernel's own part of a sample (the interrupt, the copy of a stack) is the target's time and not in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cost {
     /// The time that was measured over: while samples were taken.
     pub elapsed_ns: u64,
@@ -22,7 +23,8 @@ pub struct Cost {
 }
 
 /// What became of unwind tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TableCost {
     /// Made from a module.
     pub built: u64,
@@ -65,7 +67,8 @@ impl TableCost {
 }
 
 /// What the BPF programs took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BpfCost {
     /// What the kernel measured of them; `None` where it may not be asked (`BPF_ENABLE_STATS` needs CAP_SYS_ADMIN).
     pub time: Option<BpfTime>,
@@ -76,7 +79,8 @@ pub struct BpfCost {
 }
 
 /// Run time of BPF programs, on all CPUs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BpfTime {
     /// Of the programs on samples, those of bystanders included.
     pub sample_ns: u64,

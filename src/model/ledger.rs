@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::profile::ALL_THE_TIME;
 use super::{Cost, Ended, JitLedger, MonoNs, PythonLedger, Rate, Unnamed};
 
 /// A way to lose a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossReason {
     /// The kernel's ring was full (`PERF_FORMAT_LOST`).
@@ -48,7 +48,8 @@ impl fmt::Display for LossReason {
 }
 
 /// The account of one event.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EventLedger {
     /// Samples that rate × running time asks for; `None` where the rate is a count, which asks for nothing but `emitted`.
     pub expected: Option<u64>,
@@ -75,7 +76,8 @@ pub struct EventLedger {
 }
 
 /// What became of an event's samples in the kernel, where a BPF program walks their stacks. What it leaves to the ring is walked by perfd.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct KernelWalkLedger {
     /// Walked and counted there.
     pub walked: u64,

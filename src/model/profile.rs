@@ -1,5 +1,6 @@
 //! What a run, or one window of it, found out: named stacks with weights, counts, the ledger.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,7 +150,7 @@ pub struct WindowSpan {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunInfo {
     /// perfd's version.
-    pub perfd_version: &'static str,
+    pub perfd_version: Cow<'static, str>,
     /// The host's name.
     pub hostname: String,
     /// Kernel release.

@@ -34,7 +34,7 @@ fn event(text: &str) -> SampledEvent {
 
 fn run(events: &[&str]) -> Arc<RunInfo> {
     Arc::new(RunInfo {
-        perfd_version: "",
+        perfd_version: "".into(),
         hostname: String::from("here"),
         kernel: String::new(),
         target: String::from("pid 1"),
