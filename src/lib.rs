@@ -40,8 +40,10 @@ pub mod debug_files;
 )]
 pub mod bpf;
 
-// Floor 3: stages
+// Floor 3: stages; first the sums, by which outputs too put windows together
 pub mod aggregate;
+
+// Floor 3, continued
 pub mod python;
 pub mod sampler;
 pub mod sink;
