@@ -1,0 +1,113 @@
+//! What the daemon can do in its sandbox, and what it cannot: `probe.c` tries it, under the directives of the shipped unit.
+
+use std::fs;
+
+use super::machine::{Machine, here};
+use super::support::compile_c;
+
+/// A process of alice's, whose executable lies in a folder that is hers alone, with a perf map in a /tmp that is its own.
+const TARGET: &str = r#"
+[Service]
+Type=exec
+User=alice
+PrivateTmp=yes
+ExecStart=/home/alice/hidden/sleeper infinity
+ExecStartPost=/bin/sh -c 'echo 1000 20 made_at_run_time > /tmp/perf-$MAINPID.map'
+"#;
+
+/// perfd.service, but for what it runs.
+const PROBE: &str = "
+[Service]
+Type=oneshot
+Restart=no
+WatchdogSec=0
+ExecStart=
+ExecStart=/usr/local/bin/probe ${TARGET} /sys/fs/cgroup/system.slice/target.service
+EnvironmentFile=/run/probe.env
+StandardOutput=file:/run/probed
+";
+
+/// What is tried that must not succeed, and the error that it gets.
+const REFUSED: &[(&str, &str)] = &[
+    // perfd never writes to a target. CAP_SYS_PTRACE alone would let it: the filter of system calls does not, and the file of a process's memory may be
+    // written by its owner alone, since perfd does not hold CAP_DAC_OVERRIDE.
+    ("memory, to write", "EACCES"),
+    ("ptrace", "EPERM"),
+    ("process_vm_readv", "EPERM"),
+    ("pidfd_getfd", "EPERM"),
+    ("signal", "EPERM"),
+    // This one is in the target's /tmp, which is not perfd's.
+    ("perf map in the own root", "ENOENT"),
+    ("a setting of the kernel, to write", "EACCES"),
+    ("file in /etc", "EACCES"),
+    ("file in /run/perfd", "EACCES"),
+    ("file in a cgroup", "EACCES"),
+    ("internet socket", "EAFNOSUPPORT"),
+    ("netlink socket", "EAFNOSUPPORT"),
+    ("memory to write and run", "EPERM"),
+    ("namespace", "EPERM"),
+    ("real-time", "EPERM"),
+    ("mount", "EPERM"),
+    ("set-user-ID", "EPERM"),
+    // The bounding set can only be made smaller by CAP_SETPCAP. It says what a program may gain that is executed; under NoNewPrivileges= that is nothing.
+    ("parser: capability out of the bounding set", "EPERM"),
+    ("parser: event of a process", "EACCES"),
+    ("parser: maps of a process", "EACCES"),
+    ("parser: BPF program", "EPERM"),
+];
+
+#[test]
+fn in_the_sandbox_everything_works_that_perfd_does_and_nothing_else() {
+    let Some(machine) = Machine::with_perfd() else {
+        return;
+    };
+    let source = fs::read_to_string(here("tests/service/probe.c")).expect("the probe");
+    machine.share(compile_c(&source, &[]).path(), "probe");
+    machine.ok(&["install", "/shared/probe", "/usr/local/bin/probe"]);
+    machine.ok(&[
+        "install",
+        "-d",
+        "-m",
+        "700",
+        "-o",
+        "alice",
+        "/home/alice/hidden",
+    ]);
+    machine.ok(&[
+        "install",
+        "-o",
+        "alice",
+        "-m",
+        "700",
+        "/bin/sleep",
+        "/home/alice/hidden/sleeper",
+    ]);
+    machine.unit("target.service", TARGET);
+    machine.ok(&["systemctl", "start", "target.service"]);
+    let pid = machine.property("target.service", "MainPID");
+    machine.write("/run/probe.env", &format!("TARGET={pid}\n"));
+
+    machine.ok(&[
+        "cp",
+        "/usr/local/lib/systemd/system/perfd.service",
+        "/etc/systemd/system/probe.service",
+    ]);
+    machine.unit("probe.service.d/probe.conf", PROBE);
+    machine.ok(&["systemctl", "start", "probe.service"]);
+
+    let said = machine.ok(&["cat", "/run/probed"]);
+    let mut expected = String::new();
+    for line in said.lines() {
+        let (name, _) = line.split_once('\t').expect("a name and a result");
+        let refused = REFUSED.iter().find(|(refused, _)| *refused == name);
+        let result = refused.map_or("ok", |(_, error)| error);
+        expected += &format!("{name}\t{result}\n");
+    }
+    assert_eq!(said, expected);
+    for (name, _) in REFUSED {
+        assert!(
+            said.contains(&format!("{name}\t")),
+            "{name} was not tried: {said}"
+        );
+    }
+}
