@@ -55,13 +55,15 @@ impl Machine {
             .env("NOTIFY_SOCKET", shared.path().join("ready"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(fs::File::create(shared.path().join("boot.log")).expect("a file of the folder"))
             .spawn()
             .expect("boot starts");
         if let Err(error) = wait_for_ready(&ready) {
             let _ = boot.kill();
             let _ = boot.wait();
             let _ = remove_cgroup(&cgroup);
-            panic!("the machine is not up after {PATIENCE:?}: {error}");
+            let log = fs::read_to_string(shared.path().join("boot.log")).unwrap_or_default();
+            panic!("the machine is not up after {PATIENCE:?}: {error}\n{log}");
         }
         let init = only_child(boot.id());
         Some(Machine {
