@@ -3,7 +3,8 @@
 use std::fs;
 
 use super::machine::{Machine, here};
-use super::support::compile_c;
+use super::support::{BACKENDS, compile_c, skip};
+use perfd::bpf::{CountEach, KernelWalk, Python};
 
 /// A process of alice's, whose executable lies in a folder that is hers alone, with a perf map in a /tmp that is its own.
 const TARGET: &str = r#"
@@ -16,16 +17,20 @@ ExecStartPost=/bin/sh -c 'echo 1000 20 made_at_run_time > /tmp/perf-$MAINPID.map
 "#;
 
 /// perfd.service, but for what it runs.
-const PROBE: &str = "
+fn probe(command: &str) -> String {
+    format!(
+        "
 [Service]
 Type=oneshot
 Restart=no
 WatchdogSec=0
 ExecStart=
-ExecStart=/usr/local/bin/probe ${TARGET} /sys/fs/cgroup/system.slice/target.service
-EnvironmentFile=/run/probe.env
+ExecStart={command}
 StandardOutput=file:/run/probed
-";
+StandardError=inherit
+"
+    )
+}
 
 /// What is tried that must not succeed, and the error that it gets.
 const REFUSED: &[(&str, &str)] = &[
@@ -85,17 +90,8 @@ fn in_the_sandbox_everything_works_that_perfd_does_and_nothing_else() {
     machine.unit("target.service", TARGET);
     machine.ok(&["systemctl", "start", "target.service"]);
     let pid = machine.property("target.service", "MainPID");
-    machine.write("/run/probe.env", &format!("TARGET={pid}\n"));
-
-    machine.ok(&[
-        "cp",
-        "/usr/local/lib/systemd/system/perfd.service",
-        "/etc/systemd/system/probe.service",
-    ]);
-    machine.unit("probe.service.d/probe.conf", PROBE);
-    machine.ok(&["systemctl", "start", "probe.service"]);
-
-    let said = machine.ok(&["cat", "/run/probed"]);
+    let cgroup = "/sys/fs/cgroup/system.slice/target.service";
+    let said = in_sandbox(&machine, &format!("/usr/local/bin/probe {pid} {cgroup}"));
     let mut results: Vec<_> = said
         .lines()
         .filter_map(|line| line.split_once('\t'))
@@ -112,4 +108,40 @@ fn in_the_sandbox_everything_works_that_perfd_does_and_nothing_else() {
         said.ends_with("parser: BPF program\tEPERM\n"),
         "all was tried: {said}"
     );
+}
+
+/// Set where this program runs in the sandbox itself.
+const INSIDE: &str = "PERFD_TEST_IN_SANDBOX";
+
+#[test]
+fn the_kernel_takes_perfds_own_programs_in_the_sandbox() {
+    if std::env::var_os(INSIDE).is_some() {
+        let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]);
+        return drop(walk.expect("the programs are loaded"));
+    }
+    if !BACKENDS.contains(&"bpf") {
+        return skip("perfd has no BPF programs for this processor");
+    }
+    let Some(machine) = Machine::with_perfd() else {
+        return;
+    };
+    // Not the built perfd, which knows that no pid is what it seems in this machine's pid namespace, and leaves BPF alone.
+    let own = std::env::current_exe().expect("this program");
+    machine.share(&own, "this");
+    machine.ok(&["install", "/shared/this", "/usr/local/bin/this"]);
+    let name = "sandbox::the_kernel_takes_perfds_own_programs_in_the_sandbox";
+    let command = format!("/bin/env {INSIDE}=1 /usr/local/bin/this --exact {name}");
+    let said = in_sandbox(&machine, &command);
+    assert!(said.contains("1 passed; 0 failed"), "{said}");
+}
+
+/// Runs a command as perfd.service runs the daemon; its standard output.
+fn in_sandbox(machine: &Machine, command: &str) -> String {
+    let unit = "/usr/local/lib/systemd/system/perfd.service";
+    machine.ok(&["cp", unit, "/etc/systemd/system/probe.service"]);
+    machine.unit("probe.service.d/probe.conf", &probe(command));
+    let said = machine.run(&["systemctl", "start", "probe.service"]);
+    let output = machine.run(&["cat", "/run/probed"]).stdout;
+    assert_eq!(said.code, 0, "{command}: {said:#?}\n{output}");
+    output
 }
