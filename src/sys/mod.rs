@@ -3,10 +3,12 @@
 //! Everything here is mechanism: what to open, when to read and what it means is decided above.
 
 mod clock;
+pub mod confinement;
 pub mod counter_room;
 mod event;
 pub mod event_error;
 pub mod limits;
+pub mod parcel;
 pub mod pidfd;
 mod poller;
 mod priority;
