@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{FileOffset, ModuleId};
 
@@ -103,7 +103,7 @@ impl fmt::Display for Ended {
 }
 
 /// Why a frame has no name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unnamed {
     /// The module has no symbol table and no DWARF.
@@ -149,7 +149,7 @@ impl fmt::Display for Unnamed {
 }
 
 /// Where a name comes from, which is what flame graph palettes colour by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NameKind {
     /// A function of the process.
     User,

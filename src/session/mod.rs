@@ -14,6 +14,7 @@ mod known_table;
 mod made_at_run_time;
 mod meter;
 mod names;
+mod naming;
 mod naming_threads;
 mod opening;
 mod outcome;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::functions::{Function, Functions, Wanted};
 use super::jit::JitNames;
@@ -16,7 +17,7 @@ use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unn
 use crate::object::{Elf, LinkedAddress, ReadAt};
 
 /// Whether functions that the compiler inlined are frames of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Inline {
     /// They are.
     Show,

@@ -103,7 +103,10 @@ fn rules(bytes: &[u8]) -> Result<Box<[Rule]>, Contradiction> {
 
 /// `None` if the entry of a page has rows that it must not have.
 fn check_page(rows: &[u32], entry: u32) -> Option<()> {
-    let (start, count) = ((entry >> COUNT_BITS) as usize, (entry & COUNT_MASK) as usize);
+    let (start, count) = (
+        (entry >> COUNT_BITS) as usize,
+        (entry & COUNT_MASK) as usize,
+    );
     if count == 0 {
         return Some(());
     }
@@ -149,12 +152,7 @@ fn decode(bytes: [u8; RULE]) -> Option<Rule> {
         FpKind::Undefined,
         FpKind::AtSpWithLink,
     ];
-    const RA: [RaKind; 4] = [
-        RaKind::Undefined,
-        RaKind::AtCfa,
-        RaKind::AtSp,
-        RaKind::Link,
-    ];
+    const RA: [RaKind; 4] = [RaKind::Undefined, RaKind::AtCfa, RaKind::AtSp, RaKind::Link];
     Some(Rule {
         cfa_offset: i32::from_le_bytes([a, b, c, d]),
         fp_offset: i16::from_le_bytes([e, f]),
@@ -212,12 +210,17 @@ mod tests {
         check(&|parts| parts.rows[3] = 1, Contradiction::Row(0));
         check(&|parts| parts.rows[6] = 1, Contradiction::Page(0));
         check(&|parts| parts.rows[10] = 0, Contradiction::Page(0));
-        check(&|parts| parts.index = word(&[2 | 2 << 8]), Contradiction::Page(0));
-        check(&|parts| parts.index = word(&[0, u32::MAX]), Contradiction::Page(1));
+        check(
+            &|parts| parts.index = word(&[2 | 2 << 8]),
+            Contradiction::Page(0),
+        );
+        check(
+            &|parts| parts.index = word(&[0, u32::MAX]),
+            Contradiction::Page(1),
+        );
         // Over the end of a block.
         let across = |parts: &mut TableParts| {
             parts.rows = word(&[&[0; 1023][..], &[0, 0x10_0001]].concat());
-            parts.index = word(&[2 | 1023 << 8]);
             parts.index = word(&[2 | 1022 << 8, 2 | 1023 << 8]);
             parts.rows[1023 * 4 + 2] = 0x10;
         };

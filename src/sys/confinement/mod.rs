@@ -14,6 +14,7 @@ mod filter;
 mod landlock;
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -29,12 +30,11 @@ pub struct Allowance {
     pub file_size: u64,
 }
 
-/// Confines the calling process, which must have one thread, and closes all its descriptors but standard input, output and error.
+/// Confines the calling process, which must have one thread. What it has open it keeps.
 ///
 /// # Errors
 /// What the kernel refused: then the process is not confined and must not go on.
 pub fn confine(allowance: Allowance) -> io::Result<()> {
-    close_all_from(3)?;
     control(libc::PR_SET_DUMPABLE, 0)?;
     limit(Resource::RLIMIT_CORE, 0)?;
     limit(Resource::RLIMIT_AS, allowance.memory)?;
@@ -44,6 +44,16 @@ pub fn confine(allowance: Allowance) -> io::Result<()> {
     drop_capabilities()?;
     landlock::forbid_all()?;
     filter::install()
+}
+
+/// Takes standard input for a socket, and closes all descriptors but it, standard output and error.
+///
+/// To be called first of all in a program that is started with a socket there: nothing else must be open that anything owns.
+pub fn take_socket() -> io::Result<OwnedFd> {
+    // SAFETY: numbers alone; that no object owns one of the descriptors is the caller's word, above.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    Errno::result(result)?;
+    io::stdin().as_fd().try_clone_to_owned()
 }
 
 /// Lets the process be killed by the kernel when the thread that has started it ends.
@@ -111,13 +121,6 @@ fn control(option: libc::c_int, argument: u64) -> io::Result<()> {
     let zero: libc::c_ulong = 0;
     // SAFETY: the options that this module uses take numbers alone, no pointer; those that are not used must be 0.
     let result = unsafe { libc::prctl(option, argument, zero, zero, zero) };
-    Errno::result(result)?;
-    Ok(())
-}
-
-fn close_all_from(first: u32) -> io::Result<()> {
-    // SAFETY: numbers alone. It is called before anything was opened, so that no object of this process owns one of them; see `confine`.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0_u32) };
     Errno::result(result)?;
     Ok(())
 }
