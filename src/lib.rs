@@ -51,6 +51,9 @@ pub mod symbolize;
 pub mod target;
 pub mod unwind;
 
+// Floor 3, continued: parser is those of the stages that read foreign files, in a child process
+pub mod parser;
+
 // Floor 4: one run
 pub mod session;
 

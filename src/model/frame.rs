@@ -126,6 +126,8 @@ pub enum Unnamed {
     KernelHidden,
     /// A function of Python whose name found no room: there were too many.
     TooManyPythonNames,
+    /// The process that parses foreign files has died over the file, or went beyond its time; or it died so often that none is started now.
+    ParserFailed,
 }
 
 impl Unnamed {
@@ -157,12 +159,13 @@ impl fmt::Display for Unnamed {
             Unnamed::JitFileRefused => "the runtime's file of names was refused",
             Unnamed::KernelHidden => "kernel symbols are hidden",
             Unnamed::TooManyPythonNames => "too many names of Python functions",
+            Unnamed::ParserFailed => "the parser failed on the file",
         })
     }
 }
 
 /// Where a name comes from, which is what flame graph palettes colour by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NameKind {
     /// A function of the process.
     User,

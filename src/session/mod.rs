@@ -15,6 +15,7 @@ mod known_table;
 mod made_at_run_time;
 mod meter;
 mod names;
+mod naming;
 mod naming_threads;
 mod opening;
 mod outcome;

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::made_at_run_time::{MadeAtRunTime, Which};
-use super::naming_threads;
+use super::naming::Naming as Namer;
 use super::outputs::{Outputs, Piece};
 use super::spec::JitReporting;
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
@@ -17,8 +17,9 @@ use crate::model::{
     Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, NameKind, ProcessCounts, Profile,
     RunInfo, Span, StackLedger, WindowSpan,
 };
+use crate::parser::Begin;
+use crate::symbolize::Config;
 use crate::symbolize::jit::{Jit, JitNames};
-use crate::symbolize::{Config, Resolver};
 use crate::sys;
 use crate::target::CommId;
 
@@ -73,6 +74,7 @@ impl Names {
     pub(super) fn start(
         run: Arc<RunInfo>,
         config: Config,
+        begin: Option<Begin>,
         jit: Arc<Jit>,
         reporting: JitReporting,
         outputs: Outputs,
@@ -84,7 +86,7 @@ impl Names {
                 sys::lower_priority();
                 let mut naming = Naming {
                     run,
-                    resolver: Resolver::new(config).with_jit(JitNames::new(jit.clone())),
+                    namer: Namer::new(config, begin, JitNames::new(jit.clone())),
                     made_at_run_time: MadeAtRunTime::new(jit, reporting),
                     folding: Folding::default(),
                     modules: Vec::new(),
@@ -96,8 +98,8 @@ impl Names {
                     last: None,
                 };
                 naming.work(&inbox);
-                let notes = naming.resolver.notes();
-                naming.resolver.finish();
+                let notes = naming.namer.notes();
+                naming.namer.finish();
                 Finished {
                     notes,
                     outputs: naming.outputs,
@@ -124,7 +126,7 @@ impl Names {
 
 struct Naming {
     run: Arc<RunInfo>,
-    resolver: Resolver,
+    namer: Namer,
     made_at_run_time: MadeAtRunTime,
     folding: Folding,
     modules: Vec<Arc<Module>>,
@@ -140,7 +142,7 @@ struct Naming {
 
 impl Naming {
     fn work(&mut self, inbox: &Receiver<Message>) {
-        for message in inbox {
+        while let Some(message) = self.next(inbox) {
             match message {
                 Message::New {
                     modules,
@@ -151,7 +153,7 @@ impl Naming {
                 } => {
                     self.modules.extend(modules);
                     self.comms.extend(comms);
-                    self.resolver.jit().sampled(spans);
+                    self.namer.jit().sampled(spans);
                     self.python.extend(python);
                     self.name(stacks);
                 }
@@ -173,12 +175,23 @@ impl Naming {
         }
     }
 
+    /// The next message; `None` if there will be none. What takes memory without work gives it back meanwhile.
+    fn next(&mut self, inbox: &Receiver<Message>) -> Option<Message> {
+        if let Some(idle) = self.namer.idle() {
+            match inbox.recv_timeout(idle) {
+                Err(RecvTimeoutError::Timeout) => self.namer.rest(),
+                received => return received.ok(),
+            }
+        }
+        inbox.recv().ok()
+    }
+
     fn name(&mut self, stacks: Vec<Arc<[Frame]>>) {
         let Naming {
             folding,
             modules,
             python,
-            resolver,
+            namer,
             made_at_run_time,
             named,
             ..
@@ -187,12 +200,12 @@ impl Naming {
         let modules_of_new = new
             .iter()
             .map(|frame| (*frame, &*modules[frame.module.0 as usize]));
-        naming_threads::run(resolver.jobs(modules_of_new, naming_threads::n_threads()));
+        namer.prepare(modules_of_new);
         folding.add_stacks(stacks, |frame| {
             let module = &modules[frame.module.0 as usize];
             let names: Vec<FrameName> = match python_name(module, frame, python) {
                 Some(name) => vec![name],
-                None => resolver.name(module, frame),
+                None => namer.name(module, frame),
             };
             if let ModuleKind::Anonymous { .. } = module.kind {
                 // Its name is one only when the window is closed.
@@ -214,13 +227,13 @@ impl Naming {
         let Naming {
             folding,
             modules,
-            resolver,
+            namer,
             made_at_run_time,
             ..
         } = self;
         made_at_run_time.name_again(|frame| {
             let module = &modules[frame.module.0 as usize];
-            let name = resolver.jit().name(module, frame);
+            let name = namer.jit().name(module, frame);
             folding.rename(frame, name.clone());
             name
         });
@@ -252,7 +265,7 @@ impl Naming {
             .folding
             .fold(&counts, |comm| self.comms[comm.0 as usize].clone());
         made.window_closed(&rows, |module| {
-            let last = self.resolver.jit().last_sampled(module);
+            let last = self.namer.jit().last_sampled(module);
             last.is_none_or(|last| span.start <= last)
         });
         if let Some((_, whole)) = &mut whole_run {

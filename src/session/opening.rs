@@ -11,6 +11,7 @@ use super::spec::{Spec, Target};
 use crate::model::{
     CallGraph, Cpu, EventIdx, EventSource, EventSpec, Fault, FaultClass, Pid, RunInfo, SampledEvent,
 };
+use crate::parser::{Begin, Parsing};
 use crate::procfs::sysctl;
 use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
 use crate::sampler::{CopySize, RingsError, Sampling, StackSource};
@@ -33,6 +34,18 @@ pub(super) fn selection(spec: &Spec) -> Selection {
             pids: Vec::new(),
             with_tree: false,
         },
+    }
+}
+
+/// What the children begin with that read foreign files, if such do.
+pub(super) fn children(spec: &Spec) -> Option<Begin> {
+    match &spec.parsing {
+        Parsing::Here => None,
+        Parsing::InChild(limits) => Some(Begin {
+            limits: limits.clone(),
+            config: spec.naming.clone(),
+            tally: Arc::default(),
+        }),
     }
 }
 

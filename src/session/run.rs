@@ -83,8 +83,10 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let sinks = opening::sinks(spec, &run_info)?;
 
     let waker = Waker::new().context("create an eventfd")?;
+    let begin = opening::children(spec);
     let tables = Tables::start(
         &spec.roots.proc,
+        begin.as_ref(),
         &waker,
         table_loader.as_ref(),
         spec.table_budget,
@@ -143,6 +145,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let names = Names::start(
         run_info.clone(),
         spec.naming.clone(),
+        begin,
         jit,
         spec.jit,
         outputs,

@@ -3,11 +3,13 @@
 //! Everything here is mechanism: what to open, when to read and what it means is decided above.
 
 mod clock;
+pub mod confinement;
 pub mod counter_room;
 mod event;
 pub mod event_error;
 pub mod inherited;
 pub mod limits;
+pub mod parcel;
 pub mod pidfd;
 mod poller;
 mod priority;

@@ -141,10 +141,10 @@ const TABLES: &[Table] = &[
                 &["A client that takes nothing for so long is disconnected."],
             ),
             key(
-                "snapshot_stacks",
-                "20000",
+                "snapshot",
+                "\"8MiB\"",
                 &[
-                    "Distinct stacks that are kept of each target since its start and since its last mark, for `snapshot`.",
+                    "Memory for what is kept of each target since its start, and since its last mark, for `snapshot`. Stacks beyond stand in one line.",
                 ],
             ),
             key(

@@ -82,8 +82,8 @@ pub struct Limits {
     pub client_queue: u64,
     /// How long a client may take nothing of what waits for it.
     pub client_patience: Duration,
-    /// Distinct stacks that are kept of a target for `snapshot`.
-    pub snapshot_stacks: usize,
+    /// Bytes that what is kept of a target for `snapshot` may take.
+    pub snapshot: u64,
     /// Bytes of unwind tables of one engine, perfd's copies and the kernel's together.
     pub tables: u64,
 }

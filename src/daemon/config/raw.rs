@@ -51,7 +51,7 @@ layer! {
         clients_per_user: Number<1, 4096>,
         client_queue: Size<{ 64 << 10 }, { 1 << 30 }>,
         client_patience: Time<100, DAY>,
-        snapshot_stacks: Number<64, 1_000_000>,
+        snapshot: Size<{ 64 << 10 }, { 1 << 30 }>,
         tables: Size<{ 4 * MIB }, { 64 << 30 }>,
     }
 }
@@ -186,7 +186,7 @@ impl Raw {
             clients_per_user: value!(limits.clients_per_user).count(),
             client_queue: value!(limits.client_queue).0,
             client_patience: value!(limits.client_patience).0,
-            snapshot_stacks: value!(limits.snapshot_stacks).count(),
+            snapshot: value!(limits.snapshot).0,
             tables: value!(limits.tables).0,
         };
         let names = Names {

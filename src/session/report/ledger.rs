@@ -346,6 +346,7 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
         | Unnamed::FileCorrupt
         | Unnamed::CodeReplaced
         | Unnamed::JitFileRefused
-        | Unnamed::TooManyPythonNames => None,
+        | Unnamed::TooManyPythonNames
+        | Unnamed::ParserFailed => None,
     }
 }
