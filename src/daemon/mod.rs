@@ -6,5 +6,6 @@
 
 pub mod activation;
 pub mod config;
+pub mod finder;
 pub mod notify;
 pub mod selector;
