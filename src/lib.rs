@@ -52,5 +52,8 @@ pub mod unwind;
 // Floor 4: one run
 pub mod session;
 
+// Floor 6: services
+pub mod control;
+
 // Floor 8: the user
 pub mod cli;
