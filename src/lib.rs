@@ -40,8 +40,10 @@ pub mod debug_files;
 )]
 pub mod bpf;
 
-// Floor 3: stages
+// Floor 3: stages; first the sums, by which outputs too put windows together
 pub mod aggregate;
+
+// Floor 3, continued
 pub mod python;
 pub mod sampler;
 pub mod sink;
@@ -52,8 +54,11 @@ pub mod unwind;
 // Floor 4: one run
 pub mod session;
 
-// Floor 6: services
+// Floor 6: words of the daemon
 pub mod control;
+
+// Floor 7: the daemon
+pub mod daemon;
 
 // Floor 8: the user
 pub mod cli;

@@ -29,12 +29,14 @@ pub enum Exit {
     Limit,
     /// The user may not do that.
     Permission,
+    /// The configuration makes no sense.
+    Configuration,
     /// What the command of `record` or `stat` returned.
     Command(u8),
 }
 
 /// The table of README: perfd's own codes and what each means.
-pub const EXIT_CODES: [(Exit, &str); 11] = [
+pub const EXIT_CODES: [(Exit, &str); 12] = [
     (Exit::Ok, "all went well"),
     (
         Exit::StrictFailed,
@@ -64,6 +66,10 @@ pub const EXIT_CODES: [(Exit, &str); 11] = [
         "a limit of the daemon is reached; later there may be room",
     ),
     (Exit::Permission, "permission denied"),
+    (
+        Exit::Configuration,
+        "the daemon's configuration makes no sense",
+    ),
 ];
 
 /// Command codes of a shell: the command is there but cannot be executed, the command is not there.
@@ -85,6 +91,7 @@ impl Exit {
             Exit::OutputFailed => 74,
             Exit::Limit => 75,
             Exit::Permission => 77,
+            Exit::Configuration => 78,
             Exit::Command(code) => code,
         }
     }
@@ -94,6 +101,7 @@ impl From<FaultClass> for Exit {
     fn from(class: FaultClass) -> Exit {
         match class {
             FaultClass::Usage => Exit::Usage,
+            FaultClass::Configuration => Exit::Configuration,
             FaultClass::NoSuchTarget => Exit::NoInput,
             FaultClass::Unavailable => Exit::Unavailable,
             FaultClass::Internal => Exit::Internal,

@@ -12,6 +12,7 @@ mod envelope;
 mod event;
 mod refusal;
 mod request;
+mod target_choice;
 
 pub use answer::{
     Attached, ClientFigures, Detached, EngineFigures, EventFigures, Listed, ListedTarget, Marked,
@@ -21,9 +22,10 @@ pub use envelope::{Answer, Asked, Greeting, Message, Outcome};
 pub use event::{EndReason, Ended, Event, Gap, GapReason, Heartbeat, Window, WindowBody};
 pub use refusal::{Refusal, RefusalClass};
 pub use request::{
-    Attach, Detach, List, Mark, OutputAsked, OutputFormat, ParseTargetError, Phase, Request,
-    Shutdown, Since, Snapshot, SnapshotFormat, StatsAsked, Tail, TailFormat, TargetChoice,
+    Attach, Detach, List, Mark, OutputAsked, OutputFormat, Phase, Request, Shutdown, Since,
+    Snapshot, SnapshotFormat, StatsAsked, Tail, TailFormat,
 };
+pub use target_choice::{ParseTargetError, TargetChoice};
 
 /// Raised when a request, an answer or an event changes its meaning or goes away.
 pub const VERSION: u32 = 1;

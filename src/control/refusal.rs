@@ -84,7 +84,7 @@ impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Refusal {
         Refusal {
             class: match fault.class {
-                FaultClass::Usage => RefusalClass::Usage,
+                FaultClass::Usage | FaultClass::Configuration => RefusalClass::Usage,
                 FaultClass::NoSuchTarget => RefusalClass::NoSuchTarget,
                 FaultClass::Unavailable => RefusalClass::Unavailable,
                 FaultClass::Permission => RefusalClass::Permission,

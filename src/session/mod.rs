@@ -6,6 +6,7 @@
 mod account;
 mod attach;
 mod backlog;
+pub mod engine;
 mod events;
 mod held;
 mod jit_reader;

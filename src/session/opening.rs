@@ -110,7 +110,7 @@ pub(super) fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> 
     let hostname = nix::unistd::gethostname().unwrap_or_default();
     let events = sampling.plan().events.iter();
     RunInfo {
-        perfd_version: env!("CARGO_PKG_VERSION"),
+        perfd_version: env!("CARGO_PKG_VERSION").into(),
         hostname: hostname.to_string_lossy().into_owned(),
         kernel: sysctl::kernel_release(&spec.roots).unwrap_or_default(),
         target: target_text(&spec.target),

@@ -14,6 +14,7 @@ use super::{CacheFolder, Job};
 use crate::debug_files::{self, DebugFiles};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
 use crate::object::{Elf, LinkedAddress};
+use crate::procfs::kallsyms;
 
 /// Whether functions that the compiler inlined are frames of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct Config {
     pub cache: Option<CacheFolder>,
     /// `/proc`.
     pub proc_root: PathBuf,
+    /// Where the kernel's symbols are read.
+    pub kallsyms: kallsyms::Source,
     /// Where debug files are looked for.
     pub debug_files: debug_files::Config,
 }
@@ -56,6 +59,7 @@ impl Default for Config {
             ready_texts: 4 << 20,
             cache: None,
             proc_root: PathBuf::from("/proc"),
+            kallsyms: kallsyms::Source::default(),
             debug_files: debug_files::Config::default(),
         }
     }
@@ -126,7 +130,7 @@ impl Resolver {
     /// `module` is the one of `frame`, and the same at every call with that id.
     pub fn name(&mut self, module: &Module, frame: Frame) -> Vec<FrameName> {
         match module.kind {
-            ModuleKind::Kernel => vec![self.kernel.name(&self.config.proc_root, frame.lookup())],
+            ModuleKind::Kernel => vec![self.kernel.name(&self.config.kallsyms, frame.lookup())],
             ModuleKind::Anonymous { .. } => vec![self.jit.name(module, frame)],
             ModuleKind::Python => vec![unnamed(module, frame, Unnamed::TooManyPythonNames)],
             ModuleKind::File { .. } | ModuleKind::Vdso => self.name_in_file(module, frame),

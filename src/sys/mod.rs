@@ -6,6 +6,7 @@ mod clock;
 pub mod counter_room;
 mod event;
 pub mod event_error;
+pub mod inherited;
 pub mod limits;
 pub mod pidfd;
 mod poller;

@@ -1,0 +1,102 @@
+//! The unit files, before anything is started: how exposed the service is, and what systemd says of the files where they are installed.
+
+use std::fs;
+use std::process::Command;
+
+use super::machine::{Machine, Said, here};
+use super::support::skip;
+
+/// The exposure that `systemd-analyze security` may find at most, in tenths. Its version 252 finds 15.
+const EXPOSURE: &str = "--threshold=16";
+
+const CAPABILITIES: [&str; 5] = [
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_PERFMON",
+    "CAP_SYS_PTRACE",
+];
+
+#[test]
+fn the_service_is_exposed_as_little_as_is_promised() {
+    let unit = here("systemd/perfd.service");
+    let analysed = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", EXPOSURE, "--no-pager"])
+        .arg(&unit)
+        .output();
+    let Ok(analysed) = analysed else {
+        return skip("systemd-analyze is not installed");
+    };
+    let said = Said::from(analysed);
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(
+        said.stdout.contains("exposure level for perfd.service"),
+        "{said:#?}"
+    );
+}
+
+#[test]
+fn what_is_granted_bounds_what_can_be_gained() {
+    let unit = fs::read_to_string(here("systemd/perfd.service")).expect("the unit");
+    for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+        let mut granted: Vec<_> = unit
+            .lines()
+            .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+            .flat_map(str::split_whitespace)
+            .collect();
+        granted.sort_unstable();
+        assert_eq!(granted, CAPABILITIES, "{key}");
+    }
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_installed_files() {
+    let Some(machine) = Machine::with_perfd() else {
+        return;
+    };
+    let verify = [
+        "systemd-analyze",
+        "verify",
+        "perfd.service",
+        "perfd.socket",
+        "perfd-metrics.socket",
+    ];
+    let said = machine.run(&verify);
+    assert_eq!((said.code, said.stdout + &said.stderr), (0, String::new()));
+}
+
+#[test]
+fn nothing_is_left_after_an_uninstallation_but_what_it_says() {
+    let Some(machine) = Machine::with_perfd() else {
+        return;
+    };
+    let of_perfd = [
+        "find",
+        "/etc",
+        "/usr/local",
+        "/run/systemd/system",
+        "/var/lib",
+        "-name",
+        "*perfd*",
+    ];
+    let installed = machine.ok(&of_perfd);
+    assert!(
+        installed.contains("/usr/local/lib/systemd/system/perfd.service"),
+        "{installed}"
+    );
+    machine.ok(&[
+        "systemctl",
+        "enable",
+        "--now",
+        "perfd.socket",
+        "perfd-metrics.socket",
+    ]);
+    machine.ok(&["/shared/install", "--uninstall"]);
+    assert_eq!(machine.ok(&of_perfd), "/etc/perfd\n/etc/perfd/perfd.toml\n");
+    assert_eq!(
+        machine
+            .run(&["systemctl", "is-active", "perfd.socket"])
+            .stdout,
+        "inactive\n"
+    );
+}
