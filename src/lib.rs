@@ -57,6 +57,9 @@ pub mod parser;
 // Floor 4: one run
 pub mod session;
 
+// Floor 6: words of the daemon
+pub mod control;
+
 // Floor 7: the daemon
 pub mod daemon;
 

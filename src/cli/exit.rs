@@ -25,6 +25,8 @@ pub enum Exit {
     CannotCreate,
     /// An output failed during the run.
     OutputFailed,
+    /// A limit of the daemon is reached.
+    Limit,
     /// The user may not do that.
     Permission,
     /// The configuration makes no sense.
@@ -34,7 +36,7 @@ pub enum Exit {
 }
 
 /// The table of README: perfd's own codes and what each means.
-pub const EXIT_CODES: [(Exit, &str); 11] = [
+pub const EXIT_CODES: [(Exit, &str); 12] = [
     (Exit::Ok, "all went well"),
     (
         Exit::StrictFailed,
@@ -59,6 +61,10 @@ pub const EXIT_CODES: [(Exit, &str); 11] = [
         "an output cannot be created (77 where that is not permitted)",
     ),
     (Exit::OutputFailed, "an output failed during the run"),
+    (
+        Exit::Limit,
+        "a limit of the daemon is reached; later there may be room",
+    ),
     (Exit::Permission, "permission denied"),
     (
         Exit::Configuration,
@@ -83,6 +89,7 @@ impl Exit {
             Exit::System => 71,
             Exit::CannotCreate => 73,
             Exit::OutputFailed => 74,
+            Exit::Limit => 75,
             Exit::Permission => 77,
             Exit::Configuration => 78,
             Exit::Command(code) => code,
@@ -102,6 +109,7 @@ impl From<FaultClass> for Exit {
             FaultClass::CannotCreate => Exit::CannotCreate,
             FaultClass::OutputFailed => Exit::OutputFailed,
             FaultClass::Permission => Exit::Permission,
+            FaultClass::Limit => Exit::Limit,
             FaultClass::NotExecutable => Exit::Command(NOT_EXECUTABLE),
             FaultClass::CommandNotFound => Exit::Command(NOT_FOUND),
         }

@@ -28,6 +28,8 @@ pub enum FaultClass {
     OutputFailed,
     /// The user may not do that.
     Permission,
+    /// There are as many of them as may be; later there may be fewer.
+    Limit,
     /// The command exists but cannot be executed.
     NotExecutable,
     /// The command does not exist.
