@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use super::config::{Config, Names, Sampling};
 use super::settings::Settings;
 use crate::model::{Fault, FaultClass, Rate, TargetId};
-use crate::session::EventChoice;
+use crate::session::{Backend, EventChoice};
 use crate::session::engine::{Authority, Engine, EngineEvent, EngineStats, Limits, Member};
 use crate::session::engine::{EngineSpec, Sampling as EngineSampling};
 use crate::sys::Waker;
@@ -145,6 +145,8 @@ impl Engines {
                 python: *python,
             },
             naming: self.settings.naming(way.names),
+            backend: Backend::Auto,
+            parsing: self.settings.parsing.clone(),
             interval: way.window,
             ring_pages: None,
             table_budget: way.limits.tables,

@@ -132,7 +132,11 @@ impl Finder {
         for _ in 0..MAX_DEPTH {
             let mut below = Vec::new();
             for path in level {
-                for entry in fs::read_dir(mount.join(&path)).into_iter().flatten().flatten() {
+                for entry in fs::read_dir(mount.join(&path))
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                {
                     if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                         continue;
                     }
@@ -325,7 +329,10 @@ mod tests {
             }
         };
         let is = |path: &str| Some(path.to_owned());
-        assert_eq!(find(Selector::unit("a.service")), is("system.slice/a.service"));
+        assert_eq!(
+            find(Selector::unit("a.service")),
+            is("system.slice/a.service")
+        );
         assert_eq!(find(Selector::unit("a-b.slice")), is("a.slice/a-b.slice"));
         assert_eq!(find(Selector::unit("app-x.service")), is(deep));
         assert_eq!(find(Selector::container("01234567")), is(docker));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::config::Names;
 use super::{activation, notify};
+use crate::parser::Parsing;
 use crate::procfs::{SysRoots, kallsyms};
 use crate::symbolize::{self, CacheFolder, Inline};
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub notify: notify::Variables,
     /// Whether standard error is the journal, which takes a priority in front of a line.
     pub has_journal: bool,
+    /// Where foreign files are read.
+    pub parsing: Parsing,
     /// Where `/proc` and its like are.
     pub roots: SysRoots,
     /// Where the kernel's symbols are read.

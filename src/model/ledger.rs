@@ -31,6 +31,10 @@ pub enum LossReason {
     Duplicate,
     /// It was walked in the kernel, but its stack was not in the kernel's table.
     StackMissing,
+    /// Its process had just become another program, or records of it were lost, and it was not known yet whether its user may profile it.
+    NotAuthorised,
+    /// It was taken in kernel mode, which who has asked for the target may not see.
+    KernelMode,
 }
 
 impl fmt::Display for LossReason {
@@ -43,6 +47,8 @@ impl fmt::Display for LossReason {
             LossReason::Foreign => "foreign process",
             LossReason::Duplicate => "second copy",
             LossReason::StackMissing => "stack not in the kernel's table",
+            LossReason::NotAuthorised => "not authorised",
+            LossReason::KernelMode => "kernel mode",
         })
     }
 }

@@ -119,14 +119,25 @@ pub(super) fn counters(
     Ok(Counters::new(plan, children))
 }
 
-pub(super) fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> RunInfo {
+/// What an engine counts on the whole host, beside what it samples.
+pub(super) fn host_plan(spec: &Spec, sampling: &Sampling, cpus: &[Cpu]) -> anyhow::Result<Plan> {
+    let counters = counters(spec, sampling, &Selection::Host, cpus, &mut Vec::new())?;
+    Ok(counters.plan().clone())
+}
+
+pub(super) fn describe(
+    spec: &Spec,
+    sampling: &Sampling,
+    target: String,
+    notes: Vec<String>,
+) -> RunInfo {
     let hostname = nix::unistd::gethostname().unwrap_or_default();
     let events = sampling.plan().events.iter();
     RunInfo {
         perfd_version: env!("CARGO_PKG_VERSION").into(),
         hostname: hostname.to_string_lossy().into_owned(),
         kernel: sysctl::kernel_release(&spec.roots).unwrap_or_default(),
-        target: target_text(&spec.target),
+        target,
         events: events
             .map(|event| SampledEvent {
                 spec: event.spec.clone(),
@@ -138,7 +149,7 @@ pub(super) fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> 
     }
 }
 
-fn target_text(target: &Target) -> String {
+pub(super) fn target_text(target: &Target) -> String {
     let list = |numbers: Vec<String>| numbers.join(", ");
     match target {
         Target::Running(Selection::Host) => "the whole host".to_owned(),

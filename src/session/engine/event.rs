@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::TargetEnd;
+use super::{EngineStats, TargetEnd};
 use crate::model::{Fault, Profile, TargetId};
 
-/// What an engine says, each of a target in this order: attached, windows, ended.
+/// What an engine says; of each target in this order: attached, windows, ended.
 #[derive(Debug)]
 pub enum EngineEvent {
     /// A target has been taken in: its samples count from now on.
@@ -31,8 +31,10 @@ pub enum EngineEvent {
         /// Why.
         why: TargetEnd,
     },
-    /// The engine cannot go on. All its targets have ended.
+    /// The engine cannot go on. The ends of its targets have come before.
     Failed(Fault),
+    /// The engine has ended, which is the last that it says: its account of all samples.
+    Finished(Box<EngineStats>),
 }
 
 /// What was sampled of a target in a window of time. Windows follow each other without a gap: each begins where the one before ended.

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 
+use super::looping::{Ends, Looping};
 use super::{Authority, EngineEvent, EngineSpec, EngineStats, Member};
 use crate::model::TargetId;
 use crate::sys::Waker;
@@ -46,10 +47,27 @@ impl Engine {
         let (commands, inbox) = bounded(QUEUE);
         let own_waker = Waker::new().context("create an eventfd")?;
         let stats = Arc::new(Mutex::new(EngineStats::default()));
+        let ends = Ends {
+            commands: inbox,
+            waker: own_waker.clone(),
+            events,
+            heard: waker,
+            stats: stats.clone(),
+        };
+        let (opened, is_open) = bounded(1);
         thread::Builder::new()
             .name("perfd-engine".to_owned())
-            .spawn(move || work(&spec, &inbox, &events, &waker))
+            .spawn(move || match Looping::open(spec, ends) {
+                Ok(looping) => {
+                    if opened.send(Ok(())).is_ok() {
+                        looping.until_end();
+                    }
+                }
+                // Who waits below wants to know.
+                Err(error) => drop(opened.send(Err(error))),
+            })
             .context("start the engine's thread")?;
+        is_open.recv().context("wait for the engine's thread")??;
         Ok(Engine {
             commands: Some(commands),
             waker: own_waker,
@@ -91,25 +109,5 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.commands.take());
         self.waker.wake();
-    }
-}
-
-fn work(
-    _spec: &EngineSpec,
-    commands: &Receiver<Command>,
-    events: &Sender<EngineEvent>,
-    waker: &Waker,
-) {
-    for command in commands {
-        let (Command::Attach(target, ..) | Command::Detach(target) | Command::Cut(target, _)) =
-            command;
-        let ended = EngineEvent::Ended {
-            target,
-            why: super::TargetEnd::EngineEnded,
-        };
-        if events.send(ended).is_err() {
-            return;
-        }
-        waker.wake();
     }
 }

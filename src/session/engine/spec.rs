@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::model::Rate;
+use crate::model::{CallGraph, Rate};
+use crate::parser::Parsing;
 use crate::procfs::SysRoots;
-use crate::session::EventChoice;
+use crate::session::{Backend, EventChoice, JitReporting, Labels, Spec, Target};
+use crate::sink::Measure;
 use crate::symbolize;
+use crate::target::Selection;
 
 /// What all targets of an engine have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +47,12 @@ impl Default for Limits {
 pub struct EngineSpec {
     /// What is sampled.
     pub sampling: Sampling,
+    /// Who walks the stacks.
+    pub backend: Backend,
     /// How frames are named.
     pub naming: symbolize::Config,
+    /// Where foreign files are read.
+    pub parsing: Parsing,
     /// Length of a window.
     pub interval: Duration,
     /// Pages of each ring; `None` for a size that fits the rate and the host.
@@ -56,4 +63,40 @@ pub struct EngineSpec {
     pub limits: Limits,
     /// Where `/proc` and its like are.
     pub roots: SysRoots,
+}
+
+impl EngineSpec {
+    /// The run that it is: of running processes, none of which it knows yet.
+    pub(super) fn run(&self) -> Spec {
+        Spec {
+            target: Target::Running(Selection::Processes {
+                pids: Vec::new(),
+                with_tree: false,
+            }),
+            events: self.sampling.events.clone(),
+            rate: self.sampling.rate,
+            call_graph: CallGraph::Auto,
+            backend: self.backend,
+            inherit: true,
+            python: self.sampling.python,
+            naming: self.naming.clone(),
+            parsing: self.parsing.clone(),
+            delay: Duration::ZERO,
+            duration: None,
+            max_overhead: None,
+            interval: Some(self.interval),
+            timestamps: false,
+            jit: JitReporting::Off,
+            labels: Labels {
+                pid: true,
+                tid: true,
+            },
+            ring_pages: self.ring_pages,
+            table_budget: self.table_budget,
+            sinks: Vec::new(),
+            show: None,
+            measure: Measure::default(),
+            roots: self.roots.clone(),
+        }
+    }
 }
