@@ -54,5 +54,8 @@ pub mod unwind;
 // Floor 4: one run
 pub mod session;
 
+// Floor 5: what is kept of runs
+pub mod store;
+
 // Floor 8: the user
 pub mod cli;

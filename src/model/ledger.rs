@@ -31,6 +31,8 @@ pub enum LossReason {
     Duplicate,
     /// It was walked in the kernel, but its stack was not in the kernel's table.
     StackMissing,
+    /// It was in a window that could not be written to a continuous file: the disk was full, or failed.
+    NotStored,
 }
 
 impl fmt::Display for LossReason {
@@ -43,6 +45,7 @@ impl fmt::Display for LossReason {
             LossReason::Foreign => "foreign process",
             LossReason::Duplicate => "second copy",
             LossReason::StackMissing => "stack not in the kernel's table",
+            LossReason::NotStored => "could not be written",
         })
     }
 }

@@ -315,6 +315,7 @@ fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
         LossReason::RingFull => Some(LARGER_RING),
         LossReason::QueueFull => Some("a lower -F, or a larger -c"),
         LossReason::Malformed | LossReason::StackMissing => Some("report it, with this text"),
+        LossReason::NotStored => Some("more room where continuous files are kept"),
         LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => None,
     }
 }
