@@ -19,6 +19,7 @@ mod ring;
 pub mod signals;
 pub mod spawn;
 pub mod start_error;
+pub mod unix_socket;
 mod usage;
 
 pub use clock::{now, unix_ns_at};
@@ -26,7 +27,7 @@ pub use event::{
     Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
     open_ring_owner, open_sampling, open_side_band,
 };
-pub use poller::{Poller, Ticker, Waker, Wakeup, has_input};
+pub use poller::{Interest, Poller, Ticker, Waker, Wakeup, has_input};
 pub use priority::lower_priority;
 pub use private_folder::{PrivateFolderError, private_folder};
 pub use ring::{Ring, page_size};
