@@ -5,6 +5,8 @@
 //! own. See `docs/DAEMON.md` for its use and `docs/PROTOCOL.md` for its clients.
 
 pub mod activation;
+pub mod authorize;
+pub mod clients;
 pub mod config;
 pub mod engines;
 pub mod files;
