@@ -36,6 +36,8 @@ struct Process {
     space: Arc<AddressSpace>,
     /// Its threads in the table; with the last one it goes.
     n_tasks: usize,
+    /// Since when it is known to have its number.
+    since: MonoNs,
 }
 
 /// The living processes of a run.
@@ -75,7 +77,7 @@ impl Processes {
     /// Those of reading `/proc/PID/maps`.
     pub fn add_running(&mut self, pid: Pid, since: MonoNs) -> io::Result<Vec<ModuleId>> {
         let lines = maps::executable(&self.proc_root, pid)?;
-        self.processes.entry(pid).or_default();
+        self.processes.entry(pid).or_default().since = since;
         for tid in tasks::threads(&self.proc_root, pid).unwrap_or_default() {
             if let Ok(comm) = tasks::comm(&self.proc_root, pid, tid) {
                 let comm = self.comms.intern(&comm);
@@ -302,17 +304,17 @@ impl Processes {
                 tid,
                 parent_tid,
             } => {
-                if pid != parent_pid && self.processes.remove(&pid).is_some() {
-                    // Its exit record was lost.
-                    self.changed.insert(pid);
-                    self.tasks.retain(|_, task| task.pid != pid);
+                if pid != parent_pid && !self.is_new_at(pid, time) {
+                    return None;
                 }
                 if pid != parent_pid
                     && let Some(parent) = self.processes.get(&parent_pid)
                 {
                     let mut space = parent.space.clone();
                     forked::own_anonymous(pid, &mut self.modules, &mut space);
-                    self.processes.insert(pid, Process { space, n_tasks: 0 });
+                    let child = self.processes.entry(pid).or_default();
+                    child.space = space;
+                    child.since = time;
                     self.changed.insert(pid);
                 }
                 if let Some(parent) = self.tasks.get(&parent_tid) {
@@ -331,6 +333,21 @@ impl Processes {
             }
             SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => None,
         }
+    }
+
+    /// Whether `/proc` has not told more of a process by then than its fork record can. One that had the number before, and whose exit record
+    /// was lost, is forgotten.
+    fn is_new_at(&mut self, pid: Pid, time: MonoNs) -> bool {
+        let Some(known) = self.processes.get(&pid) else {
+            return true;
+        };
+        if known.since >= time {
+            return false;
+        }
+        self.processes.remove(&pid);
+        self.changed.insert(pid);
+        self.tasks.retain(|_, task| task.pid != pid);
+        true
     }
 
     fn add_task(&mut self, tid: Tid, task: Task) {

@@ -213,7 +213,12 @@ impl Membership {
 
     /// A process has been forked.
     pub(in crate::session) fn forked(&mut self, parent: Pid, child: Pid, time: MonoNs) {
-        self.left(child);
+        // One that had the number before; not the one that was attached to while this record was on its way.
+        let known = self.processes.get(&child).map(|known| known.since);
+        match known.is_none_or(|since| since < time) {
+            true => self.left(child),
+            false => return,
+        }
         self.look_at(parent);
         let parent = self.processes.get(&parent).copied();
         if let Some(parent) = parent.filter(|parent| parent.since <= time) {
