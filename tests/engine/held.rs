@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use perfd::model::{
-    AskedEvent, Fault, Hz, LossReason, NameKind, Pid, Profile, Rate, TargetId,
-};
+use perfd::model::{AskedEvent, Fault, Hz, LossReason, NameKind, Pid, Profile, Rate, TargetId};
 use perfd::procfs::SysRoots;
 use perfd::session::engine::{
     Authority, Engine, EngineEvent, EngineSpec, EngineStats, Limits, Member, Sampling, TargetEnd,
@@ -97,7 +95,11 @@ impl Held {
         let token = self.last_token;
         self.engine().cut(target, token);
         let is_it = |(_, cut): &(Arc<Profile>, Option<u64>)| *cut == Some(token);
-        self.until(|held| held.windows.get(&target).is_some_and(|all| all.iter().any(is_it)));
+        self.until(|held| {
+            held.windows
+                .get(&target)
+                .is_some_and(|all| all.iter().any(is_it))
+        });
         self.take(target)
     }
 
@@ -144,7 +146,10 @@ impl Held {
             let event = event.unwrap_or_else(|_| {
                 let windows = self.windows.iter().map(|(target, all)| (target, all.len()));
                 let windows: Vec<_> = windows.collect();
-                panic!("it says nothing; windows {windows:?}, ended {:?}", self.ended)
+                panic!(
+                    "it says nothing; windows {windows:?}, ended {:?}",
+                    self.ended
+                )
             });
             match event {
                 EngineEvent::Attached { target, .. } => {
@@ -191,7 +196,11 @@ impl Windows {
 
     /// Samples in kernel mode.
     pub fn in_kernel(&self) -> u64 {
-        self.count(|row, _| row.frames.last().is_some_and(|leaf| leaf.kind == NameKind::Kernel))
+        self.count(|row, _| {
+            row.frames
+                .last()
+                .is_some_and(|leaf| leaf.kind == NameKind::Kernel)
+        })
     }
 
     /// Samples with a function of this name in their stack.
@@ -208,11 +217,18 @@ impl Windows {
     fn count(&self, of: impl Fn(&perfd::model::Row, Option<Pid>) -> bool) -> u64 {
         for profile in &self.0 {
             let weights = profile.rows.iter().flat_map(|row| &row.weights);
-            let delivered: u64 = profile.ledger.events.iter().map(|event| event.delivered).sum();
+            let delivered: u64 = profile
+                .ledger
+                .events
+                .iter()
+                .map(|event| event.delivered)
+                .sum();
             assert_eq!(weights.map(|weight| weight.samples).sum::<u64>(), delivered);
         }
         let rows = self.0.iter().flat_map(|profile| &profile.rows);
         let rows = rows.filter(|row| of(row, row.task.pid));
-        rows.flat_map(|row| &row.weights).map(|weight| weight.samples).sum()
+        rows.flat_map(|row| &row.weights)
+            .map(|weight| weight.samples)
+            .sum()
     }
 }

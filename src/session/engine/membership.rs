@@ -42,6 +42,8 @@ struct Process {
     group: GroupId,
     /// It is the process that had the number then.
     since: MonoNs,
+    /// What it was in before it was put into a target, and until when.
+    before: (GroupId, MonoNs),
     /// In these times it may have been another's than it is.
     doubt: Option<(MonoNs, MonoNs)>,
     /// Of which loss of records it has been looked at since.
@@ -61,8 +63,8 @@ pub(in crate::session) struct Membership {
     departed: FxHashMap<Pid, GroupId>,
     /// That must be taken in before anything more is counted there.
     must_drain: bool,
-    /// Targets that everybody is in.
-    hosts: Vec<TargetId>,
+    /// Targets that everybody is in, and since when.
+    hosts: Vec<(TargetId, MonoNs)>,
     /// How often records were lost, and up to when they were not the last time.
     losses: u32,
     sound_until: MonoNs,
@@ -105,7 +107,7 @@ impl Membership {
 
     /// A target that everybody is in.
     pub(super) fn add_host(&mut self, target: TargetId) {
-        self.hosts.push(target);
+        self.hosts.push((target, sys::now()));
     }
 
     /// Puts a process into a target. `false`: there are as many as there may be.
@@ -122,10 +124,17 @@ impl Membership {
         let process = known.unwrap_or(Process {
             group,
             since: sys::now(),
+            before: (GroupId::NONE, MonoNs(0)),
             doubt: None,
             sound: self.losses,
         });
-        self.put(pid, Some(Process { group, ..process }));
+        let before = (before, sys::now());
+        let process = Process {
+            group,
+            before,
+            ..process
+        };
+        self.put(pid, Some(process));
         self.examine(pid, MonoNs(0));
         true
     }
@@ -146,7 +155,7 @@ impl Membership {
         for group in self.departed.values_mut() {
             *group = groups.only(*group, |of| of != target);
         }
-        self.hosts.retain(|host| *host != target);
+        self.hosts.retain(|(host, _)| *host != target);
         // Whom nobody else is after is told of in vain.
         self.has_left = true;
         self.authorities.remove(&target);
@@ -322,13 +331,15 @@ impl Membership {
         &mut self,
         sampled: &Sampled,
     ) -> Result<GroupId, LossReason> {
-        let (group, unsure) = match sampled.time {
+        let (mut group, unsure) = match sampled.time {
             None => (self.group_when_counted(sampled.pid), GroupId::NONE),
             Some(time) => self.group_at(sampled.pid, time),
         };
-        let hosts = std::mem::take(&mut self.hosts);
-        let group = self.groups.and(group, &hosts);
-        self.hosts = hosts;
+        for (host, since) in &self.hosts {
+            if sampled.time.is_none_or(|time| *since <= time) {
+                group = self.groups.and(group, &[*host]);
+            }
+        }
         self.lose(unsure, sampled, LossReason::NotAuthorised);
         if group == GroupId::NONE {
             return Err(match unsure {
@@ -393,6 +404,7 @@ impl Membership {
         self.population.clear();
         for process in self.processes.values_mut() {
             process.group = groups.and(GroupId::NONE, old.targets(process.group));
+            process.before = (GroupId::NONE, MonoNs(0));
             *self.population.entry(process.group).or_default() += 1;
         }
         self.departed.clear();
@@ -415,13 +427,17 @@ impl Membership {
             let of_users = self.of_users(group);
             return (GroupId::NONE, of_users);
         };
+        let group = match process.before {
+            (before, until) if time < until => before,
+            _ => process.group,
+        };
         match process.doubt {
             Some((from, until)) if from <= time && time <= until => {
-                let of_users = self.of_users(process.group);
-                let sure = self.of_administrators(process.group);
+                let of_users = self.of_users(group);
+                let sure = self.of_administrators(group);
                 (sure, of_users)
             }
-            _ => (process.group, GroupId::NONE),
+            _ => (group, GroupId::NONE),
         }
     }
 
