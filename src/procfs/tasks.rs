@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::{Pid, Tid};
+
+/// `USER_HZ` is 100 on every architecture that perfd is built for.
+const MS_PER_TICK: u64 = 10;
 
 /// The living threads of a process, sorted.
 ///
@@ -53,6 +57,21 @@ pub struct ProcessStat {
     pub parent: Pid,
 }
 
+/// When a process was started, since the host was, in steps of 10 ms (rounded down): field 22 of `/proc/PID/stat`, in `USER_HZ`.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn started(proc_root: &Path, pid: Pid) -> io::Result<Duration> {
+    let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"))?;
+    let ticks = parse_start(&text).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Duration::from_millis(ticks.saturating_mul(MS_PER_TICK)))
+}
+
+/// Field 22 is the 20th behind the name.
+fn parse_start(text: &[u8]) -> Option<u64> {
+    fields_behind_name(text)?.nth(19)?.parse().ok()
+}
+
 /// Reads state and parent of a process.
 pub fn stat(proc_root: &Path, pid: Pid) -> io::Result<ProcessStat> {
     let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"))?;
@@ -61,14 +80,17 @@ pub fn stat(proc_root: &Path, pid: Pid) -> io::Result<ProcessStat> {
 
 /// `PID (COMM) STATE PPID …`, where COMM may hold anything: the fields begin behind the *last* parenthesis.
 fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
-    let behind = text.iter().rposition(|byte| *byte == b')')? + 1;
-    let mut fields = std::str::from_utf8(text.get(behind..)?)
-        .ok()?
-        .split_ascii_whitespace();
+    let mut fields = fields_behind_name(text)?;
     Some(ProcessStat {
         state: fields.next()?.chars().next()?,
         parent: Pid(fields.next()?.parse().ok()?),
     })
+}
+
+fn fields_behind_name(text: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    let behind = text.iter().rposition(|byte| *byte == b')')? + 1;
+    let fields = std::str::from_utf8(text.get(behind..)?).ok()?;
+    Some(fields.split_ascii_whitespace())
 }
 
 /// The living descendants of a process, parents before children.
@@ -104,6 +126,9 @@ mod tests {
         let stat = parse_stat(b"42 (a) Z 1 (b) R 7 42 42 0 -1").unwrap();
         assert_eq!((stat.state, stat.parent), ('R', Pid(7)));
         assert_eq!(parse_stat(b"42 (a"), None);
+        let text = [&b"42 (a) Z) S"[..], &b" 7".repeat(18), b" 123 9"].concat();
+        assert_eq!(parse_start(&text), Some(123));
+        assert_eq!(parse_start(b"42 (a) S 1 2"), None);
     }
 
     #[test]

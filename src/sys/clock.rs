@@ -1,5 +1,7 @@
 //! The clock of a run.
 
+use std::time::Duration;
+
 use nix::time::{ClockId, clock_gettime};
 
 use crate::model::MonoNs;
@@ -7,6 +9,12 @@ use crate::model::MonoNs;
 /// The current moment of `CLOCK_MONOTONIC`, the clock that all perf events are opened with.
 pub fn now() -> MonoNs {
     MonoNs(read(ClockId::CLOCK_MONOTONIC))
+}
+
+/// What [`now`] lacks of the time since boot, by which `/proc` says when a process was started: the time for which the host was suspended.
+pub fn boot_offset() -> Duration {
+    let (since_boot, mono) = (read(ClockId::CLOCK_BOOTTIME), now().0);
+    Duration::from_nanos(since_boot.saturating_sub(mono))
 }
 
 /// The wall-clock time of a moment, in nanoseconds since the Unix epoch; for labels only, since it may jump.

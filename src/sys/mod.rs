@@ -20,7 +20,7 @@ pub mod spawn;
 pub mod start_error;
 mod usage;
 
-pub use clock::{now, unix_ns_at};
+pub use clock::{boot_offset, now, unix_ns_at};
 pub use event::{
     Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
     open_ring_owner, open_sampling, open_side_band,
