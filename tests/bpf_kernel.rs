@@ -19,7 +19,9 @@ use perfd::model::{
 };
 use perfd::procfs::SysRoots;
 use perfd::procfs::memory::of_bpf_map;
-use perfd::sys::{Callchain, EventFd, EventScope, SampleContent, Start, Wakes, open_sampling};
+use perfd::sys::{
+    Callchain, EventFd, EventScope, SampleContent, Start, Wakes, Whom, open_sampling,
+};
 use serde_json::Value;
 use support::calls::CALLS;
 use support::{compile_c, perfd, skip};
@@ -337,12 +339,15 @@ fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
         callchain: Callchain::None,
         registers: false,
         stack_bytes: 0,
+        cgroup: false,
     };
     // This thread's, which is no target.
     let scope = |cpu| EventScope {
-        tid: Some(Tid(nix::unistd::gettid().as_raw().cast_unsigned())),
+        whom: Whom::Thread {
+            tid: Tid(nix::unistd::gettid().as_raw().cast_unsigned()),
+            inherit: false,
+        },
         cpu,
-        inherit: false,
     };
     let cpus = perfd::procfs::cpus::online(&SysRoots::default()).expect("readable");
     let events: Vec<EventFd> = { cpus.into_iter() }

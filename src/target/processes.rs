@@ -325,7 +325,7 @@ impl Processes {
     /// Whether a process was added after that moment, as it was then.
     fn is_told_already(&self, pid: Pid, time: MonoNs) -> bool {
         let process = self.processes.get(&pid);
-        process.is_some_and(|process| time <= process.since)
+        process.is_some_and(|process| time < process.since)
     }
 
     /// Checks every process and thread against `/proc`, to be done when records were lost: what has ended, and whose number has gone to another,

@@ -69,6 +69,8 @@ fn sample(time: u64, pid: u32) -> Item<'static> {
         pid: Pid(pid),
         tid: Tid(pid),
         cpu: Cpu(0),
+        cgroup: None,
+        domain: None,
         time: MonoNs(time),
         weight: 1,
         registers: Some(Registers {
