@@ -20,9 +20,9 @@ pub mod spawn;
 pub mod start_error;
 mod usage;
 
-pub use clock::{at_tick, now, unix_ns_at};
+pub use clock::{boot_offset, now, unix_ns_at};
 pub use event::{
-    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
+    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes, Whom,
     open_ring_owner, open_sampling, open_side_band,
 };
 pub use poller::{Poller, Ticker, Waker, Wakeup, has_input};

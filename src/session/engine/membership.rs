@@ -246,7 +246,8 @@ impl Membership {
         let parent = stat.and_then(|stat| {
             self.look_at(stat.parent);
             let parent = self.processes.get(&stat.parent).copied();
-            parent.filter(|parent| parent.since <= sys::at_tick(stat.started).plus(TICK))
+            let started = self.started(pid)?;
+            parent.filter(|parent| parent.since <= started.plus(TICK))
         });
         let Some(parent) = parent else {
             return self.takes_everybody();
@@ -468,17 +469,23 @@ impl Membership {
         process.sound = self.losses;
         let since = process.since;
         let stat = tasks::stat(&self.proc_root, pid).ok();
-        let Some(stat) = stat.filter(|stat| stat.state != 'Z') else {
+        if stat.is_none_or(|stat| stat.state == 'Z') {
             // It has ended, and what is still to come of it is from before.
             self.examine(pid, self.sound_until);
             return Found::Gone;
-        };
-        if sys::at_tick(stat.started) > since.plus(TICK) {
+        }
+        if self.started(pid).is_none_or(|at| at > since.plus(TICK)) {
             self.left(pid);
             return Found::Gone;
         }
         self.examine(pid, self.sound_until);
         Found::There
+    }
+
+    fn started(&self, pid: Pid) -> Option<MonoNs> {
+        let since_boot = tasks::started(&self.proc_root, pid).ok()?;
+        let nanos = since_boot.saturating_sub(sys::boot_offset()).as_nanos();
+        u64::try_from(nanos).ok().map(MonoNs)
     }
 
     /// Asks whose a process is, for the users' targets that it is in: it may have become another's at `from`.
