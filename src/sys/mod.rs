@@ -26,9 +26,9 @@ pub mod start_error;
 pub mod unix_socket;
 mod usage;
 
-pub use clock::{at_tick, now, unix_ns_at};
+pub use clock::{boot_offset, now, unix_ns_at};
 pub use event::{
-    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
+    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes, Whom,
     open_ring_owner, open_sampling, open_side_band,
 };
 pub use local_time::{local_date, unix_ns_now, unix_of_local};

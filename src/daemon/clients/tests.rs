@@ -52,7 +52,8 @@ impl Stage {
             self.clients.flush(&self.poller, self.now, &mut heard);
             self.poller.wait(&mut ready).unwrap();
             for wakeup in ready.drain(..).filter(|wakeup| Clients::is_own(*wakeup)) {
-                self.clients.ready(wakeup, &self.poller, self.now, &mut heard);
+                self.clients
+                    .ready(wakeup, &self.poller, self.now, &mut heard);
             }
         }
         heard
