@@ -1,7 +1,7 @@
 //! Who may profile what. The one place that decides it; everything is asked here, for each request.
 //!
 //! ```text
-//! administrator     uid 0, or in the configured group                     anything
+//! administrator     uid 0, the daemon's own user, in the configured group  anything
 //! everybody else    a process by its number, if it is all the user's own   that process
 //! ```
 //!
@@ -38,6 +38,8 @@ use crate::sys::unix_socket::Peer;
 pub struct Rules {
     /// The number of the administrators' group, if there is such a group on this host.
     pub admin_gid: Option<u32>,
+    /// The user that the daemon runs as: who may end it may ask it for everything, which is no more than that user could do anyway.
+    pub own_uid: Option<u32>,
     /// Where `/proc` is.
     pub roots: SysRoots,
 }
@@ -67,7 +69,9 @@ pub struct Granted {
 impl Rules {
     /// Whether a peer may do everything.
     pub fn is_admin(&self, peer: &Peer) -> bool {
-        peer.uid == 0 || self.admin_gid.is_some_and(|gid| peer.is_in(gid))
+        peer.uid == 0
+            || self.own_uid == Some(peer.uid)
+            || self.admin_gid.is_some_and(|gid| peer.is_in(gid))
     }
 
     /// Lets administrators do what only they may.
