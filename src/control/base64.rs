@@ -15,7 +15,9 @@ pub fn encode(bytes: &[u8]) -> String {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for digit in 0..4 {
             match digit <= group.len() {
-                true => text.push(char::from(ALPHABET[(bits >> (18 - 6 * digit) & 63) as usize])),
+                true => text.push(char::from(
+                    ALPHABET[(bits >> (18 - 6 * digit) & 63) as usize],
+                )),
                 false => text.push('='),
             }
         }
@@ -79,7 +81,16 @@ mod tests {
         }
         let all: Vec<u8> = (0..=255).collect();
         assert_eq!(decode(&encode(&all)).unwrap(), all);
-        for text in ["Z", "Zg", "Zg=", "Zg===", "====", "Z-==", "Zg==Zg==", "Zm9\u{e9}"] {
+        for text in [
+            "Z",
+            "Zg",
+            "Zg=",
+            "Zg===",
+            "====",
+            "Z-==",
+            "Zg==Zg==",
+            "Zm9\u{e9}",
+        ] {
             assert_eq!(decode(text), Err(NotBase64), "{text}");
         }
     }

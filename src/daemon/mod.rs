@@ -9,4 +9,5 @@ pub mod authorize;
 pub mod clients;
 pub mod config;
 pub mod notify;
+pub mod outputs;
 pub mod selector;

@@ -209,7 +209,8 @@ impl Connection {
 
     /// Whether it has failed to do its part in time; it is told what.
     pub(super) fn overdue(&mut self, limits: &ClientLimits, now: MonoNs) -> Option<Leave> {
-        let is_over = |since: Option<MonoNs>, most| since.is_some_and(|since| now.since(since) >= most);
+        let is_over =
+            |since: Option<MonoNs>, most| since.is_some_and(|since| now.since(since) >= most);
         if is_over(self.stalled_since, limits.patience) {
             return Some(Leave::TookNothing);
         }

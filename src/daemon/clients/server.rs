@@ -13,8 +13,8 @@ use super::tail::Tail;
 use super::{ClientId, ClientLimits, FIRST_WAKEUP, Heard, LISTENER, Leave, PhasedWindow, TailSpec};
 use crate::control::codec::{Line, LineError};
 use crate::control::{
-    Answer, Asked, ClientFigures, EndReason, Event, Greeting, MAX_REQUEST, Outcome, Refusal, RefusalClass,
-    Request, VERSION,
+    Answer, Asked, ClientFigures, EndReason, Event, Greeting, MAX_REQUEST, Outcome, Refusal,
+    RefusalClass, Request, VERSION,
 };
 use crate::model::MonoNs;
 use crate::sys::unix_socket::{LineListener, LineStream};
@@ -168,7 +168,10 @@ impl Clients {
                     let wanted = connection.wanted();
                     if wanted != connection.interest {
                         connection.interest = wanted;
-                        if poller.change(&connection.stream, wanted, client.wakeup()).is_err() {
+                        if poller
+                            .change(&connection.stream, wanted, client.wakeup())
+                            .is_err()
+                        {
                             leaving.push((*client, Leave::Closed));
                         }
                     }
@@ -182,9 +185,15 @@ impl Clients {
 
     /// Sends signs of life, and sends away who is overdue. To be called every so often, followed by [`Clients::flush`].
     pub fn tick(&mut self, poller: &Poller, now: MonoNs, heard: &mut Vec<Heard>) {
-        if self.paused_since.is_some_and(|since| now.since(since) >= PAUSE) {
+        if self
+            .paused_since
+            .is_some_and(|since| now.since(since) >= PAUSE)
+        {
             self.reserve = self.reserve.take().or_else(|| reserve().ok());
-            if poller.change(&self.listener, Interest::Input, LISTENER).is_ok() {
+            if poller
+                .change(&self.listener, Interest::Input, LISTENER)
+                .is_ok()
+            {
                 self.paused_since = None;
             }
         }
@@ -230,9 +239,10 @@ impl Clients {
             peers.filter(|peer| *peer == uid).count()
         };
         let said = match () {
-            () if self.connections.len() >= most => {
-                Some(format!("{most} clients; limits.clients of the daemon is {}", self.limits.clients))
-            }
+            () if self.connections.len() >= most => Some(format!(
+                "{most} clients; limits.clients of the daemon is {}",
+                self.limits.clients
+            )),
             () if !is_root && of_user(peer.uid) >= self.limits.clients_per_user => Some(format!(
                 "{n} clients of user {}; limits.clients_per_user of the daemon is {n}",
                 peer.uid,

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use super::encoding::{self, Around};
 use super::{PhasedWindow, TailSpec};
 use crate::aggregate::merge;
-use crate::control::{
-    ClientFigures, EndReason, Ended, Event, Gap, GapReason, Heartbeat, Phase,
-};
+use crate::control::{ClientFigures, EndReason, Ended, Event, Gap, GapReason, Heartbeat, Phase};
 use crate::model::{MonoNs, Profile};
 
 /// Phases that may wait; beyond that the oldest are dropped, and told as a gap.
@@ -72,7 +70,7 @@ impl Tail {
         }) = self.waiting.back_mut()
             && *phase == window.phase
             && profile.rows.len() + window.profile.rows.len() <= MAX_ROWS
-            && let Some(merged) = merge::merge(&[Arc::clone(profile), Arc::clone(&window.profile)])
+            && let Some(merged) = merge(&[Arc::clone(profile), Arc::clone(&window.profile)])
         {
             *profile = Arc::new(merged);
             *to = sequence;
@@ -169,7 +167,11 @@ impl Tail {
     }
 
     /// A sign of life, if it is time for one and nothing else waits.
-    pub(super) fn heartbeat(&mut self, now: MonoNs, figures: &mut ClientFigures) -> Option<Vec<u8>> {
+    pub(super) fn heartbeat(
+        &mut self,
+        now: MonoNs,
+        figures: &mut ClientFigures,
+    ) -> Option<Vec<u8>> {
         let every = self.spec.heartbeat?;
         if !self.waiting.is_empty() || self.end.is_some() || now.since(self.last_sign) < every {
             return None;
