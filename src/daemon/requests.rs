@@ -12,7 +12,8 @@ use nix::unistd::{Group, geteuid};
 use super::authorize::{Evidence, Rules};
 use super::clients::{ClientId, ClientLimits, Clients, PhasedWindow, TailSpec};
 use super::config::{Config, Sampling};
-use super::outputs::{Output, Outputs};
+use super::outputs::{OutputSpec, Writable};
+use super::places::Places;
 use super::registry::{Asked, Owner, Registry, Said, Ticket};
 use super::run::labels;
 use super::selector::Selector;
@@ -20,12 +21,11 @@ use super::snapshot::{Order, Place, Snapshots};
 use super::target::Target;
 use crate::control::{
     Attach, Attached, Detached, EndReason, Listed, ListedTarget, Mark, Marked, OutputAsked, Phase,
-    Refusal, RefusalClass, Request, Since, Snapshot, Stats, Stopping, Tail, Tailing, TargetChoice,
+    Refusal, RefusalClass, Request, Since, Snapshot, Stopping, Tail, Tailing, TargetChoice,
     TargetState,
 };
 use crate::model::{AskedEvent, EventIdx, Fault, FaultClass, Hz, Rate, TargetId};
 use crate::procfs::SysRoots;
-use crate::session::engine::Authority;
 use crate::sink::{Measure, View};
 use crate::sys::unix_socket::Peer;
 use crate::sys::{self, Waker};
@@ -36,7 +36,7 @@ struct Waiting {
     client: ClientId,
     id: Option<u64>,
     /// For `attach`: what is to be written, and where.
-    outputs: Vec<(OutputAsked, Output)>,
+    outputs: Vec<(OutputAsked, Writable)>,
 }
 
 /// One request, with all that came with it.
@@ -61,14 +61,6 @@ pub struct Scene<'a> {
     pub registry: &'a mut Registry,
     /// Who is answered.
     pub clients: &'a mut Clients,
-    /// The answer to `stats`.
-    pub stats: &'a dyn Fn(&Registry, &Clients) -> Stats,
-}
-
-impl std::fmt::Debug for dyn Fn(&Registry, &Clients) -> Stats + '_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stats")
-    }
 }
 
 /// What a request means for the daemon itself.
@@ -76,6 +68,13 @@ impl std::fmt::Debug for dyn Fn(&Registry, &Clients) -> Stats + '_ {
 pub enum Outcome {
     /// Nothing.
     GoOn,
+    /// This request is to be answered with what the daemon does and takes.
+    TellStats {
+        /// Whose it is.
+        client: ClientId,
+        /// Its number.
+        id: Option<u64>,
+    },
     /// An administrator ends it.
     Stop,
 }
@@ -87,7 +86,7 @@ pub struct Requests {
     waiting: BTreeMap<Ticket, Waiting>,
     next_ticket: u64,
     snapshots: Snapshots,
-    outputs: Outputs,
+    places: Places,
 }
 
 impl Requests {
@@ -102,7 +101,7 @@ impl Requests {
             waiting: BTreeMap::new(),
             next_ticket: 1,
             snapshots: Snapshots::new(waker.clone()),
-            outputs: Outputs::new(waker),
+            places: Places::new(waker),
         };
         requests.configure(config);
         requests
@@ -149,10 +148,7 @@ impl Requests {
                 let listed = self.list(peer, scene);
                 scene.clients.answer(client, id, &listed);
             }
-            Request::Stats(_) => {
-                let stats = (scene.stats)(scene.registry, scene.clients);
-                scene.clients.answer(client, id, &stats);
-            }
+            Request::Stats(_) => return Ok(Outcome::TellStats { client, id }),
             Request::Mark(Mark { target, phase }) => {
                 let target = self.seen(peer, target, scene.registry)?.id();
                 let ticket = self.wait(client, id, Vec::new());
@@ -187,7 +183,10 @@ impl Requests {
         let usage = |what: String| Fault::new(FaultClass::Usage, what);
         let n_outputs = attach.outputs.len();
         let n_evidence = descriptors.len().checked_sub(n_outputs).ok_or_else(|| {
-            usage(format!("{n_outputs} outputs and {} descriptors: one for each is needed", descriptors.len()))
+            usage(format!(
+                "{n_outputs} outputs and {} descriptors: one for each is needed",
+                descriptors.len()
+            ))
         })?;
         let outputs = descriptors.split_off(n_evidence);
         let mut evidence = descriptors.into_iter();
@@ -202,16 +201,21 @@ impl Requests {
                 (Some(granted.pidfd), granted.authority)
             }
             _ if n_evidence > 0 => {
-                return Err(usage("more descriptors than outputs; only a pid has others".to_owned()));
+                return Err(usage(
+                    "more descriptors than outputs; only a pid has others".to_owned(),
+                ));
             }
-            other => (None, self.rules.admin_only(peer, &format!("profile {other}"))?),
+            other => (
+                None,
+                self.rules.admin_only(peer, &format!("profile {other}"))?,
+            ),
         };
         let outputs = attach
             .outputs
             .iter()
             .cloned()
             .zip(outputs)
-            .map(|(asked, fd)| Ok((asked, Output::check(fd)?)))
+            .map(|(asked, fd)| Ok((asked, Writable::check(fd)?)))
             .collect::<Result<Vec<_>, Fault>>()?;
         let asked = Asked {
             sampling: sampling(&attach, &scene.registry.config().sampling)?,
@@ -274,16 +278,23 @@ impl Requests {
         };
         let sum = sum.cloned().ok_or_else(|| {
             let what = format!("no window of target {} is closed yet", snapshot.target);
-            Fault::new(FaultClass::Unavailable, what).hint("ask again when its first window is over")
+            Fault::new(FaultClass::Unavailable, what)
+                .hint("ask again when its first window is over")
         })?;
         let to = match descriptors.into_iter().next() {
-            Some(fd) => Place::Output(Output::check(fd)?),
+            Some(fd) => Place::Descriptor(Writable::check(fd)?),
             None => Place::Answer,
         };
         let order = Order {
             ticket: Ticket(self.next_ticket),
             view: view(target, snapshot.show.as_deref())?,
-            labels: labels(target, target.phase().map(str::to_owned).filter(|_| snapshot.since == Since::Mark)),
+            labels: labels(
+                target,
+                target
+                    .phase()
+                    .map(str::to_owned)
+                    .filter(|_| snapshot.since == Since::Mark),
+            ),
             format: snapshot.format,
             sum,
             to,
@@ -306,7 +317,9 @@ impl Requests {
             target: tail.target,
             format: tail.format,
             view: view(target, tail.show.as_deref())?,
-            heartbeat: tail.heartbeat.map(|seconds| Duration::from_secs(seconds.into())),
+            heartbeat: tail
+                .heartbeat
+                .map(|seconds| Duration::from_secs(seconds.into())),
         };
         let tailing = Tailing {
             target: tail.target,
@@ -314,7 +327,10 @@ impl Requests {
             events: target.events(),
             sequence: target.sequence(),
         };
-        scene.clients.tail(client, spec, sys::now()).map_err(Refusal::into_fault)?;
+        scene
+            .clients
+            .tail(client, spec, sys::now())
+            .map_err(Refusal::into_fault)?;
         scene.clients.answer(client, id, &tailing);
         Ok(())
     }
@@ -348,7 +364,7 @@ impl Requests {
                     profile: profile.clone(),
                 };
                 scene.clients.window(&window);
-                self.outputs.window(*target, profile);
+                self.places.window(*target, &window);
             }
             Said::Marked {
                 ticket: Some(ticket),
@@ -363,13 +379,14 @@ impl Requests {
                 }
             }
             Said::Ended { target, reason } => {
-                if let Some(waiting) = target.asked.and_then(|ticket| self.waiting.remove(&ticket)) {
+                if let Some(waiting) = target.asked.and_then(|ticket| self.waiting.remove(&ticket))
+                {
                     let what = format!("target {} has ended before it was attached", target.id().0);
                     let refusal = Refusal::new(RefusalClass::NoSuchTarget, what);
                     scene.clients.refuse(waiting.client, waiting.id, &refusal);
                 }
                 scene.clients.end(target.id().0, *reason);
-                self.outputs.end(target.id());
+                self.places.end(target.id());
             }
             Said::Attached { ticket: None, .. }
             | Said::Refused { ticket: None, .. }
@@ -399,19 +416,23 @@ impl Requests {
     /// A client has left: nobody waits any more.
     pub fn client_left(&mut self, client: ClientId) {
         // Its outputs are kept until the answer comes: a target with `keep` goes on.
-        for waiting in self.waiting.values_mut().filter(|waiting| waiting.client == client) {
+        for waiting in self
+            .waiting
+            .values_mut()
+            .filter(|waiting| waiting.client == client)
+        {
             waiting.id = None;
         }
     }
 
     /// Outputs that have ended, as lines for the log.
     pub fn news(&mut self) -> Vec<String> {
-        self.outputs.news()
+        self.places.news()
     }
 
     /// Closes all outputs, with what is still to be written.
     pub fn finish(self) {
-        self.outputs.finish();
+        self.places.finish();
     }
 
     fn attached(&mut self, id: TargetId, ticket: Ticket, notes: &[String], scene: &mut Scene<'_>) {
@@ -421,20 +442,56 @@ impl Requests {
         let Ok(target) = scene.registry.target(id) else {
             return;
         };
-        self.outputs.add(id, waiting.outputs);
         let attached = Attached {
             target: id.0,
             name: target.name().to_owned(),
             events: target.events(),
             notes: notes.to_vec(),
         };
-        scene.clients.answer(waiting.client, waiting.id, &attached);
+        // Which events there are is known only now.
+        match self.open_outputs(target, waiting.outputs) {
+            Ok(()) => scene.clients.answer(waiting.client, waiting.id, &attached),
+            Err(fault) => {
+                let refusal = Refusal::from(fault);
+                scene.clients.refuse(waiting.client, waiting.id, &refusal);
+                // It was there a moment ago.
+                let _ = scene.registry.detach(id, EndReason::Detached);
+            }
+        }
     }
 
-    fn wait(&mut self, client: ClientId, id: Option<u64>, outputs: Vec<(OutputAsked, Output)>) -> Ticket {
+    fn open_outputs(
+        &mut self,
+        target: &Target,
+        outputs: Vec<(OutputAsked, Writable)>,
+    ) -> Result<(), Fault> {
+        for (asked, to) in outputs {
+            let spec = OutputSpec {
+                format: asked.format,
+                view: view(target, asked.show.as_deref())?,
+                labels: labels(target, None),
+            };
+            self.places.open(target, to, spec)?;
+        }
+        Ok(())
+    }
+
+    fn wait(
+        &mut self,
+        client: ClientId,
+        id: Option<u64>,
+        outputs: Vec<(OutputAsked, Writable)>,
+    ) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.waiting.insert(ticket, Waiting { client, id, outputs });
+        self.waiting.insert(
+            ticket,
+            Waiting {
+                client,
+                id,
+                outputs,
+            },
+        );
         ticket
     }
 
@@ -500,7 +557,9 @@ fn sampling(attach: &Attach, default: &Sampling) -> Result<Sampling, Fault> {
     let usage = |what: String| Fault::new(FaultClass::Usage, what);
     let mut events: Vec<AskedEvent> = Vec::new();
     for text in attach.events.iter().flatten() {
-        let event: AskedEvent = text.parse().map_err(|error| usage(format!("events: {text:?}: {error}")))?;
+        let event: AskedEvent = text
+            .parse()
+            .map_err(|error| usage(format!("events: {text:?}: {error}")))?;
         if events.contains(&event) {
             return Err(usage(format!("events: {text:?} stands there twice")));
         }
@@ -509,7 +568,9 @@ fn sampling(attach: &Attach, default: &Sampling) -> Result<Sampling, Fault> {
     let frequency = match attach.frequency {
         Some(hz) if hz > Rate::MAX_FREQUENCY.0 => {
             let most = Rate::MAX_FREQUENCY.0;
-            return Err(usage(format!("frequency: {hz} is not a number from 1 to {most}")));
+            return Err(usage(format!(
+                "frequency: {hz} is not a number from 1 to {most}"
+            )));
         }
         Some(hz) => Hz(hz),
         None => default.frequency,
@@ -532,7 +593,10 @@ fn view(target: &Target, show: Option<&str>) -> Result<View, Fault> {
         Some(show) => events.iter().position(|event| event == show),
     };
     let event = event.ok_or_else(|| {
-        let what = format!("show: {:?} is not one of the events", show.unwrap_or_default());
+        let what = format!(
+            "show: {:?} is not one of the events",
+            show.unwrap_or_default()
+        );
         Fault::new(FaultClass::Usage, what).hint(format!("the events are {}", events.join(", ")))
     })?;
     Ok(View {

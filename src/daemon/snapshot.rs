@@ -1,12 +1,15 @@
 //! Snapshots: what is kept of a target, encoded by a thread of its own, since a flame graph takes its time.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::bare::bare;
 use super::kept::Sum;
+use super::outputs::Writable;
 use super::target::Ticket;
 use crate::control::{MAX_INLINE_SNAPSHOT, SnapshotFormat, Snapshotted, base64};
 use crate::model::{Fault, FaultClass};
@@ -17,6 +20,8 @@ use crate::sys::Waker;
 
 /// Snapshots that are made at a time.
 const MOST: usize = 4;
+/// Snapshots that are being written at a time: readers may take as long as they like, or for ever.
+const MOST_WRITTEN: usize = 32;
 /// Bytes of one that goes to a descriptor.
 const MAX_BYTES: usize = 256 << 20;
 
@@ -42,8 +47,8 @@ pub struct Order {
 pub enum Place {
     /// Into the answer.
     Answer,
-    /// To an output that the client has passed, when it is whole.
-    Output(super::outputs::Output),
+    /// To a descriptor that the client has passed, when it is whole.
+    Descriptor(Writable),
 }
 
 /// A snapshot that was made, or could not be.
@@ -58,7 +63,8 @@ pub struct Made {
 /// Snapshots in the making.
 #[derive(Debug)]
 pub struct Snapshots {
-    making: usize,
+    making: Arc<AtomicUsize>,
+    writing: Arc<AtomicUsize>,
     sender: Sender<Made>,
     made: Receiver<Made>,
     waker: Waker,
@@ -67,9 +73,10 @@ pub struct Snapshots {
 impl Snapshots {
     /// None yet; `waker` is woken for each that is made.
     pub fn new(waker: Waker) -> Snapshots {
-        let (sender, made) = bounded(MOST);
+        let (sender, made) = bounded(MOST + MOST_WRITTEN);
         Snapshots {
-            making: 0,
+            making: Arc::default(),
+            writing: Arc::default(),
             sender,
             made,
             waker,
@@ -79,71 +86,106 @@ impl Snapshots {
     /// Begins one.
     ///
     /// # Errors
-    /// As many are being made as may be.
+    /// As many are being made, or written, as may be.
     pub fn begin(&mut self, order: Order) -> Result<(), Fault> {
-        if self.making >= MOST {
-            let what = format!("{MOST} snapshots are being made");
-            return Err(Fault::new(FaultClass::Limit, what).hint("ask again in a moment"));
-        }
+        let limit = |n: usize, what: &str| {
+            let what = format!("{n} snapshots are being {what}");
+            Fault::new(FaultClass::Limit, what).hint("ask again in a moment")
+        };
+        let making = Slot::take(&self.making, MOST).ok_or_else(|| limit(MOST, "made"))?;
+        let writing = match order.to {
+            Place::Answer => None,
+            Place::Descriptor(_) => {
+                let slot = Slot::take(&self.writing, MOST_WRITTEN);
+                Some(slot.ok_or_else(|| limit(MOST_WRITTEN, "written"))?)
+            }
+        };
         let (sender, waker) = (self.sender.clone(), self.waker.clone());
+        let say = move |ticket, outcome| {
+            // There is room for as many as there may be at a time.
+            let _ = sender.send(Made { ticket, outcome });
+            waker.wake();
+        };
         thread::Builder::new()
             .name("perfd-snapshot".to_owned())
             .spawn(move || {
                 let ticket = order.ticket;
-                let outcome = make(order);
-                // There is room for as many as are made at a time.
-                let _ = sender.send(Made { ticket, outcome });
-                waker.wake();
+                let made = make(&order);
+                drop(making);
+                let outcome = made.and_then(|(answer, bytes)| deliver(order, answer, bytes));
+                drop(writing);
+                say(ticket, outcome);
             })
             .map_err(|error| Fault::new(FaultClass::System, format!("start a thread: {error}")))?;
-        self.making += 1;
         Ok(())
     }
 
     /// The next that is made.
     pub fn next(&mut self) -> Option<Made> {
-        let made = self.made.try_recv().ok()?;
-        self.making -= 1;
-        Some(made)
+        self.made.try_recv().ok()
     }
 }
 
-fn make(order: Order) -> Result<Snapshotted, Fault> {
+/// One of so many that there may be; given back when it is dropped.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Slot> {
+        let more = |n: usize| (n < most).then_some(n + 1);
+        let update = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        update.ok().map(|_| Slot(taken.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The answer without its text, and the text.
+fn make(order: &Order) -> Result<(Snapshotted, Vec<u8>), Fault> {
     let most = match order.to {
         Place::Answer => MAX_INLINE_SNAPSHOT,
-        Place::Output(_) => MAX_BYTES,
+        Place::Descriptor(_) => MAX_BYTES,
     };
-    let (from, to) = (order.sum.from, order.sum.profile.span.sequence);
     let mut out = Bounded {
         bytes: Vec::new(),
         most,
     };
-    encode(&order, &mut out).map_err(|_| {
+    encode(order, &mut out).map_err(|_| {
         let what = format!("the snapshot has more than {} MiB", most >> 20);
-        Fault::new(FaultClass::Limit, what).hint("pass a descriptor for it to go to, or ask for pprof, which is smaller")
+        Fault::new(FaultClass::Limit, what)
+            .hint("pass a descriptor for it to go to, or ask for pprof, which is smaller")
     })?;
-    let mut answer = Snapshotted {
+    let answer = Snapshotted {
         format: order.format,
-        from,
-        to,
+        from: order.sum.from,
+        to: order.sum.profile.span.sequence,
         text: None,
         base64: None,
         written: None,
     };
+    Ok((answer, out.bytes))
+}
+
+fn deliver(order: Order, mut answer: Snapshotted, bytes: Vec<u8>) -> Result<Snapshotted, Fault> {
     match order.to {
         Place::Answer if order.format == SnapshotFormat::Pprof => {
-            answer.base64 = Some(base64::encode(&out.bytes));
+            answer.base64 = Some(base64::encode(&bytes));
         }
         Place::Answer => {
-            let text = String::from_utf8(out.bytes);
-            let text = text.map_err(|_| Fault::new(FaultClass::Internal, "the encoder wrote no UTF-8"))?;
-            answer.text = Some(text);
+            let text = String::from_utf8(bytes);
+            let wrong = |_| Fault::new(FaultClass::Internal, "the encoder wrote no UTF-8");
+            answer.text = Some(text.map_err(wrong)?);
         }
-        Place::Output(mut output) => {
-            output
-                .write_all(&out.bytes)
-                .map_err(|error| Fault::new(FaultClass::OutputFailed, format!("write the snapshot: {error}")))?;
-            answer.written = Some(out.bytes.len() as u64);
+        Place::Descriptor(mut to) => {
+            let failed = |error| {
+                let what = format!("write the snapshot: {error}");
+                Fault::new(FaultClass::OutputFailed, what)
+            };
+            to.put(&bytes).map_err(failed)?;
+            answer.written = Some(bytes.len() as u64);
         }
     }
     Ok(answer)
@@ -157,7 +199,10 @@ fn encode(order: &Order, out: &mut impl Write) -> io::Result<()> {
     let mut profile = bare(&sum.profile);
     let first = profile.span;
     profile.span.is_last = true;
-    profile.whole_run = Some(Box::new((profile.processes.clone(), profile.ledger.clone())));
+    profile.whole_run = Some(Box::new((
+        profile.processes.clone(),
+        profile.ledger.clone(),
+    )));
     match order.format {
         SnapshotFormat::Folded => folded::encode(&profile, view, out),
         SnapshotFormat::Svg => svg::encode(&profile, view, out),

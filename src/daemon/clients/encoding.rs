@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::super::bare::bare;
 use crate::control::{Event, Phase, TailFormat, Window, WindowBody, base64};
 use crate::model::Profile;
 use crate::sink::View;
@@ -31,7 +32,7 @@ pub(super) fn line(
     };
     let body = match format {
         TailFormat::Folded => {
-            folded::encode(profile, view, &mut out).ok()?;
+            folded::encode(&bare(profile), view, &mut out).ok()?;
             WindowBody::Folded(String::from_utf8(out.bytes).ok()?)
         }
         TailFormat::Json => {

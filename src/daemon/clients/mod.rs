@@ -18,6 +18,9 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(in crate::daemon) use tests::window as test_window;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
