@@ -9,8 +9,8 @@ use std::time::Instant;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::{Value, json};
 
-use super::client::{Client, PATIENCE};
-use super::daemon::{Circumstances, Daemon, Keeper};
+use super::own_daemon::client::{Client, PATIENCE};
+use super::own_daemon::{Circumstances, Daemon, Keeper};
 use super::programs::Steps;
 
 /// Stacks of which hardly two are alike, so that windows are large.

@@ -1,8 +1,8 @@
 //! A daemon to which everything happens that may happen to it: it lives, answers, accounts for every sample, and gives back what it took.
 
-mod client;
 mod clients;
-mod daemon;
+#[path = "../own_daemon/mod.rs"]
+mod own_daemon;
 mod processes;
 mod programs;
 mod resources;

@@ -6,8 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::client::Client;
-use super::daemon::{Circumstances, Daemon, Keeper, accounts_add_up};
+use super::own_daemon::client::Client;
+use super::own_daemon::{Circumstances, Daemon, Keeper, accounts_add_up};
 use super::programs::Steps;
 
 /// Attaches to a program, tails it, and leads it through its one step; how it ended, and what was sampled on the way.

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use super::daemon::{Circumstances, Daemon, Keeper};
+use super::own_daemon::{Circumstances, Daemon, Keeper};
 
 #[test]
 fn a_daemon_without_descriptors_serves_those_that_it_has_and_then_the_next() {

@@ -1,18 +1,25 @@
-//! A daemon of a test's own, and what must hold of it whatever has happened.
+//! A daemon of a test's own, a client for it, and what must hold of it whatever has happened.
+
+#![allow(
+    dead_code,
+    reason = "each test file is a crate of its own and uses its part of this"
+)]
+
+pub mod client;
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::{Value, json};
 
-use super::client::{Client, PATIENCE};
-use super::support::{perfd, skip};
+use crate::support::{perfd, skip};
+use client::{Client, PATIENCE};
 
 /// A running daemon; it is killed when this is dropped.
 pub struct Daemon {
@@ -74,9 +81,9 @@ impl Daemon {
         self.folder.path().join("state")
     }
 
-    /// A folder of the test's.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Where it gives its metrics.
+    pub fn metrics(&self) -> PathBuf {
+        self.folder.path().join("metrics.sock")
     }
 
     pub fn pid(&self) -> Pid {
@@ -222,20 +229,23 @@ fn taken(stats: &Value) -> Taken {
 fn started(folder: &Path, circumstances: &Circumstances) -> Child {
     let at = folder.join("ready");
     let socket = UnixDatagram::bind(&at).expect("a socket");
-    socket
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a time limit");
-    let process = spawn(folder, circumstances);
+    let moment = Some(Duration::from_secs(1));
+    socket.set_read_timeout(moment).expect("a time limit");
+    let mut process = spawn(folder, circumstances);
+    let until = Instant::now() + PATIENCE;
     let mut message = [0; 4096];
     loop {
-        let n = socket.recv(&mut message);
-        let n = n.unwrap_or_else(|error| panic!("not ready: {error}\n{}", log(folder)));
-        if String::from_utf8_lossy(&message[..n])
-            .lines()
-            .any(|line| line == "READY=1")
-        {
+        let n = socket.recv(&mut message).unwrap_or(0);
+        let text = String::from_utf8_lossy(&message[..n]);
+        if text.lines().any(|line| line == "READY=1") {
             break;
         }
+        let ended = process.try_wait().expect("its status");
+        assert!(
+            ended.is_none() && Instant::now() < until,
+            "not ready: {ended:?}\n{}",
+            log(folder)
+        );
     }
     // What it says from now on nobody hears.
     fs::remove_file(at).expect("removed");
@@ -247,48 +257,32 @@ fn log(folder: &Path) -> String {
 }
 
 fn spawn(folder: &Path, circumstances: &Circumstances) -> Child {
-    let socket = folder.join("control.sock");
-    let _ = fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket).expect("a socket");
+    let [control, metrics] = ["control.sock", "metrics.sock"].map(|name| {
+        let path = folder.join(name);
+        let _ = fs::remove_file(&path);
+        Stdio::from(OwnedFd::from(UnixListener::bind(path).expect("a socket")))
+    });
     let config = folder.join("perfd.toml");
-    fs::write(
-        &config,
-        format!("window = \"200ms\"\n{}", circumstances.config),
-    )
-    .expect("written");
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("log"))
-        .expect("a log");
-    // The socket is passed as systemd passes it: as the first descriptor behind the usual three, to the process of this number.
-    let words = [
-        "sh",
-        "-c",
-        "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$@\"",
-        "sh",
-    ];
+    let text = format!("window = \"200ms\"\n{}", circumstances.config);
+    fs::write(&config, text).expect("written");
+    let log = folder.join("log");
+    let log = File::options().create(true).append(true).open(log);
+    // Sockets are passed as systemd passes them: as the first descriptors behind the usual three, to the process of this number.
+    let pass = "exec 3<&0 4>&1 </dev/null >&2; LISTEN_PID=$$ exec \"$@\"";
     let perfd = perfd();
-    let mut words: Vec<_> = words
-        .iter()
-        .chain(circumstances.through)
-        .map(std::ffi::OsStr::new)
-        .collect();
-    words.extend([
-        perfd.get_program(),
-        "daemon".as_ref(),
-        "--config".as_ref(),
-        config.as_os_str(),
-    ]);
-    Command::new(words[0])
-        .args(&words[1..])
-        .env("LISTEN_FDS", "1")
-        .env("LISTEN_FDNAMES", "control")
+    Command::new("sh")
+        .args(["-c", pass, "sh"])
+        .args(circumstances.through)
+        .arg(perfd.get_program())
+        .args(["daemon", "--config"])
+        .arg(config)
+        .env("LISTEN_FDS", "2")
+        .env("LISTEN_FDNAMES", "control:metrics")
         .env("NOTIFY_SOCKET", folder.join("ready"))
         .env("STATE_DIRECTORY", folder.join("state"))
-        .stdin(Stdio::from(OwnedFd::from(listener)))
-        .stdout(log.try_clone().expect("a descriptor"))
-        .stderr(log)
+        .stdin(control)
+        .stdout(metrics)
+        .stderr(log.expect("a log"))
         .spawn()
         .expect("the daemon starts")
 }
