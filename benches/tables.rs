@@ -129,7 +129,13 @@ fn times(files: &[PathBuf]) -> Result<()> {
         };
         let loader = walk.as_ref().ok().map(KernelWalk::table_loader);
         let waker = Waker::new()?;
-        let mut tables = Tables::start(Path::new("/proc"), &waker, loader.as_ref(), TABLE_BUDGET)?;
+        let mut tables = Tables::start(
+            Path::new("/proc"),
+            None,
+            &waker,
+            loader.as_ref(),
+            TABLE_BUDGET,
+        )?;
         let (start, cpu) = (Instant::now(), sys::cpu_time_of_process());
         for (id, module) in (1..).zip(&modules) {
             tables.want(ModuleId(id), module);

@@ -40,8 +40,10 @@ pub mod debug_files;
 )]
 pub mod bpf;
 
-// Floor 3: stages
+// Floor 3: stages; first the sums, by which outputs too put windows together
 pub mod aggregate;
+
+// Floor 3, continued
 pub mod python;
 pub mod sampler;
 pub mod sink;
@@ -49,8 +51,17 @@ pub mod symbolize;
 pub mod target;
 pub mod unwind;
 
+// Floor 3, continued: parser is those of the stages that read foreign files, in a child process
+pub mod parser;
+
 // Floor 4: one run
 pub mod session;
+
+// Floor 6: words of the daemon
+pub mod control;
+
+// Floor 7: the daemon
+pub mod daemon;
 
 // Floor 8: the user
 pub mod cli;

@@ -43,7 +43,7 @@ fn software(event: SoftwareEvent) -> EventSpec {
 
 fn run(events: Vec<SampledEvent>) -> Arc<RunInfo> {
     Arc::new(RunInfo {
-        perfd_version: "0.0.0",
+        perfd_version: "0.0.0".into(),
         hostname: String::from("bench"),
         kernel: String::from("6.1.0"),
         target: String::from("gzip -9 words"),

@@ -71,15 +71,32 @@ impl<C: Copy + Eq + std::hash::Hash> Counting<C> {
         weight: &Weight,
     ) -> StackId {
         let stack = self.stacks.intern(frames);
-        let key = RowKey { task, stack, ended };
-        let row = *self.row_of.entry(key).or_insert_with(|| {
+        let row = self.row(RowKey { task, stack, ended });
+        self.weights[row * self.n_events + event.0].merge(weight);
+        stack
+    }
+
+    /// Takes back a row of a closed window, into the one that is open.
+    pub fn put_back(&mut self, key: RowKey<C>, weights: &[Weight]) {
+        let row = self.row(key);
+        let row = &mut self.weights[row * self.n_events..][..self.n_events];
+        for (to, from) in row.iter_mut().zip(weights) {
+            to.merge(from);
+        }
+    }
+
+    /// Whether nothing is counted in the open window.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn row(&mut self, key: RowKey<C>) -> usize {
+        *self.row_of.entry(key).or_insert_with(|| {
             self.rows.push(key);
             self.weights
                 .resize(self.rows.len() * self.n_events, Weight::default());
             self.rows.len() - 1
-        });
-        self.weights[row * self.n_events + event.0].merge(weight);
-        stack
+        })
     }
 
     /// Closes the window: its weights are handed out and the next one begins empty.

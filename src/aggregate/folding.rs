@@ -63,6 +63,16 @@ impl Folding {
         self.names.len()
     }
 
+    /// The frames of a stack, leaf first; `None` for the bucket of those that found no room.
+    pub fn stack(&self, id: StackId) -> Option<&[Frame]> {
+        Some(self.stacks.get(id.0 as usize)?)
+    }
+
+    /// The names of a frame; none if it is in no stack.
+    pub fn names(&self, frame: &Frame) -> &[FrameName] {
+        self.names.get(frame).map_or(&[], |names| names)
+    }
+
     /// Names the rows of a window. Rows that are told apart by address only become one; the result is sorted by
     /// task and frames.
     pub fn fold<C>(&self, window: &WindowCounts<C>, label: impl Fn(&C) -> Arc<str>) -> Vec<Row> {

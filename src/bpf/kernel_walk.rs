@@ -182,6 +182,12 @@ impl KernelWalk {
         fd.set_program(program.as_fd())
     }
 
+    /// Takes everybody's samples from now on, or those of targets alone. Samples of processes whose mappings are not told go to the ring.
+    pub fn follow_everybody(&mut self, everybody: bool) -> Result<(), LoadError> {
+        self.state.only_targets = if everybody { EVERYBODY } else { TOLD_TARGETS };
+        Ok(self.control.set(0, self.state, 0)?)
+    }
+
     /// Says from when on forks are known from records: with `only_targets` what a target has forked before is none.
     pub fn forks_are_known_since(&mut self, since: MonoNs) -> io::Result<()> {
         self.state.since = since.0;

@@ -21,10 +21,11 @@ use super::completions::CompletionsArgs;
 use super::doctor::DoctorArgs;
 use super::list::ListArgs;
 use super::man::ManArgs;
+use super::parse::ParseArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
-    attach, completions, doctor, hints, list, man, manual, record, stat, stdout, symbolize,
+    attach, completions, doctor, hints, list, man, manual, parse, record, stat, stdout, symbolize,
 };
 
 /// A sampling profiler for Linux: folded stacks and counters of real processes, every sample accounted for
@@ -46,6 +47,8 @@ enum Command {
     List(ListArgs),
     Man(ManArgs),
     Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Parse(ParseArgs),
 }
 
 /// The flag table, for what is made from it.
@@ -79,6 +82,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::List(args) => list::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::Parse(args) => parse::run(args),
     }
 }
 

@@ -154,6 +154,10 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "PERCENT", value_parser = values::percent, help_heading = WHAT)]
     pub max_overhead: Option<f64>,
 
+    /// Read foreign files in a child process without rights, as the daemon does
+    #[arg(long, hide = true)]
+    pub parse_in_child: bool,
+
     /// End with exit code 1 if samples were lost or stacks broken
     #[arg(long, help_heading = OUTPUT)]
     pub strict: bool,

@@ -25,14 +25,18 @@ pub enum Exit {
     CannotCreate,
     /// An output failed during the run.
     OutputFailed,
+    /// A limit of the daemon is reached.
+    Limit,
     /// The user may not do that.
     Permission,
+    /// The configuration makes no sense.
+    Configuration,
     /// What the command of `record` or `stat` returned.
     Command(u8),
 }
 
 /// The table of README: perfd's own codes and what each means.
-pub const EXIT_CODES: [(Exit, &str); 10] = [
+pub const EXIT_CODES: [(Exit, &str); 12] = [
     (Exit::Ok, "all went well"),
     (
         Exit::StrictFailed,
@@ -57,7 +61,15 @@ pub const EXIT_CODES: [(Exit, &str); 10] = [
         "an output cannot be created (77 where that is not permitted)",
     ),
     (Exit::OutputFailed, "an output failed during the run"),
+    (
+        Exit::Limit,
+        "a limit of the daemon is reached; later there may be room",
+    ),
     (Exit::Permission, "permission denied"),
+    (
+        Exit::Configuration,
+        "the daemon's configuration makes no sense",
+    ),
 ];
 
 /// Command codes of a shell: the command is there but cannot be executed, the command is not there.
@@ -77,7 +89,9 @@ impl Exit {
             Exit::System => 71,
             Exit::CannotCreate => 73,
             Exit::OutputFailed => 74,
+            Exit::Limit => 75,
             Exit::Permission => 77,
+            Exit::Configuration => 78,
             Exit::Command(code) => code,
         }
     }
@@ -87,6 +101,7 @@ impl From<FaultClass> for Exit {
     fn from(class: FaultClass) -> Exit {
         match class {
             FaultClass::Usage => Exit::Usage,
+            FaultClass::Configuration => Exit::Configuration,
             FaultClass::NoSuchTarget => Exit::NoInput,
             FaultClass::Unavailable => Exit::Unavailable,
             FaultClass::Internal => Exit::Internal,
@@ -94,6 +109,7 @@ impl From<FaultClass> for Exit {
             FaultClass::CannotCreate => Exit::CannotCreate,
             FaultClass::OutputFailed => Exit::OutputFailed,
             FaultClass::Permission => Exit::Permission,
+            FaultClass::Limit => Exit::Limit,
             FaultClass::NotExecutable => Exit::Command(NOT_EXECUTABLE),
             FaultClass::CommandNotFound => Exit::Command(NOT_FOUND),
         }

@@ -16,6 +16,7 @@ mod hints;
 mod list;
 mod man;
 mod manual;
+mod parse;
 mod profile;
 mod record;
 mod stat;

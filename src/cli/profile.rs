@@ -8,6 +8,7 @@ use super::args::{BackendChoice, SamplingArgs, WeightUnit};
 use super::{Exit, debuginfod};
 use crate::debug_files;
 use crate::model::{AskedEvent, Fault, FaultClass, Profile};
+use crate::parser::{Limits, Parsing};
 use crate::procfs::SysRoots;
 use crate::session::progress::{self, Status, Talk};
 use crate::session::tables::TABLE_BUDGET;
@@ -41,6 +42,10 @@ pub(super) fn run(
         inherit: !args.no_inherit,
         python: args.python,
         naming: naming(args)?,
+        parsing: match args.parse_in_child {
+            true => Parsing::InChild(Limits::default()),
+            false => Parsing::Here,
+        },
         delay: args.delay.unwrap_or_default(),
         duration: args.duration,
         interval: args.interval,

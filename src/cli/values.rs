@@ -1,7 +1,7 @@
 //! Values of flags that are no plain numbers: event lists, durations, ids.
 //!
 //! ```text
-//! duration = NUMBER ["." NUMBER] ["us" | "ms" | "s" | "m"]      100ms   2.5s   1m
+//! duration = NUMBER ["." NUMBER] ["us" | "ms" | "s" | "m" | "h" | "d"]      100ms   2.5s   1m
 //! ```
 //!
 //! Without a unit a duration is in the flag's own unit, which its help names.
@@ -9,6 +9,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::model::quantity::{self, DurationError};
 use crate::model::{Hz, ParseEventError, Pid, Rate, Tid, parse_events};
 
 /// The events of one `-e`: to be sampled (`AskedEvent`) or only counted (`EventSpec`).
@@ -58,23 +59,10 @@ fn duration(
     default_unit: Option<f64>,
     example: &'static str,
 ) -> Result<Duration, ValueError> {
-    let error = ValueError::Duration { example };
-    let digits_end = text.find(|char: char| !char.is_ascii_digit() && char != '.');
-    let (number, unit) = text.split_at(digits_end.unwrap_or(text.len()));
-    let unit = match unit {
-        "" => default_unit.ok_or(error.clone())?,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(error),
-    };
-    let number: f64 = number.parse().map_err(|_| error.clone())?;
-    let duration = Duration::try_from_secs_f64(number * unit).map_err(|_| error)?;
-    match duration.is_zero() {
-        true => Err(ValueError::Zero),
-        false => Ok(duration),
-    }
+    quantity::duration(text, default_unit).map_err(|error| match error {
+        DurationError::Zero => ValueError::Zero,
+        DurationError::NoDuration => ValueError::Duration { example },
+    })
 }
 
 /// A sampling frequency.
@@ -152,6 +140,7 @@ mod tests {
         assert_eq!(seconds("2.5"), Ok(ms(2_500)));
         assert_eq!(seconds("500ms"), Ok(ms(500)));
         assert_eq!(seconds("1m"), Ok(ms(60_000)));
+        assert_eq!(seconds("2h"), Ok(ms(7_200_000)));
         assert_eq!(milliseconds("100"), Ok(ms(100)));
         assert_eq!(milliseconds("2s"), Ok(ms(2_000)));
         assert_eq!(with_unit("100ms"), Ok(ms(100)));
@@ -165,7 +154,7 @@ mod tests {
             "s",
             "-1",
             "1e3",
-            "1h",
+            "1y",
             "inf",
             "nan",
             "1.2.3",

@@ -19,7 +19,9 @@ mod mini;
 mod origin;
 mod search;
 mod split;
+mod trees;
 
 pub use mini::{MiniError, mini};
 pub use origin::{DebugFile, Origin};
 pub use search::{Config, DebugFiles};
+pub use trees::{Found, NotFound, OwnTrees, Tree, Trees};

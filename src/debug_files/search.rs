@@ -9,10 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::candidate::{self, Mismatch, Refused};
 use super::debuginfod::{self, Client};
-use super::{DebugFile, Origin};
+use super::{DebugFile, NotFound, Origin, OwnTrees, Tree, Trees};
 use crate::model::{BuildId, Pid};
-use crate::object::Elf;
-use crate::procfs::file_tree::{FileError, FileTree};
+use crate::object::{Elf, ElfError};
 
 /// A shorter build id does not tell files apart: the shortest that a linker makes has eight bytes.
 const MIN_BUILD_ID: usize = 8;
@@ -40,25 +39,28 @@ impl Default for Config {
 /// Finds files with debug information. It can be asked from several threads; those that ask a server wait for each other.
 pub struct DebugFiles {
     roots: Vec<PathBuf>,
-    proc_root: PathBuf,
-    host: io::Result<FileTree>,
+    trees: Box<dyn Trees>,
     debuginfod: Option<Client>,
     refused: Mutex<Vec<Refused>>,
 }
 
 /// A tree to look in, and the process whose it is.
 struct Place<'a> {
-    tree: &'a FileTree,
+    tree: Box<dyn Tree + 'a>,
     pid: Option<Pid>,
 }
 
 impl DebugFiles {
     /// Looks for nothing yet.
     pub fn new(proc_root: &Path, config: Config) -> DebugFiles {
+        DebugFiles::within(Box::new(OwnTrees::new(proc_root)), config)
+    }
+
+    /// The same, in trees that somebody else opens files of.
+    pub fn within(trees: Box<dyn Trees>, config: Config) -> DebugFiles {
         DebugFiles {
             roots: config.roots,
-            proc_root: proc_root.to_owned(),
-            host: FileTree::host(),
+            trees,
             debuginfod: config.debuginfod.map(Client::new),
             refused: Mutex::default(),
         }
@@ -103,17 +105,16 @@ impl DebugFiles {
         paths: &[PathBuf],
         check: impl Fn(File) -> Result<Elf, Mismatch>,
     ) -> Option<DebugFile> {
-        let host = self.host.as_ref().ok();
-        // Where the target sees what perfd does, its tree would be searched twice.
-        let target = origin
-            .pid
-            .and_then(|pid| FileTree::of_process(&self.proc_root, pid).ok())
-            .filter(|target| host.is_none_or(|host| !target.is_same(host)));
-        let in_target = target.as_ref().map(|tree| Place {
+        let target = origin.pid.and_then(|pid| self.trees.of_process(pid));
+        let in_target = target.map(|tree| Place {
             tree,
             pid: origin.pid,
         });
-        let on_host = host.map(|tree| Place { tree, pid: None });
+        let on_host = std::iter::once_with(|| {
+            let tree = self.trees.host()?;
+            Some(Place { tree, pid: None })
+        });
+        let on_host = on_host.flatten();
         in_target.into_iter().chain(on_host).find_map(|place| {
             paths
                 .iter()
@@ -157,12 +158,12 @@ impl DebugFiles {
         check: impl Fn(File) -> Result<Elf, Mismatch>,
     ) -> Option<DebugFile> {
         let open = || -> Result<(Elf, Option<PathBuf>), Mismatch> {
-            let file = place.tree.open(path).map_err(|error| match error {
-                FileError::Unreadable(error) => Mismatch::Unreadable(error),
-                FileError::NotRegular => Mismatch::NotRegular,
+            let found = place.tree.open(path).map_err(|error| match error {
+                NotFound::Unreadable(error) => Mismatch::Unreadable(error),
+                NotFound::NotRegular => Mismatch::NotRegular,
+                NotFound::NotElf => Mismatch::Elf(ElfError::NotElf),
             })?;
-            let real_path = place.tree.real_path(&file);
-            Ok((check(file)?, real_path))
+            Ok((check(found.file)?, found.real_path))
         };
         match open() {
             Ok((elf, real_path)) => Some(DebugFile {

@@ -1,11 +1,12 @@
 //! What perfd itself takes of the host, as far as it is measured.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What perfd took over some time of a run.
 ///
 /// The kernel's own part of a sample (the interrupt, the copy of a stack) is the target's time and not in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cost {
     /// The time that was measured over: while samples were taken.
     pub elapsed_ns: u64,
@@ -22,7 +23,8 @@ pub struct Cost {
 }
 
 /// What became of unwind tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TableCost {
     /// Made from a module.
     pub built: u64,
@@ -38,7 +40,20 @@ pub struct TableCost {
     pub bytes: u64,
 }
 
+fn add(to: &mut u64, n: u64) {
+    *to = to.saturating_add(n);
+}
+
 impl TableCost {
+    fn merge(&mut self, window: &TableCost) {
+        add(&mut self.built, window.built);
+        add(&mut self.shared, window.shared);
+        add(&mut self.evicted, window.evicted);
+        add(&mut self.refused, window.refused);
+        add(&mut self.beyond_kernel, window.beyond_kernel);
+        self.bytes = window.bytes;
+    }
+
     fn since(&self, earlier: &TableCost) -> TableCost {
         TableCost {
             built: self.built - earlier.built,
@@ -52,7 +67,8 @@ impl TableCost {
 }
 
 /// What the BPF programs took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BpfCost {
     /// What the kernel measured of them; `None` where it may not be asked (`BPF_ENABLE_STATS` needs CAP_SYS_ADMIN).
     pub time: Option<BpfTime>,
@@ -63,7 +79,8 @@ pub struct BpfCost {
 }
 
 /// Run time of BPF programs, on all CPUs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BpfTime {
     /// Of the programs on samples, those of bystanders included.
     pub sample_ns: u64,
@@ -81,6 +98,15 @@ impl BpfTime {
         self.sample_ns + self.mapping_ns
     }
 
+    fn and(&self, other: &BpfTime) -> BpfTime {
+        BpfTime {
+            sample_ns: self.sample_ns.saturating_add(other.sample_ns),
+            samples: self.samples.saturating_add(other.samples),
+            mapping_ns: self.mapping_ns.saturating_add(other.mapping_ns),
+            mappings: self.mappings.saturating_add(other.mappings),
+        }
+    }
+
     /// What was added since an earlier reading.
     pub fn since(&self, earlier: &BpfTime) -> BpfTime {
         BpfTime {
@@ -93,6 +119,25 @@ impl BpfTime {
 }
 
 impl Cost {
+    /// Adds what a later window took; memory is as it is then, and of its peaks the highest.
+    pub fn merge(&mut self, window: &Cost) {
+        add(&mut self.elapsed_ns, window.elapsed_ns);
+        add(&mut self.cpu_ns, window.cpu_ns);
+        add(&mut self.sampling_cpu_ns, window.sampling_cpu_ns);
+        self.peak_memory_bytes = self.peak_memory_bytes.max(window.peak_memory_bytes);
+        self.tables.merge(&window.tables);
+        if let Some(bpf) = window.bpf {
+            let earlier = self.bpf.and_then(|bpf| bpf.time);
+            self.bpf = Some(BpfCost {
+                time: match (earlier, bpf.time) {
+                    (Some(earlier), Some(time)) => Some(earlier.and(&time)),
+                    (earlier, time) => time.or(earlier),
+                },
+                ..bpf
+            });
+        }
+    }
+
     /// What was added since an earlier reading; memory is as it is now.
     pub fn since(&self, earlier: &Cost) -> Cost {
         let earlier_bpf = earlier.bpf.and_then(|bpf| bpf.time).unwrap_or_default();
@@ -146,6 +191,10 @@ mod tests {
         assert_eq!(bpf.time.unwrap().samples, 3);
         assert_eq!(bpf.time.unwrap().total_ns(), 15 + 6);
         assert_eq!(window.sampling_cpu_ns, 21);
+        // Windows one after the other are the whole again.
+        let mut whole = at(2);
+        whole.merge(&window);
+        assert_eq!(whole, at(5));
         // The first window has nothing before it.
         assert_eq!(at(5).since(&Cost::default()), at(5));
     }

@@ -12,6 +12,8 @@ use std::io;
 pub enum FaultClass {
     /// The command line asks for something that makes no sense.
     Usage,
+    /// The configuration asks for something that makes no sense.
+    Configuration,
     /// No such process, thread or input file; or it is one that cannot be profiled (a zombie).
     NoSuchTarget,
     /// This machine has no such event or facility.
@@ -26,6 +28,8 @@ pub enum FaultClass {
     OutputFailed,
     /// The user may not do that.
     Permission,
+    /// There are as many of them as may be; later there may be fewer.
+    Limit,
     /// The command exists but cannot be executed.
     NotExecutable,
     /// The command does not exist.

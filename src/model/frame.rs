@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{FileOffset, ModuleId};
 
@@ -39,7 +39,7 @@ impl Frame {
 }
 
 /// Why the walk of a user stack ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// At the outermost frame: nothing is missing.
@@ -103,7 +103,7 @@ impl fmt::Display for Ended {
 }
 
 /// Why a frame has no name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unnamed {
     /// The module has no symbol table and no DWARF.
@@ -126,6 +126,24 @@ pub enum Unnamed {
     KernelHidden,
     /// A function of Python whose name found no room: there were too many.
     TooManyPythonNames,
+    /// The process that parses foreign files has died over the file, or went beyond its time; or it died so often that none is started now.
+    ParserFailed,
+}
+
+impl Unnamed {
+    /// Every reason.
+    pub const ALL: [Unnamed; 10] = [
+        Unnamed::NoSymbols,
+        Unnamed::NotCovered,
+        Unnamed::FileUnreadable,
+        Unnamed::FileChanged,
+        Unnamed::FileCorrupt,
+        Unnamed::Anonymous,
+        Unnamed::CodeReplaced,
+        Unnamed::JitFileRefused,
+        Unnamed::KernelHidden,
+        Unnamed::TooManyPythonNames,
+    ];
 }
 
 impl fmt::Display for Unnamed {
@@ -141,12 +159,13 @@ impl fmt::Display for Unnamed {
             Unnamed::JitFileRefused => "the runtime's file of names was refused",
             Unnamed::KernelHidden => "kernel symbols are hidden",
             Unnamed::TooManyPythonNames => "too many names of Python functions",
+            Unnamed::ParserFailed => "the parser failed on the file",
         })
     }
 }
 
 /// Where a name comes from, which is what flame graph palettes colour by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NameKind {
     /// A function of the process.
     User,

@@ -1,4 +1,4 @@
-//! Process, thread and CPU numbers as the kernel's perf records give them (perfd's pid namespace).
+//! Process, thread and CPU numbers as the kernel's perf records give them (perfd's pid namespace), and perfd's own of targets.
 
 use std::fmt;
 
@@ -13,6 +13,10 @@ pub struct Tid(pub u32);
 /// A logical CPU number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cpu(pub u32);
+
+/// A target of an engine: what somebody has asked to be profiled. A number is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId(pub u32);
 
 impl Pid {
     /// The tid of the process's main thread.
@@ -34,6 +38,12 @@ impl fmt::Display for Tid {
 }
 
 impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for TargetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

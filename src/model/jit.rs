@@ -87,6 +87,20 @@ pub struct JitReport {
     pub compilers: Vec<CompilerShare>,
 }
 
+impl JitLedger {
+    /// Adds the account of a later window. A report is of a whole run: the later one takes the place of the earlier.
+    pub fn merge(&mut self, window: &JitLedger) {
+        for refused in &window.refused {
+            if !self.refused.contains(refused) {
+                self.refused.push(refused.clone());
+            }
+        }
+        if window.report.is_some() {
+            self.report.clone_from(&window.report);
+        }
+    }
+}
+
 /// What the ledger has of code made at run time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JitLedger {

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::profile::ALL_THE_TIME;
 use super::{Cost, Ended, JitLedger, MonoNs, PythonLedger, Rate, Unnamed};
 
 /// A way to lose a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossReason {
     /// The kernel's ring was full (`PERF_FORMAT_LOST`).
@@ -31,6 +31,10 @@ pub enum LossReason {
     Duplicate,
     /// It was walked in the kernel, but its stack was not in the kernel's table.
     StackMissing,
+    /// Its process had just become another program, or records of it were lost, and it was not known yet whether its user may profile it.
+    NotAuthorised,
+    /// It was taken in kernel mode, which who has asked for the target may not see.
+    KernelMode,
 }
 
 impl fmt::Display for LossReason {
@@ -43,12 +47,15 @@ impl fmt::Display for LossReason {
             LossReason::Foreign => "foreign process",
             LossReason::Duplicate => "second copy",
             LossReason::StackMissing => "stack not in the kernel's table",
+            LossReason::NotAuthorised => "not authorised",
+            LossReason::KernelMode => "kernel mode",
         })
     }
 }
 
 /// The account of one event.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EventLedger {
     /// Samples that rate × running time asks for; `None` where the rate is a count, which asks for nothing but `emitted`.
     pub expected: Option<u64>,
@@ -75,7 +82,8 @@ pub struct EventLedger {
 }
 
 /// What became of an event's samples in the kernel, where a BPF program walks their stacks. What it leaves to the ring is walked by perfd.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct KernelWalkLedger {
     /// Walked and counted there.
     pub walked: u64,
@@ -113,19 +121,20 @@ impl KernelWalkLedger {
 
     /// Adds another account.
     pub fn merge(&mut self, other: &KernelWalkLedger) {
-        self.walked += other.walked;
-        self.left_to_ring += other.left_to_ring;
-        self.no_room_for_count += other.no_room_for_count;
-        self.no_room_for_stack += other.no_room_for_stack;
-        self.foreign += other.foreign;
+        add(&mut self.walked, other.walked);
+        add(&mut self.left_to_ring, other.left_to_ring);
+        add(&mut self.no_room_for_count, other.no_room_for_count);
+        add(&mut self.no_room_for_stack, other.no_room_for_stack);
+        add(&mut self.foreign, other.foreign);
     }
 }
 
 impl EventLedger {
     /// `emitted − delivered − Σ lost`; zero in a ledger that is in order, `None` where `emitted` is not known.
     pub fn unexplained(&self) -> Option<i64> {
-        let lost: i64 = self.lost.values().sum();
-        Some(signed(self.emitted?) - signed(self.delivered) - lost)
+        let columns = self.lost.values().copied();
+        let explained = columns.fold(signed(self.delivered), i64::saturating_add);
+        Some(signed(self.emitted?).saturating_sub(explained))
     }
 
     /// The share of the counted total that the samples explain, 1.0 if all of it.
@@ -149,25 +158,26 @@ impl EventLedger {
         self.running_share() >= ALL_THE_TIME
     }
 
-    /// Adds the account of a later window.
+    /// Adds the account of a later window. Numbers out of files may be anything, and stop at the largest.
     pub fn merge(&mut self, window: &EventLedger) {
-        let add = |to: &mut Option<u64>, n: Option<u64>| {
+        let add_known = |to: &mut Option<u64>, n: Option<u64>| {
             if let Some(n) = n {
-                *to.get_or_insert(0) += n;
+                add(to.get_or_insert(0), n);
             }
         };
-        add(&mut self.expected, window.expected);
-        add(&mut self.emitted, window.emitted);
-        add(&mut self.counted_weight, window.counted_weight);
-        self.delivered += window.delivered;
+        add_known(&mut self.expected, window.expected);
+        add_known(&mut self.emitted, window.emitted);
+        add_known(&mut self.counted_weight, window.counted_weight);
+        add(&mut self.delivered, window.delivered);
         for (reason, n) in &window.lost {
-            *self.lost.entry(*reason).or_default() += n;
+            let lost = self.lost.entry(*reason).or_default();
+            *lost = lost.saturating_add(*n);
         }
-        self.throttled += window.throttled;
-        self.sampled_weight += window.sampled_weight;
-        self.enabled_ns += window.enabled_ns;
-        self.running_ns += window.running_ns;
-        self.reopened_gap_ns += window.reopened_gap_ns;
+        add(&mut self.throttled, window.throttled);
+        add(&mut self.sampled_weight, window.sampled_weight);
+        add(&mut self.enabled_ns, window.enabled_ns);
+        add(&mut self.running_ns, window.running_ns);
+        add(&mut self.reopened_gap_ns, window.reopened_gap_ns);
         if let Some(kernel_walk) = &window.kernel_walk {
             let all = self.kernel_walk.get_or_insert_default();
             all.merge(kernel_walk);
@@ -180,6 +190,10 @@ impl EventLedger {
             *self.lost.entry(reason).or_default() += signed(n_samples);
         }
     }
+}
+
+fn add(to: &mut u64, n: u64) {
+    *to = to.saturating_add(n);
 }
 
 fn signed(n: u64) -> i64 {
@@ -257,7 +271,41 @@ pub struct RateChange {
     pub rates: Vec<Rate>,
 }
 
+impl Ledger {
+    /// Adds the account of a later window. Its events come in the order of this one's.
+    pub fn merge(&mut self, window: &Ledger) {
+        if self.events.len() < window.events.len() {
+            self.events
+                .resize_with(window.events.len(), EventLedger::default);
+        }
+        for (all, event) in self.events.iter_mut().zip(&window.events) {
+            all.merge(event);
+        }
+        self.stacks.merge(&window.stacks);
+        add(&mut self.side_band_lost, window.side_band_lost);
+        add(&mut self.out_of_order, window.out_of_order);
+        add(&mut self.records_left_out, window.records_left_out);
+        if let Some(python) = &window.python {
+            self.python.get_or_insert_default().merge(python);
+        }
+        if let Some(cost) = &window.cost {
+            self.cost.get_or_insert_default().merge(cost);
+        }
+        self.rate_changes.extend_from_slice(&window.rate_changes);
+        self.jit.merge(&window.jit);
+    }
+}
+
 impl StackLedger {
+    /// Adds the account of a later window.
+    pub fn merge(&mut self, window: &StackLedger) {
+        add_rows(&mut self.ended, &window.ended);
+        add_rows(&mut self.truncated_in, &window.truncated_in);
+        add(&mut self.frames, window.frames);
+        add_rows(&mut self.unnamed, &window.unnamed);
+        add(&mut self.stack_table_full, window.stack_table_full);
+    }
+
     /// Counts a stack that was walked in so many samples.
     pub fn count(&mut self, ended: Ended, samples: u64, module: impl FnOnce() -> String) {
         *self.ended.entry(ended).or_default() += samples;
@@ -274,6 +322,17 @@ impl StackLedger {
             frames: self.frames - earlier.frames,
             unnamed: subtract(&self.unnamed, &earlier.unnamed),
             stack_table_full: self.stack_table_full - earlier.stack_table_full,
+        }
+    }
+}
+
+fn add_rows<K: Ord + Clone>(to: &mut BTreeMap<K, u64>, rows: &BTreeMap<K, u64>) {
+    for (key, n) in rows {
+        match to.get_mut(key) {
+            Some(sum) => add(sum, *n),
+            None => {
+                to.insert(key.clone(), *n);
+            }
         }
     }
 }

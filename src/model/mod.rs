@@ -19,6 +19,7 @@ mod module;
 mod named_sample;
 mod profile;
 mod python;
+pub mod quantity;
 mod ratio;
 mod rule;
 mod sample;
@@ -37,7 +38,7 @@ pub use event_names::{NAMES, NamedEvent, nearest_name};
 pub use event_text::{ParseEventError, parse_events};
 pub use fault::{Fault, FaultClass};
 pub use frame::{AddressKind, Ended, Frame, FrameName, NameKind, Unnamed};
-pub use id::{Cpu, Pid, Tid};
+pub use id::{Cpu, Pid, TargetId, Tid};
 pub use jit::{
     CompilerShare, JitFigures, JitFileNote, JitLedger, JitProcess, JitRates, JitReport, JitSource,
     JitTally,

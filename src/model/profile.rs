@@ -1,5 +1,6 @@
 //! What a run, or one window of it, found out: named stacks with weights, counts, the ledger.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl Weight {
     /// Adds other samples.
     pub fn merge(&mut self, other: &Weight) {
         self.total = self.total.saturating_add(other.total);
-        self.samples += other.samples;
+        self.samples = self.samples.saturating_add(other.samples);
         self.squares = self.squares.saturating_add(other.squares);
     }
 }
@@ -149,7 +150,7 @@ pub struct WindowSpan {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunInfo {
     /// perfd's version.
-    pub perfd_version: &'static str,
+    pub perfd_version: Cow<'static, str>,
     /// The host's name.
     pub hostname: String,
     /// Kernel release.

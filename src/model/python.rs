@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether the Python frames of a sample stand in its stack, and if not, why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PythonRead {
     /// There are none: no native frame is that of an interpreter.
@@ -62,7 +62,8 @@ impl fmt::Display for PythonRead {
 }
 
 /// The account of Python frames.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PythonLedger {
     /// Samples of processes that run Python.
     pub samples: BTreeMap<PythonRead, u64>,
@@ -76,6 +77,16 @@ impl PythonLedger {
         if read != PythonRead::None {
             *self.samples.entry(read).or_default() += samples;
         }
+    }
+
+    /// Adds the account of a later window.
+    pub fn merge(&mut self, window: &PythonLedger) {
+        for (read, n) in &window.samples {
+            let samples = self.samples.entry(*read).or_default();
+            *samples = samples.saturating_add(*n);
+        }
+        let known = &mut self.unreadable;
+        known.extend(window.unreadable.iter().cloned());
     }
 
     /// What has been added since an earlier state of the same account; what cannot be read is said in each window.

@@ -27,7 +27,7 @@ pub trait ReadAt: Send + Sync {
 
 /// One state of one file: any other file, and the same one after a change, has another stamp. The time is that of the
 /// inode's last change, which the kernel sets and nobody can choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileStamp {
     device: u64,
     inode: u64,

@@ -4,9 +4,14 @@
 //! zeros for addresses to whom it does not trust (`kernel.kptr_restrict`, `CAP_SYSLOG`).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
-use std::path::Path;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use crate::model::Avma;
 
@@ -20,6 +25,59 @@ const BPF_BLOCK: u64 = 2 << 20;
 const BPF: &str = "[bpf]";
 /// The kernel's own limit is 512 (`KSYM_NAME_LEN`).
 const MAX_LINE: usize = 1024;
+
+/// Where the symbols are read.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The file under this `/proc`, with the rights of the moment.
+    Under(PathBuf),
+    /// A file that somebody else has opened. The kernel asks what he may see, not what perfd may.
+    Opened(Arc<File>),
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        Source::Under(PathBuf::from("/proc"))
+    }
+}
+
+impl Source {
+    /// `fd`, if it is such a file: a service's standard input may be. It is told by the file system and by the text, since a sandbox may have
+    /// put something else at the path.
+    pub fn opened(fd: BorrowedFd<'_>) -> Option<Source> {
+        if fstatfs(fd).ok()?.filesystem_type() != PROC_SUPER_MAGIC {
+            return None;
+        }
+        let file = File::from(fd.try_clone_to_owned().ok()?);
+        let mut line = Vec::new();
+        let mut start = BufReader::with_capacity(MAX_LINE, FromStart::of(&file));
+        io::Read::take(&mut start, MAX_LINE as u64)
+            .read_until(b'\n', &mut line)
+            .ok()?;
+        split(&line)?;
+        Some(Source::Opened(Arc::new(file)))
+    }
+}
+
+/// Reads a file from its start, wherever others who share it are.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl FromStart<'_> {
+    fn of(file: &File) -> FromStart<'_> {
+        FromStart { file, at: 0 }
+    }
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
 
 /// Why there are no kernel names.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +119,18 @@ struct Symbol {
 }
 
 impl Kallsyms {
-    /// Reads the file under `proc_root`.
-    pub fn read(proc_root: &Path) -> Result<Kallsyms, KallsymsError> {
-        let file = File::open(proc_root.join("kallsyms"))?;
-        Kallsyms::parse(BufReader::with_capacity(64 << 10, file))
+    /// Reads all of them.
+    pub fn read(source: &Source) -> Result<Kallsyms, KallsymsError> {
+        const BUFFER: usize = 64 << 10;
+        match source {
+            Source::Under(proc_root) => {
+                let file = File::open(proc_root.join("kallsyms"))?;
+                Kallsyms::parse(BufReader::with_capacity(BUFFER, file))
+            }
+            Source::Opened(file) => {
+                Kallsyms::parse(BufReader::with_capacity(BUFFER, FromStart::of(file)))
+            }
+        }
     }
 
     /// Reads the text of such a file. Lines that are not understood are passed over.
@@ -285,6 +351,26 @@ ffffffffc0800100 t module_function\t[late]
         assert!(matches!(error, KallsymsError::Hidden));
         let error = Kallsyms::parse(b"".as_slice()).expect_err("nothing there");
         assert!(matches!(error, KallsymsError::Hidden));
+    }
+
+    #[test]
+    fn a_file_that_was_opened_before_is_read_as_often_as_asked() {
+        use std::os::fd::AsFd;
+        let file = File::open("/proc/kallsyms").expect("readable by everybody");
+        let source = Source::opened(file.as_fd()).expect("that file");
+        let count = || Kallsyms::read(&source).map(|kallsyms| kallsyms.starts.len());
+        let by_path = Kallsyms::read(&Source::default()).map(|kallsyms| kallsyms.starts.len());
+        for _ in 0..2 {
+            match (count(), &by_path) {
+                (Ok(again), Ok(before)) => assert!(again > before / 2, "{again} of {before}"),
+                (Err(KallsymsError::Hidden), Err(KallsymsError::Hidden)) => (),
+                different => panic!("{different:?}"),
+            }
+        }
+        for other in ["/proc/self/maps", "/dev/null", "Cargo.toml"] {
+            let file = File::open(other).expect("readable");
+            assert!(Source::opened(file.as_fd()).is_none(), "{other}");
+        }
     }
 
     #[test]

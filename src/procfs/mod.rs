@@ -4,6 +4,7 @@
 
 pub mod cpu_pmu;
 pub mod cpus;
+pub mod credentials;
 pub mod event_source;
 pub mod file_tree;
 pub mod jit_file;

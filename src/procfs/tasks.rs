@@ -51,6 +51,8 @@ pub struct ProcessStat {
     pub state: char,
     /// The process that started it.
     pub parent: Pid,
+    /// When it started: clock ticks (`sysconf(_SC_CLK_TCK)`) since the host did, the time of suspension included.
+    pub started: u64,
 }
 
 /// Reads state and parent of a process.
@@ -68,6 +70,8 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     Some(ProcessStat {
         state: fields.next()?.chars().next()?,
         parent: Pid(fields.next()?.parse().ok()?),
+        // Field 22; the state is field 3.
+        started: fields.nth(17)?.parse().ok()?,
     })
 }
 
@@ -101,8 +105,11 @@ mod tests {
 
     #[test]
     fn a_hostile_name_does_not_shift_the_fields_of_stat() {
-        let stat = parse_stat(b"42 (a) Z 1 (b) R 7 42 42 0 -1").unwrap();
+        let text =
+            b"42 (a) Z 1 (b) R 7 42 42 0 -1 4194304 11 12 13 14 15 16 17 18 20 0 1 0 4711 24 25";
+        let stat = parse_stat(text).unwrap();
         assert_eq!((stat.state, stat.parent), ('R', Pid(7)));
+        assert_eq!(stat.started, 4711);
         assert_eq!(parse_stat(b"42 (a"), None);
     }
 

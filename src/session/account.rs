@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::pipeline::Taken;
-use crate::model::{Count, EventLedger, KernelWalkLedger, LossReason, Modes, Rate, Unit};
+use crate::model::{Count, EventLedger, KernelWalkLedger, LossReason, Modes, Rate, Unit, Weight};
 use crate::sampler::{PlannedEvent, Totals};
 
 /// What the kernel's walk says of an event.
@@ -65,11 +65,27 @@ pub(super) fn of_event(
     ledger.lose(LossReason::Malformed, totals.malformed);
     ledger.lose(LossReason::Foreign, taken.foreign);
     ledger.lose(LossReason::QueueFull, taken.queue_full);
+    ledger.lose(LossReason::NotAuthorised, taken.not_authorised);
+    ledger.lose(LossReason::KernelMode, taken.kernel_mode);
     ledger.lose(LossReason::StackMissing, totals.stack_missing);
     if let Some(rest) = ledger.unexplained().filter(|rest| *rest != 0) {
         ledger.lost.insert(LossReason::NotRaised, rest);
     }
     ledger
+}
+
+/// The account of one event in a window of a target of an engine, in which its counter beside it has counted `totals`. How many samples there
+/// should have been is known of the engine alone: of events on whole CPUs, no target has its own.
+pub(super) fn of_target(event: &PlannedEvent, totals: &Totals, delivered: &Weight) -> EventLedger {
+    EventLedger {
+        expected: expected(event, totals, &Earlier::default()),
+        delivered: delivered.samples,
+        sampled_weight: delivered.total,
+        counted_weight: counted_weight(event, totals),
+        enabled_ns: totals.enabled_ns,
+        running_ns: totals.running_ns,
+        ..EventLedger::default()
+    }
 }
 
 /// What an event of whole CPUs has counted in the targets, as the counter of the same event beside it says; nothing if there is none.

@@ -10,8 +10,8 @@ use std::io;
 
 use anyhow::Context;
 
+use super::pump::SETTLE;
 use super::refused::refused;
-use super::running::SETTLE;
 use super::spec::Spec;
 use super::stages::Stages;
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, RateChange, Tid};
@@ -216,7 +216,7 @@ fn open_living(spec: &Spec, stages: &mut Stages, targets: &[Attached]) -> anyhow
         let now = sys::now();
         ticker.set(SETTLE)?;
         poller.wait(&mut ready)?;
-        stages.take(now);
+        stages.take(now)?;
         // The targets that have ended meanwhile cannot be listed.
         let listed = targets.iter().filter_map(|target| {
             let threads = target.list(spec).ok()?;

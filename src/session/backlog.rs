@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::members::Whose;
 use crate::aggregate::TaskKey;
 use crate::model::{AddressSpace, Mapping, ModuleId, MonoNs, RawSample, StackCopy};
-use crate::target::CommId;
 use crate::unwind::Pending;
 
 /// Bytes that may wait: two seconds of a compiler's stacks at 997 Hz.
@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// Whose a sample is, and what was mapped, at its own time: records that come behind it do not wait for it.
 pub(super) struct Origin {
-    pub(super) task: TaskKey<CommId>,
+    pub(super) task: TaskKey<Whose>,
     pub(super) space: Arc<AddressSpace>,
 }
 

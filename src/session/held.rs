@@ -15,12 +15,12 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::jit_reader::{Ask, JitReader, Replaced};
+use super::members::Whose;
 use crate::aggregate::TaskKey;
 use crate::model::{
     Cpu, Ended, EventIdx, Frame, Module, ModuleId, ModuleKind, Modules, MonoNs, Pid, Span, Tid,
     Weight,
 };
-use crate::target::CommId;
 
 /// Frames that may wait, 24 MB of them; samples beyond are counted with what is known.
 const MOST_FRAMES: usize = 1 << 20;
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A walked sample, or several that have all of it in common, without its frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
-    pub(super) task: TaskKey<CommId>,
+    pub(super) task: TaskKey<Whose>,
     pub(super) pid: Pid,
     pub(super) tid: Tid,
     pub(super) event: EventIdx,

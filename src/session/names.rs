@@ -1,26 +1,28 @@
 //! The thread that names frames and folds windows, beside the way of the samples.
 //!
 //! New stacks come as they are first seen, so that when a window is closed only the names of its last stacks are
-//! still to be found. The thread has a low priority: it takes the time that the target leaves.
+//! still to be found. The thread has a low priority: it takes the time that the target leaves. Whoever gets what it makes is a [`Destination`].
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::engine::EngineEvent;
 use super::made_at_run_time::{MadeAtRunTime, Which};
-use super::naming_threads;
-use super::outputs::{Outputs, Piece};
+use super::members::Whose;
+use super::naming::Naming as Namer;
 use super::spec::JitReporting;
+use super::window_of_target::{self, OfTarget};
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
-    Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, NameKind, ProcessCounts, Profile,
-    RunInfo, Span, StackLedger, WindowSpan,
+    Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, NameKind, NamedSample, ProcessCounts,
+    Profile, RunInfo, Span, StackLedger, WindowSpan,
 };
+use crate::parser::Begin;
+use crate::symbolize::Config;
 use crate::symbolize::jit::{Jit, JitNames};
-use crate::symbolize::{Config, Resolver};
 use crate::sys;
-use crate::target::CommId;
 
 /// Messages that may wait. When they do, the sampling thread keeps its new stacks and lets the window grow.
 const QUEUE: usize = 64;
@@ -38,45 +40,64 @@ pub(super) enum Message {
         spans: Vec<(ModuleId, Span)>,
     },
     /// Samples by themselves, in order of time; their stacks have been told.
-    Samples(Vec<TimedSample<CommId>>),
+    Samples(Vec<TimedSample<Whose>>),
     /// A window is closed.
     Window(Box<ClosedWindow>),
+    /// These, one after the other.
+    Several(Vec<Message>),
+    /// Stacks begin with number 0 again; those that were told are in no window that is still to come.
+    Forget,
+    /// To be passed on behind all that has been said before.
+    Say(EngineEvent),
 }
 
 /// A window before naming.
 pub(super) struct ClosedWindow {
     pub(super) span: WindowSpan,
-    pub(super) counts: WindowCounts<CommId>,
+    pub(super) counts: WindowCounts<Whose>,
     pub(super) processes: Vec<ProcessCounts>,
     pub(super) ledger: Ledger,
     /// On the last window.
     pub(super) whole_run: Option<(Vec<ProcessCounts>, Ledger)>,
+    /// Of a target of an engine.
+    pub(super) of: Option<OfTarget>,
+}
+
+/// Who gets what the thread makes.
+pub(super) trait Destination: Send + 'static {
+    /// Samples by themselves, in order of time.
+    fn samples(&mut self, samples: Vec<NamedSample>);
+    /// A window.
+    fn window(&mut self, profile: Arc<Profile>, of: Option<OfTarget>);
+    /// What an engine has to say.
+    fn say(&mut self, event: EngineEvent);
 }
 
 /// The running thread.
-pub(super) struct Names {
+pub(super) struct Names<D> {
     pub(super) messages: Sender<Message>,
-    thread: JoinHandle<Finished>,
+    thread: JoinHandle<Finished<D>>,
 }
 
 /// What is left when all is named.
-pub(super) struct Finished {
-    pub(super) outputs: Outputs,
+pub(super) struct Finished<D> {
+    pub(super) destination: D,
     /// The last window.
     pub(super) last: Option<Arc<Profile>>,
     /// What the user should know of the search for names.
     pub(super) notes: Vec<String>,
 }
 
-impl Names {
-    /// Starts the thread; what it makes goes to `outputs`.
+impl<D: Destination> Names<D> {
+    /// Starts the thread.
     pub(super) fn start(
         run: Arc<RunInfo>,
         config: Config,
+        begin: Option<Begin>,
         jit: Arc<Jit>,
         reporting: JitReporting,
-        outputs: Outputs,
-    ) -> std::io::Result<Names> {
+        destination: D,
+    ) -> std::io::Result<Names<D>> {
         let (messages, inbox) = bounded(QUEUE);
         let thread = thread::Builder::new()
             .name("perfd-names".into())
@@ -84,7 +105,7 @@ impl Names {
                 sys::lower_priority();
                 let mut naming = Naming {
                     run,
-                    resolver: Resolver::new(config).with_jit(JitNames::new(jit.clone())),
+                    namer: Namer::new(config, begin, JitNames::new(jit.clone())),
                     made_at_run_time: MadeAtRunTime::new(jit, reporting),
                     folding: Folding::default(),
                     modules: Vec::new(),
@@ -92,28 +113,23 @@ impl Names {
                     python: Vec::new(),
                     named: StackLedger::default(),
                     named_before: StackLedger::default(),
-                    outputs,
+                    destination,
                     last: None,
                 };
                 naming.work(&inbox);
-                let notes = naming.resolver.notes();
-                naming.resolver.finish();
+                let notes = naming.namer.notes();
+                naming.namer.finish();
                 Finished {
                     notes,
-                    outputs: naming.outputs,
+                    destination: naming.destination,
                     last: naming.last,
                 }
             })?;
         Ok(Names { messages, thread })
     }
 
-    /// Ends before the run has begun; files that were made for it are taken away again.
-    pub(super) fn abandon(self) {
-        self.finish().outputs.finish();
-    }
-
-    /// Waits until everything is named and handed to the outputs.
-    pub(super) fn finish(self) -> Finished {
+    /// Waits until everything is named and handed on.
+    pub(super) fn finish(self) -> Finished<D> {
         drop(self.messages);
         match self.thread.join() {
             Ok(finished) => finished,
@@ -122,9 +138,9 @@ impl Names {
     }
 }
 
-struct Naming {
+struct Naming<D> {
     run: Arc<RunInfo>,
-    resolver: Resolver,
+    namer: Namer,
     made_at_run_time: MadeAtRunTime,
     folding: Folding,
     modules: Vec<Arc<Module>>,
@@ -134,43 +150,68 @@ struct Naming {
     named: StackLedger,
     /// The same as of the last window.
     named_before: StackLedger,
-    outputs: Outputs,
+    destination: D,
     last: Option<Arc<Profile>>,
 }
 
-impl Naming {
+impl<D: Destination> Naming<D> {
     fn work(&mut self, inbox: &Receiver<Message>) {
-        for message in inbox {
-            match message {
-                Message::New {
-                    modules,
-                    comms,
-                    python,
-                    stacks,
-                    spans,
-                } => {
-                    self.modules.extend(modules);
-                    self.comms.extend(comms);
-                    self.resolver.jit().sampled(spans);
-                    self.python.extend(python);
-                    self.name(stacks);
-                }
-                Message::Samples(samples) => {
-                    self.name_again();
-                    let named = self.folding.name_samples(
-                        &samples,
-                        |comm| self.comms[comm.0 as usize].clone(),
-                        |module| self.modules[module.0 as usize].clone(),
-                    );
-                    self.outputs.write(&Piece::Samples(named.into()));
-                }
-                Message::Window(window) => {
-                    let profile = Arc::new(self.fold(*window));
-                    self.outputs.write(&Piece::Window(profile.clone()));
-                    self.last = profile.span.is_last.then_some(profile);
-                }
+        while let Some(message) = self.next(inbox) {
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::New {
+                modules,
+                comms,
+                python,
+                stacks,
+                spans,
+            } => {
+                self.modules.extend(modules);
+                self.comms.extend(comms);
+                self.namer.jit().sampled(spans);
+                self.python.extend(python);
+                self.name(stacks);
+            }
+            Message::Samples(samples) => {
+                self.name_again();
+                let named = self.folding.name_samples(
+                    &samples,
+                    |whose| self.comms[whose.comm.0 as usize].clone(),
+                    |module| self.modules[module.0 as usize].clone(),
+                );
+                self.destination.samples(named);
+            }
+            Message::Window(window) => {
+                let mut window = *window;
+                let of = window.of.take();
+                let profile = Arc::new(match &of {
+                    None => self.fold(window),
+                    Some(of) => self.fold_of_target(window, of),
+                });
+                self.last = profile.span.is_last.then(|| profile.clone());
+                self.destination.window(profile, of);
+            }
+            Message::Several(messages) => {
+                messages.into_iter().for_each(|message| self.take(message))
+            }
+            Message::Forget => self.folding = Folding::default(),
+            Message::Say(event) => self.destination.say(event),
+        }
+    }
+
+    /// The next message; `None` if there will be none. What takes memory without work gives it back meanwhile.
+    fn next(&mut self, inbox: &Receiver<Message>) -> Option<Message> {
+        if let Some(idle) = self.namer.idle() {
+            match inbox.recv_timeout(idle) {
+                Err(RecvTimeoutError::Timeout) => self.namer.rest(),
+                received => return received.ok(),
             }
         }
+        inbox.recv().ok()
     }
 
     fn name(&mut self, stacks: Vec<Arc<[Frame]>>) {
@@ -178,7 +219,7 @@ impl Naming {
             folding,
             modules,
             python,
-            resolver,
+            namer,
             made_at_run_time,
             named,
             ..
@@ -187,12 +228,12 @@ impl Naming {
         let modules_of_new = new
             .iter()
             .map(|frame| (*frame, &*modules[frame.module.0 as usize]));
-        naming_threads::run(resolver.jobs(modules_of_new, naming_threads::n_threads()));
+        namer.prepare(modules_of_new);
         folding.add_stacks(stacks, |frame| {
             let module = &modules[frame.module.0 as usize];
             let names: Vec<FrameName> = match python_name(module, frame, python) {
                 Some(name) => vec![name],
-                None => resolver.name(module, frame),
+                None => namer.name(module, frame),
             };
             if let ModuleKind::Anonymous { .. } = module.kind {
                 // Its name is one only when the window is closed.
@@ -214,13 +255,13 @@ impl Naming {
         let Naming {
             folding,
             modules,
-            resolver,
+            namer,
             made_at_run_time,
             ..
         } = self;
         made_at_run_time.name_again(|frame| {
             let module = &modules[frame.module.0 as usize];
-            let name = resolver.jit().name(module, frame);
+            let name = namer.jit().name(module, frame);
             folding.rename(frame, name.clone());
             name
         });
@@ -233,6 +274,7 @@ impl Naming {
             processes,
             mut ledger,
             mut whole_run,
+            of: _,
         } = window;
         self.made_at_run_time.read();
         self.name_again();
@@ -250,9 +292,9 @@ impl Naming {
         self.named_before = self.named.clone();
         let rows = self
             .folding
-            .fold(&counts, |comm| self.comms[comm.0 as usize].clone());
+            .fold(&counts, |whose| self.comms[whose.comm.0 as usize].clone());
         made.window_closed(&rows, |module| {
-            let last = self.resolver.jit().last_sampled(module);
+            let last = self.namer.jit().last_sampled(module);
             last.is_none_or(|last| span.start <= last)
         });
         if let Some((_, whole)) = &mut whole_run {
@@ -265,6 +307,37 @@ impl Naming {
             processes,
             ledger,
             whole_run: whole_run.map(Box::new),
+        }
+    }
+
+    /// Of its frames, all are counted that are in it, whether they are new or not.
+    fn fold_of_target(&mut self, window: ClosedWindow, of: &OfTarget) -> Profile {
+        let ClosedWindow {
+            span,
+            counts,
+            processes,
+            mut ledger,
+            ..
+        } = window;
+        self.made_at_run_time.read();
+        self.name_again();
+        let module = |module: ModuleId| self.modules[module.0 as usize].short_name();
+        ledger.stacks = window_of_target::stacks(&counts, &self.folding, module);
+        let rows = self
+            .folding
+            .fold(&counts, |whose| self.comms[whose.comm.0 as usize].clone());
+        let oldest_open = of.oldest_open;
+        self.made_at_run_time.window_closed(&rows, |module| {
+            let last = self.namer.jit().last_sampled(module);
+            last.is_none_or(|last| oldest_open <= last)
+        });
+        Profile {
+            run: of.run.clone(),
+            span,
+            rows,
+            processes,
+            ledger,
+            whole_run: None,
         }
     }
 }

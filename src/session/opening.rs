@@ -11,6 +11,7 @@ use super::spec::{Spec, Target};
 use crate::model::{
     CallGraph, Cpu, EventIdx, EventSource, EventSpec, Fault, FaultClass, Pid, RunInfo, SampledEvent,
 };
+use crate::parser::{Begin, Parsing};
 use crate::procfs::sysctl;
 use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
 use crate::sampler::{CopySize, RingsError, Sampling, StackSource};
@@ -33,6 +34,18 @@ pub(super) fn selection(spec: &Spec) -> Selection {
             pids: Vec::new(),
             with_tree: false,
         },
+    }
+}
+
+/// What the children begin with that read foreign files, if such do.
+pub(super) fn children(spec: &Spec) -> Option<Begin> {
+    match &spec.parsing {
+        Parsing::Here => None,
+        Parsing::InChild(limits) => Some(Begin {
+            limits: limits.clone(),
+            config: spec.naming.clone(),
+            tally: Arc::default(),
+        }),
     }
 }
 
@@ -106,14 +119,25 @@ pub(super) fn counters(
     Ok(Counters::new(plan, children))
 }
 
-pub(super) fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> RunInfo {
+/// What an engine counts on the whole host, beside what it samples.
+pub(super) fn host_plan(spec: &Spec, sampling: &Sampling, cpus: &[Cpu]) -> anyhow::Result<Plan> {
+    let counters = counters(spec, sampling, &Selection::Host, cpus, &mut Vec::new())?;
+    Ok(counters.plan().clone())
+}
+
+pub(super) fn describe(
+    spec: &Spec,
+    sampling: &Sampling,
+    target: String,
+    notes: Vec<String>,
+) -> RunInfo {
     let hostname = nix::unistd::gethostname().unwrap_or_default();
     let events = sampling.plan().events.iter();
     RunInfo {
-        perfd_version: env!("CARGO_PKG_VERSION"),
+        perfd_version: env!("CARGO_PKG_VERSION").into(),
         hostname: hostname.to_string_lossy().into_owned(),
         kernel: sysctl::kernel_release(&spec.roots).unwrap_or_default(),
-        target: target_text(&spec.target),
+        target,
         events: events
             .map(|event| SampledEvent {
                 spec: event.spec.clone(),
@@ -125,7 +149,7 @@ pub(super) fn describe(spec: &Spec, sampling: &Sampling, notes: Vec<String>) -> 
     }
 }
 
-fn target_text(target: &Target) -> String {
+pub(super) fn target_text(target: &Target) -> String {
     let list = |numbers: Vec<String>| numbers.join(", ");
     match target {
         Target::Running(Selection::Host) => "the whole host".to_owned(),

@@ -7,6 +7,9 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::engine::EngineEvent;
+use super::names::Destination;
+use super::window_of_target::OfTarget;
 use crate::model::{NamedSample, Profile};
 use crate::sink::{Format, Sink, WriteError};
 use crate::sys::Waker;
@@ -25,7 +28,7 @@ pub struct OutputReport {
 
 /// What outputs are handed.
 #[derive(Clone)]
-pub(super) enum Piece {
+enum Piece {
     /// A window, for all of them.
     Window(Arc<Profile>),
     /// Samples by themselves, for those that hold such.
@@ -79,7 +82,7 @@ impl Outputs {
     }
 
     /// Hands a piece to every output that takes such and is still open.
-    pub(super) fn write(&mut self, piece: &Piece) {
+    fn write(&mut self, piece: &Piece) {
         for lane in &self.lanes {
             if let (Piece::Window(_), _) | (_, Format::Samples) = (piece, lane.format) {
                 // Fails when the thread has ended because its reader went away.
@@ -97,6 +100,20 @@ impl Outputs {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect()
+    }
+}
+
+impl Destination for Outputs {
+    fn samples(&mut self, samples: Vec<NamedSample>) {
+        self.write(&Piece::Samples(samples.into()));
+    }
+
+    fn window(&mut self, profile: Arc<Profile>, _of: Option<OfTarget>) {
+        self.write(&Piece::Window(profile));
+    }
+
+    fn say(&mut self, event: EngineEvent) {
+        unreachable!("a run has no engine: {event:?}");
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Knows no file, no clock and no thread; a sample that has to wait for a table goes to the backlog and comes back here.
 
+mod held_back;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
+use super::engine::Sampled;
+use super::groups::GroupId;
 use super::held::{Held, Walk};
-use super::jit_reader::Replaced;
+use super::members::{Members, Whose};
 use super::python::Interpreters;
 use super::spec::Labels;
 use super::table_cache::Place;
@@ -15,12 +19,12 @@ use super::tables::Tables;
 use crate::aggregate::{Counting, Stacks, TaskKey, TimedSample, Timeline};
 use crate::bpf::WalkedSamples;
 use crate::model::{
-    AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, Mapping, ModuleId, ModuleKind,
-    Modules, MonoNs, Pid, RawSample, Span, StackLedger, Tid, Weight,
+    AddressKind, AddressSpace, Avma, Ended, FileOffset, Frame, LossReason, Mapping, ModuleId,
+    ModuleKind, Modules, MonoNs, RawSample, Span, StackLedger, Tid, Weight,
 };
 use crate::sampler::{CopySize, Item, SamplePlan, StackSource};
 use crate::sys::record::SideBand;
-use crate::target::{CommId, Processes};
+use crate::target::Processes;
 use crate::unwind::{Pending, RowSource, Rows, Walked, frames_of_chain, walk};
 
 /// Frames of a user stack at most. A 64 KiB copy holds 4096 frames of the smallest kind.
@@ -32,15 +36,36 @@ pub(super) struct Taken {
     pub(super) delivered: Weight,
     pub(super) foreign: u64,
     pub(super) queue_full: u64,
+    pub(super) not_authorised: u64,
+    pub(super) kernel_mode: u64,
+}
+
+impl Taken {
+    /// Samples that were counted, and are nobody's.
+    pub(super) fn take_back(&mut self, weight: &Weight) {
+        self.delivered.samples -= weight.samples;
+        self.delivered.total = self.delivered.total.saturating_sub(weight.total);
+        self.foreign += weight.samples;
+    }
+
+    fn lose(&mut self, why: LossReason, n_samples: u64) {
+        match why {
+            LossReason::NotAuthorised => self.not_authorised += n_samples,
+            LossReason::KernelMode => self.kernel_mode += n_samples,
+            LossReason::QueueFull => self.queue_full += n_samples,
+            // What else is lost is known from the kernel.
+            _ => self.foreign += n_samples,
+        }
+    }
 }
 
 /// The stages between the rings and the window.
 pub(super) struct Pipeline {
     pub(super) processes: Processes,
     pub(super) tables: Tables,
-    pub(super) counting: Counting<CommId>,
+    pub(super) counting: Counting<Whose>,
     /// Every sample by itself, if that is asked for.
-    pub(super) timeline: Option<Timeline<CommId>>,
+    pub(super) timeline: Option<Timeline<Whose>>,
     pub(super) copy_size: CopySize,
     pub(super) stacks: StackLedger,
     pub(super) taken: Vec<Taken>,
@@ -53,8 +78,8 @@ pub(super) struct Pipeline {
     pub(super) held: Held,
     stack_source: StackSource,
     labels: Labels,
-    /// Whether any process is a target.
-    whole_host: bool,
+    /// Who is a target.
+    pub(super) members: Members,
     frames: Vec<Frame>,
     /// What is mapped where nothing is known.
     nothing: Arc<AddressSpace>,
@@ -67,8 +92,8 @@ impl Pipeline {
         plan: &SamplePlan,
         copy_size: CopySize,
         labels: Labels,
-        timeline: Option<Timeline<CommId>>,
-        whole_host: bool,
+        timeline: Option<Timeline<Whose>>,
+        members: Members,
     ) -> Pipeline {
         Pipeline {
             processes,
@@ -84,7 +109,7 @@ impl Pipeline {
             held: Held::default(),
             stack_source: plan.stack_source,
             labels,
-            whole_host,
+            members,
             frames: Vec::new(),
             nothing: Arc::default(),
         }
@@ -130,49 +155,10 @@ impl Pipeline {
         self.backlog.is_empty()
     }
 
-    /// Counts the samples in code made at run time of which is known by now whether it was replaced. Those of which it was are kept apart from
-    /// what was sampled before and what comes behind.
-    pub(super) fn collect_held(&mut self) {
-        if let Some(replaced) = self.held.answer(Duration::ZERO) {
-            self.count_asked(&replaced);
-        }
-    }
-
-    /// Waits for what can still be known of them, and counts them all.
-    pub(super) fn count_held_at_end(&mut self, now: MonoNs) {
-        while !self.held.is_empty() {
-            self.held.ask(now, true);
-            let replaced = self.held.last_answer();
-            self.count_asked(&replaced);
-        }
-    }
-
-    /// Counts them all with what is known: the window cannot wait any more.
-    pub(super) fn count_held_at_once(&mut self) {
-        let mut held = std::mem::take(&mut self.held);
-        held.take_all(|walk, frames, held| self.settle_held(walk, frames, held));
-        self.held = held;
-    }
-
-    fn count_asked(&mut self, replaced: &Replaced) {
-        let mut held = std::mem::take(&mut self.held);
-        held.tell_apart(replaced, &mut self.processes.modules);
-        held.take_asked(|walk, frames, held| self.settle_held(walk, frames, held));
-        self.held = held;
-    }
-
-    /// While the samples are out of it, `held` stands beside the pipeline.
-    fn settle_held(&mut self, walk: &Walk, frames: &[Frame], held: &mut Held) {
-        self.frames.clear();
-        self.frames.extend_from_slice(frames);
-        held.place(&mut self.frames, walk.span);
-        self.settle(walk);
-    }
-
     /// Takes what still waits for lost: its tables will never come.
     pub(super) fn give_up(&mut self) {
         for kept in self.backlog.take_ready(|_| false) {
-            kept.with(|sample, _| self.taken[sample.event.0].queue_full += 1);
+            kept.with(|sample, origin| self.lose(sample, origin.task.comm.group));
         }
     }
 
@@ -197,58 +183,16 @@ impl Pipeline {
 
     fn follow(&mut self, time: MonoNs, record: &SideBand<'_>) {
         // Events on whole CPUs bring records of everybody.
-        if !self.whole_host && !self.processes.concerns_known(record) {
+        if !self.members.concerns(record, &self.processes) {
             return;
         }
         let mapped = self.processes.apply(time, record);
+        self.members.follow(time, record, &self.processes);
         self.follow_code(time, record, mapped);
         if let Some(module) = mapped
-            && !self.whole_host
+            && !self.members.takes_everybody()
         {
             self.want(module);
-        }
-    }
-
-    /// Notes what becomes of code made at run time.
-    fn follow_code(&mut self, time: MonoNs, record: &SideBand<'_>, mapped: Option<ModuleId>) {
-        match record {
-            SideBand::Mmap {
-                pid, start, length, ..
-            } => {
-                let Some(module) = mapped.map(|module| self.processes.modules.get(module)) else {
-                    return;
-                };
-                match module.kind {
-                    ModuleKind::Anonymous { .. } => {
-                        let end = start.0.saturating_add(*length);
-                        self.held.has_code(*pid, (start.0, end));
-                    }
-                    _ => self.held.mapped(*pid, module),
-                }
-            }
-            SideBand::Comm {
-                pid, by_exec: true, ..
-            } => self.held.began(*pid, time),
-            SideBand::Fork {
-                pid, parent_pid, ..
-            } if pid != parent_pid => self.held.began(*pid, time),
-            _ => (),
-        }
-    }
-
-    /// Notes what a process that runs already has mapped.
-    pub(super) fn found_mapped(&mut self, pid: Pid) {
-        let Some(space) = self.processes.space(pid).cloned() else {
-            return;
-        };
-        for mapping in space.iter() {
-            let module = self.processes.modules.get(mapping.module);
-            match module.kind {
-                ModuleKind::Anonymous { .. } => {
-                    self.held.has_code(pid, (mapping.start.0, mapping.end.0));
-                }
-                _ => self.held.mapped(pid, module),
-            }
         }
     }
 
@@ -263,16 +207,27 @@ impl Pipeline {
             self.taken[sample.event.0].foreign += 1;
             return;
         }
+        let group = match self.members.group_of(&sampled(sample)) {
+            Ok(group) => group,
+            Err(why) => return self.taken[sample.event.0].lose(why, 1),
+        };
         let space = self.processes.space(sample.pid).unwrap_or(&self.nothing);
         let origin = Origin {
             space: space.clone(),
-            task: self.task(sample),
+            task: self.task(sample, group),
         };
         if let Err(pending) = self.count(sample, &origin)
             && !self.backlog.push(sample, origin, pending)
         {
-            self.taken[sample.event.0].queue_full += 1;
+            self.lose(sample, group);
         }
+    }
+
+    /// Its table does not come in time.
+    fn lose(&mut self, sample: &RawSample<'_>, group: GroupId) {
+        let why = LossReason::QueueFull;
+        self.taken[sample.event.0].lose(why, 1);
+        self.members.lose(group, &sampled(sample), why);
     }
 
     fn count(&mut self, sample: &RawSample<'_>, origin: &Origin) -> Result<(), Pending> {
@@ -318,6 +273,20 @@ impl Pipeline {
         since: MonoNs,
         until: MonoNs,
     ) {
+        let sampled = Sampled {
+            pid: samples.pid,
+            event: samples.event,
+            n_samples: samples.weight.samples,
+            in_kernel_mode: samples
+                .frames
+                .first()
+                .is_some_and(|leaf| leaf.module == Modules::KERNEL),
+            time: None,
+        };
+        let group = match self.members.group_of(&sampled) {
+            Ok(group) => group,
+            Err(why) => return self.taken[samples.event.0].lose(why, sampled.n_samples),
+        };
         self.tables.used(Place::Kernel, samples.frames);
         if let Some(python) = &mut self.python {
             python.ledger.count(samples.python, samples.weight.samples);
@@ -329,7 +298,11 @@ impl Pipeline {
         };
         let walk = Walk {
             task: TaskKey {
-                comm: self.processes.comms.intern(comm),
+                comm: Whose {
+                    comm: self.processes.comms.intern(comm),
+                    group,
+                    in_kernel_mode: sampled.in_kernel_mode,
+                },
                 pid: (self.labels.pid || self.labels.tid).then_some(samples.pid),
                 tid: self.labels.tid.then_some(samples.tid),
             },
@@ -449,29 +422,41 @@ impl Pipeline {
         !sample.kernel_chain.is_empty() && !space.iter().any(is_vdso)
     }
 
-    /// Whether a process that no record spoke of is a target all the same: every process if the whole host is, and
-    /// else the child of one, whose fork record was lost.
+    /// Takes in a process that no record spoke of, if it is a target all the same.
     fn adopt(&mut self, sample: &RawSample<'_>) -> bool {
-        let is_child = || self.processes.is_child_of_known(sample.pid);
-        if !self.whole_host && !is_child() {
+        if !self.members.may_adopt(sample.pid, &self.processes) {
             return false;
         }
         // A process that is gone, or a kernel thread, has no mappings; its samples count all the same.
         let is_running = self.processes.add_running(sample.pid, sample.time).is_ok();
         self.found_mapped(sample.pid);
-        is_running || self.whole_host
+        is_running || self.members.takes_everybody()
     }
 
-    fn task(&mut self, sample: &RawSample<'_>) -> TaskKey<CommId> {
+    fn task(&mut self, sample: &RawSample<'_>, group: GroupId) -> TaskKey<Whose> {
         let comm = match self.processes.task(sample.tid) {
             Some(task) => task.comm,
             None => self.processes.learn_comm(sample.pid, sample.tid),
         };
         TaskKey {
-            comm,
+            comm: Whose {
+                comm,
+                group,
+                in_kernel_mode: !sample.kernel_chain.is_empty(),
+            },
             pid: (self.labels.pid || self.labels.tid).then_some(sample.pid),
             tid: self.labels.tid.then_some(sample.tid),
         }
+    }
+}
+
+fn sampled(sample: &RawSample<'_>) -> Sampled {
+    Sampled {
+        pid: sample.pid,
+        event: sample.event,
+        n_samples: 1,
+        in_kernel_mode: !sample.kernel_chain.is_empty(),
+        time: Some(sample.time),
     }
 }
 

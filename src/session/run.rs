@@ -5,30 +5,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::account::Earlier;
-use super::held::Held;
-use super::jit_reader::JitReader;
+use super::foundation::{self, Foundation};
+use super::members::Members;
 use super::meter::Meter;
 use super::names::Names;
 use super::outcome::{Observer, Outcome};
 use super::outputs::Outputs;
-use super::pipeline::Pipeline;
-use super::python::Interpreters;
 use super::running::{Ended, Running};
 use super::spec::Spec;
-use super::stages::Stages;
-use super::tables::Tables;
-use super::{attach, events, kernel_walk, opening};
-use crate::aggregate::Timeline;
-use crate::bpf::{KernelWalk, Python};
-use crate::model::CallGraph;
-use crate::procfs::cpus;
-use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
-use crate::symbolize::jit::Jit;
+use super::{attach, opening};
+use crate::sampler::Reach;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
-use crate::sys::{self, Waker, limits};
-use crate::target::{self, Processes, Selection};
+use crate::sys::{self, limits};
+use crate::target::{self, Selection};
 
 /// How long a command waits for the tables that it will most likely need first. Those of a shell's or an interpreter's files take a
 /// few ms; those of a large compiler come when it runs already.
@@ -47,74 +37,26 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let _ = limits::raise_open_files();
     let selection = opening::selection(spec);
     let found = target::find(&spec.roots.proc, &selection).map_err(|error| error.fault())?;
-    let (events, mut notes) = events::choose(spec)?;
-    let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
-
-    let mut processes = Processes::new(spec.roots.proc.clone());
-    let python = match spec.python {
-        true => Python::Read(Interpreters::module(&mut processes.modules)),
-        false => Python::Leave,
+    let members = match selection {
+        Selection::Host => Members::Everybody,
+        _ => Members::Known,
     };
-    let kernel_walk::Choice {
-        kernel_walk,
-        reach,
-        note,
-    } = kernel_walk::choose(spec, &events, python)?;
-    notes.extend(note);
-    let copy_size = match &kernel_walk {
-        // Only what the kernel cannot walk is copied.
-        Some(_) => CopySize::fixed(CallGraph::MAX_COPY),
-        None => opening::copy_size(spec),
-    };
-    let plan = SamplePlan {
-        events,
-        stack_source: opening::stack_source(spec.call_graph, &copy_size),
-        reach,
-        inherit: spec.inherit,
-    };
-    let mut sampling = Sampling::new(plan, &cpus, spec.ring_pages).map_err(opening::ring_fault)?;
-    let table_loader = kernel_walk.as_ref().map(KernelWalk::table_loader);
-    if let Some(kernel_walk) = kernel_walk {
-        sampling.walk_in_kernel(kernel_walk);
-    }
-    notes.extend(opening::ring_note(spec, &sampling));
-    let counters = opening::counters(spec, &sampling, &selection, &cpus, &mut notes)?;
-    let run_info = Arc::new(opening::describe(spec, &sampling, notes));
+    let Foundation {
+        mut stages,
+        jit,
+        begin,
+        waker,
+        cpus,
+        notes,
+    } = foundation::lay(spec, &selection, members)?;
+    let reach = stages.sampling.plan().reach;
+    let run_info = Arc::new(opening::describe(
+        spec,
+        &stages.sampling,
+        opening::target_text(&spec.target),
+        notes,
+    ));
     let sinks = opening::sinks(spec, &run_info)?;
-
-    let waker = Waker::new().context("create an eventfd")?;
-    let tables = Tables::start(
-        &spec.roots.proc,
-        &waker,
-        table_loader.as_ref(),
-        spec.table_budget,
-    )
-    .context("start the table workers")?;
-    let jit = Arc::new(Jit::new(&spec.roots.proc));
-    let mut pipeline = Pipeline::new(
-        processes,
-        tables,
-        sampling.plan(),
-        copy_size,
-        spec.labels,
-        spec.timestamps.then(Timeline::new),
-        selection == Selection::Host,
-    );
-    let reader = JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?;
-    pipeline.held = Held::new(reader);
-    pipeline.python = spec
-        .python
-        .then(|| Interpreters::new(spec.roots.proc.clone()));
-    let mut stages = Stages {
-        earlier: vec![Earlier::default(); sampling.plan().events.len()],
-        sampling,
-        counters,
-        pipeline,
-        reopened_gap_ns: 0,
-        meter: Meter::start(spec.roots.proc.clone()),
-        rate_changes: Vec::new(),
-        walked_until: sys::now(),
-    };
     let mut open = attach::Opened {
         spec,
         stages: &mut stages,
@@ -143,6 +85,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let names = Names::start(
         run_info.clone(),
         spec.naming.clone(),
+        begin,
         jit,
         spec.jit,
         outputs,
@@ -162,7 +105,8 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
     let child = match prepared.map(Prepared::start).transpose() {
         Ok(child) => child,
         Err(error) => {
-            names.abandon();
+            // Files that were made for it are taken away again.
+            names.finish().destination.finish();
             return Err(error.fault().into());
         }
     };

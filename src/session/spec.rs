@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::model::{AskedEvent, CallGraph, Rate};
+use crate::parser::Parsing;
 use crate::procfs::SysRoots;
 use crate::sink::{Measure, SinkSpec};
 use crate::symbolize;
@@ -84,6 +85,8 @@ pub struct Spec {
     pub python: bool,
     /// How frames are named.
     pub naming: symbolize::Config,
+    /// Where foreign files are read.
+    pub parsing: Parsing,
     /// Wait so long before the first sample.
     pub delay: Duration,
     /// End after so long; `None` for when the target ends.

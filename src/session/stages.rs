@@ -26,6 +26,8 @@ pub(super) struct Stages {
     /// Where each event stood when it got its present rate.
     pub(super) earlier: Vec<Earlier>,
     pub(super) rate_changes: Vec<RateChange>,
+    /// Side-band records that were lost when that was last looked at.
+    pub(super) side_band_lost: u64,
     /// Up to when what was walked in the kernel is taken in.
     pub(super) walked_until: MonoNs,
 }
@@ -42,7 +44,8 @@ pub(super) struct Whole {
 impl Stages {
     /// Takes in everything that was recorded up to `horizon`, and tells the kernel's walk of what was mapped meanwhile. Returns how many
     /// samples and records came.
-    pub(super) fn take(&mut self, horizon: MonoNs) -> usize {
+    pub(super) fn take(&mut self, horizon: MonoNs) -> anyhow::Result<usize> {
+        self.look_for_losses()?;
         let Stages {
             sampling, pipeline, ..
         } = self;
@@ -55,9 +58,51 @@ impl Stages {
             }
             pipeline.take(&item);
         });
+        self.settle_members()?;
         // Samples may wait for tables; records never do.
         self.publish(&left_to_ring, horizon);
-        n_taken
+        Ok(n_taken)
+    }
+
+    /// Sees to it that nothing is told to the programs of processes that are in no target any more.
+    fn settle_members(&mut self) -> anyhow::Result<()> {
+        let Pipeline {
+            members, processes, ..
+        } = &mut self.pipeline;
+        let Some(membership) = members.of_targets() else {
+            return Ok(());
+        };
+        processes.changed().for_each(|pid| membership.verify(pid));
+        if membership.must_drain() {
+            // What is in there was sampled before what the records tell. Once that is told to the programs, more comes in.
+            self.take_walked()?;
+        }
+        let Pipeline {
+            members, processes, ..
+        } = &mut self.pipeline;
+        if let Some(membership) = members.of_targets()
+            && membership.take_has_left()
+        {
+            processes.retain(|pid| membership.is_member(pid));
+        }
+        Ok(())
+    }
+
+    /// Notes if records were lost: read before anything is taken, the counts cover all that is missing in it.
+    fn look_for_losses(&mut self) -> anyhow::Result<()> {
+        let Some(membership) = self.pipeline.members.of_targets() else {
+            return Ok(());
+        };
+        let now = sys::now();
+        let lost = self.sampling.lost_side_band();
+        // Before Linux 6.0 that is nothing, and the ring's own count is all there is; it is known when it is drained.
+        let lost = lost.context("read the side-band events")? + self.sampling.lost_records();
+        match lost > self.side_band_lost {
+            true => membership.records_lost(),
+            false => membership.records_are_whole(now),
+        }
+        self.side_band_lost = lost;
+        Ok(())
     }
 
     /// Takes in what was walked in the kernel until now.
@@ -74,6 +119,9 @@ impl Stages {
             .drain_walked(|samples| pipeline.take_walked(&samples, since, sys::now()))
             .context("read what was walked in the kernel")?;
         *walked_until = now;
+        if let Some(membership) = pipeline.members.of_targets() {
+            membership.drained();
+        }
         let names = sampling.kernel_walk().and_then(KernelWalk::python_names);
         if let (Some(python), Some(names)) = (&mut pipeline.python, names) {
             python
@@ -123,6 +171,7 @@ impl Stages {
     pub(super) fn account(&mut self) -> anyhow::Result<Whole> {
         let counts = self.counters.read().context("read the counters")?;
         let totals = self.totals(&counts)?;
+        let picks = self.picks_targets();
         let Stages {
             sampling,
             pipeline,
@@ -142,7 +191,7 @@ impl Stages {
             let outcomes = outcomes.as_ref()?.get(idx)?;
             Some(Seen {
                 outcomes: *outcomes,
-                picks_targets: sampling.picks_targets(),
+                picks_targets: picks,
             })
         };
         let events = sampling
@@ -174,10 +223,16 @@ impl Stages {
         Ok(Whole { ledger, counts })
     }
 
+    /// Whether the kernel's walk decides which samples there are: in an engine also while there is a target that everybody is in.
+    fn picks_targets(&mut self) -> bool {
+        let is_engine = self.pipeline.members.of_targets().is_some();
+        self.sampling.picks_targets() || is_engine && self.sampling.is_walked_in_kernel()
+    }
+
     /// What every sampled event has counted in the targets until now.
     fn totals(&mut self, counts: &[ProcessCounts]) -> anyhow::Result<Vec<Totals>> {
         let mut totals = self.sampling.totals().context("read the sampled events")?;
-        if self.sampling.picks_targets() {
+        if self.picks_targets() {
             let sums = total(counts);
             for (event, totals) in self.sampling.plan().events.iter().zip(&mut totals) {
                 *totals = account::of_targets(event, totals, &sums);

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rustc_hash::FxHashMap;
 
 use crate::bpf::{LoadError, LoadedTable, TableLoader, TableWords};
 use crate::model::{Module, ModuleId, ModuleKind};
 use crate::object::Elf;
+use crate::parser::{self, Begin, Source};
 use crate::procfs::module_file;
 use crate::sys::Waker;
 use crate::unwind::{Fingerprint, Table, TableInput};
@@ -107,6 +108,7 @@ impl Workers {
     /// Starts the threads; `waker` is woken for everything that is done.
     pub(super) fn start(
         proc_root: &Path,
+        begin: Option<&Begin>,
         waker: &Waker,
         loader: Option<&TableLoader>,
     ) -> io::Result<Workers> {
@@ -119,8 +121,9 @@ impl Workers {
         };
         let tables = Arc::new(Tables::default());
         for n in 0..BUILDERS {
-            let builder = Builder {
+            let mut builder = Builder {
                 proc_root: proc_root.to_owned(),
+                child: begin.map(|begin| parser::Tables::new(begin.clone(), Source::Program)),
                 tables: tables.clone(),
                 report: report.clone(),
             };
@@ -176,13 +179,22 @@ impl Report {
 
 struct Builder {
     proc_root: PathBuf,
+    /// Who reads files, if it is not this process.
+    child: Option<parser::Tables>,
     tables: Arc<Tables>,
     report: Report,
 }
 
 impl Builder {
-    fn work(&self, wanted: &Receiver<Wanted>) {
-        for (module, what) in wanted {
+    fn work(&mut self, wanted: &Receiver<Wanted>) {
+        while let Some((module, what)) = self.next(wanted) {
+            if let (Some(child), ModuleKind::File { .. }) = (&mut self.child, &what.kind) {
+                let table = child.table(&what).map(Arc::new);
+                if !self.take(module, table) {
+                    return;
+                }
+                continue;
+            }
             // The bytes are foreign; whatever a parser makes of them must not end the run.
             let read = guarded(|| read(&self.proc_root, &what));
             let is_heard = match read {
@@ -195,6 +207,32 @@ impl Builder {
         }
     }
 
+    /// The next module; `None` if there will be none. A child that has nothing to do gives back what it takes.
+    fn next(&mut self, wanted: &Receiver<Wanted>) -> Option<Wanted> {
+        if let Some(child) = &mut self.child
+            && let Some(idle) = child.idle()
+        {
+            match wanted.recv_timeout(idle) {
+                Err(RecvTimeoutError::Timeout) => child.rest(),
+                received => return received.ok(),
+            }
+        }
+        wanted.recv().ok()
+    }
+
+    /// Takes a table that a child has made; one that is equal may be there.
+    fn take(&self, module: ModuleId, table: Option<Arc<Table>>) -> bool {
+        let Some(table) = table else {
+            return self.say(module, None, Origin::Module);
+        };
+        let fingerprint = Fingerprint::of_table(&table, &self.tables.secret);
+        match self.tables.claim(fingerprint, module) {
+            Claim::There(table) => self.say(module, Some((fingerprint, table)), Origin::Shared),
+            Claim::InWork => true,
+            Claim::Mine => self.made(module, fingerprint, Some(table)),
+        }
+    }
+
     fn make(&self, module: ModuleId, input: &TableInput) -> bool {
         let fingerprint = input.fingerprint(&self.tables.secret);
         match self.tables.claim(fingerprint, module) {
@@ -202,14 +240,19 @@ impl Builder {
             Claim::InWork => true,
             Claim::Mine => {
                 let table = guarded(|| input.build().ok()).map(Arc::new);
-                let sharing = self.tables.finish(fingerprint, table.as_ref());
-                let table = table.map(|table| (fingerprint, table));
-                self.say(module, table.clone(), Origin::Module)
-                    && sharing
-                        .into_iter()
-                        .all(|module| self.say(module, table.clone(), Origin::Shared))
+                self.made(module, fingerprint, table)
             }
         }
+    }
+
+    /// Says what has become of a table that was claimed, to all who wait for it.
+    fn made(&self, module: ModuleId, fingerprint: Fingerprint, table: Option<Arc<Table>>) -> bool {
+        let sharing = self.tables.finish(fingerprint, table.as_ref());
+        let table = table.map(|table| (fingerprint, table));
+        self.say(module, table.clone(), Origin::Module)
+            && sharing
+                .into_iter()
+                .all(|module| self.say(module, table.clone(), Origin::Shared))
     }
 
     fn say(

@@ -15,6 +15,7 @@ use super::table_cache::{CopyId, Evicted, Need, Place, TableCache, Use};
 use super::table_workers::{Done, Load, Origin, Workers, words};
 use crate::bpf::{LoadError, LoadedTable, MAX_MODULES, TableLoader};
 use crate::model::{Frame, Module, ModuleId, ModuleKind, MonoNs, TableCost};
+use crate::parser::Begin;
 use crate::sys::{self, Waker};
 use crate::unwind::{Fingerprint, RowSource, Rows, Table};
 
@@ -45,17 +46,18 @@ pub struct Tables {
 
 impl Tables {
     /// Starts the workers; `waker` is woken for every table that is built.
-    /// With a `loader` the kernel gets each table too. All tables together take `budget` bytes.
+    /// With `begin` files are read in children. With a `loader` the kernel gets each table too. All tables together take `budget` bytes.
     ///
     /// # Errors
     /// Those of starting a thread.
     pub fn start(
         proc_root: &Path,
+        begin: Option<&Begin>,
         waker: &Waker,
         loader: Option<&TableLoader>,
         budget: u64,
     ) -> io::Result<Tables> {
-        let workers = Workers::start(proc_root, waker, loader)?;
+        let workers = Workers::start(proc_root, begin, waker, loader)?;
         Ok(Tables::with(workers, loader, budget))
     }
 

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::TrySendError;
+use crossbeam_channel::Sender;
 
 use super::account;
-use super::names::{ClosedWindow, Message, Names};
+use super::names::{ClosedWindow, Message};
 use super::pipeline::Pipeline;
 use super::stages::{Stages, Whole};
+use super::told::Told;
 use crate::model::{JitLedger, Ledger, MonoNs, ProcessCounts, WindowSpan};
 use crate::sampler::counters;
 use crate::sys;
 
-/// How long a window waits for tables that its samples need.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Samples that are named and written at once, with `--timestamps`. What may wait for that, 64 messages of them and 16 more for each
 /// output, is 50 MB.
 const BATCH: usize = 8192;
@@ -28,9 +27,7 @@ pub(super) struct Windows {
     /// The account of the run as of the last window.
     before: Ledger,
     counts_before: Vec<ProcessCounts>,
-    sent_modules: usize,
-    sent_comms: usize,
-    sent_python: usize,
+    told: Told,
 }
 
 impl Windows {
@@ -42,9 +39,7 @@ impl Windows {
             due: interval.map(|interval| start.plus(interval)),
             before: Ledger::default(),
             counts_before: Vec::new(),
-            sent_modules: 0,
-            sent_comms: 0,
-            sent_python: 0,
+            told: Told::default(),
         }
     }
 
@@ -53,48 +48,15 @@ impl Windows {
         self.due
     }
 
-    /// Whether the open window has lasted long enough.
-    pub(super) fn is_due(&self, now: MonoNs) -> bool {
-        self.due.is_some_and(|due| due <= now)
-    }
-
-    /// Whether the open window should not wait for anything any more.
-    pub(super) fn is_overdue(&self, now: MonoNs) -> bool {
-        self.is_due(now.minus(PATIENCE))
-    }
-
     /// Tells the names thread of new stacks, and of samples by themselves if many wait.
-    pub(super) fn send_ready(&mut self, until: MonoNs, pipeline: &mut Pipeline, names: &Names) {
-        if self.send_new(pipeline, names) && pipeline.timeline.is_some() {
+    pub(super) fn send_ready(
+        &mut self,
+        until: MonoNs,
+        pipeline: &mut Pipeline,
+        names: &Sender<Message>,
+    ) {
+        if self.told.send_new(pipeline, names) && pipeline.timeline.is_some() {
             self.send_samples(pipeline.counted_until(until), BATCH, pipeline, names);
-        }
-    }
-
-    /// Tells the names thread of new stacks; if it is behind, they wait here. `true` if all are sent.
-    fn send_new(&mut self, pipeline: &mut Pipeline, names: &Names) -> bool {
-        let Some(message) = self.new_stacks(pipeline) else {
-            return true;
-        };
-        let (n_modules, n_python) = match &message {
-            Message::New {
-                modules, python, ..
-            } => (modules.len(), python.len()),
-            Message::Samples(_) | Message::Window(_) => (0, 0),
-        };
-        match names.messages.try_send(message) {
-            Ok(()) => {
-                self.sent_modules += n_modules;
-                self.sent_python += n_python;
-                self.sent_comms = pipeline.processes.comms.len();
-                true
-            }
-            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
-                if let Message::New { stacks, spans, .. } = message {
-                    pipeline.counting.stacks.put_back(stacks);
-                    pipeline.held.put_back_spans(&spans);
-                }
-                false
-            }
         }
     }
 
@@ -105,13 +67,13 @@ impl Windows {
         until: MonoNs,
         least: usize,
         pipeline: &mut Pipeline,
-        names: &Names,
+        names: &Sender<Message>,
     ) -> bool {
         let Some(timeline) = &mut pipeline.timeline else {
             return true;
         };
         while timeline.len() >= least {
-            if names.messages.is_full() {
+            if names.is_full() {
                 return false;
             }
             let samples = timeline.take(until, BATCH);
@@ -119,30 +81,9 @@ impl Windows {
                 break;
             }
             // Only this thread sends, and there was room above.
-            let _ = names.messages.send(Message::Samples(samples));
+            let _ = names.send(Message::Samples(samples));
         }
         true
-    }
-
-    fn new_stacks(&self, pipeline: &mut Pipeline) -> Option<Message> {
-        let stacks = pipeline.counting.stacks.take_new();
-        let (modules, comms) = (&pipeline.processes.modules, &pipeline.processes.comms);
-        let spans = pipeline.held.take_spans();
-        let is_quiet = self.sent_comms == comms.len() && stacks.is_empty() && spans.is_empty();
-        // Where a module is mapped may be learnt until a stack leads through it.
-        let modules = match stacks.is_empty() {
-            true => Vec::new(),
-            false => modules.from(self.sent_modules).to_vec(),
-        };
-        let python = pipeline.python.as_ref();
-        let python = python.and_then(|python| python.names.get(self.sent_python..));
-        (!is_quiet).then(|| Message::New {
-            modules,
-            python: python.unwrap_or_default().to_vec(),
-            comms: comms.from(self.sent_comms).to_vec(),
-            stacks,
-            spans,
-        })
     }
 
     /// Closes the window at the time up to which samples were taken, unless the names thread is behind: then it grows,
@@ -151,20 +92,20 @@ impl Windows {
         &mut self,
         end: MonoNs,
         stages: &mut Stages,
-        names: &Names,
+        names: &Sender<Message>,
     ) -> anyhow::Result<()> {
         let until = stages.pipeline.counted_until(end);
-        if names.messages.is_full()
-            || !self.send_new(&mut stages.pipeline, names)
+        if names.is_full()
+            || !self.told.send_new(&mut stages.pipeline, names)
             || !self.send_samples(until, 1, &mut stages.pipeline, names)
-            || names.messages.is_full()
+            || names.is_full()
         {
             return Ok(());
         }
         let whole = stages.account()?;
         let window = self.window(end, &whole, &mut stages.pipeline, false);
         // Only this thread sends, and there was room above.
-        let _ = names.messages.send(Message::Window(Box::new(window)));
+        let _ = names.send(Message::Window(Box::new(window)));
         self.next(end, whole);
         Ok(())
     }
@@ -174,21 +115,21 @@ impl Windows {
         &mut self,
         end: MonoNs,
         stages: &mut Stages,
-        names: &Names,
+        names: &Sender<Message>,
     ) -> anyhow::Result<()> {
-        if let Some(message) = self.new_stacks(&mut stages.pipeline) {
-            let _ = names.messages.send(message);
+        if let Some(message) = self.told.new_stacks(&mut stages.pipeline) {
+            let _ = names.send(message);
         }
         if let Some(timeline) = &mut stages.pipeline.timeline {
             while !timeline.is_empty() {
                 let samples = timeline.take(MonoNs(u64::MAX), BATCH);
-                let _ = names.messages.send(Message::Samples(samples));
+                let _ = names.send(Message::Samples(samples));
             }
         }
         let whole = stages.account()?;
         let mut window = self.window(end, &whole, &mut stages.pipeline, true);
         window.whole_run = Some((whole.counts, whole.ledger));
-        let _ = names.messages.send(Message::Window(Box::new(window)));
+        let _ = names.send(Message::Window(Box::new(window)));
         Ok(())
     }
 
@@ -230,6 +171,7 @@ impl Windows {
                 jit: JitLedger::default(),
             },
             whole_run: None,
+            of: None,
         }
     }
 
@@ -245,7 +187,7 @@ impl Windows {
 }
 
 /// The first moment after `now` that is whole intervals after `due`.
-fn next_due(due: MonoNs, interval: Duration, now: MonoNs) -> MonoNs {
+pub(super) fn next_due(due: MonoNs, interval: Duration, now: MonoNs) -> MonoNs {
     let passed = now.since(due).as_nanos() / interval.as_nanos().max(1) + 1;
     let nanos = passed.saturating_mul(interval.as_nanos());
     due.plus(Duration::from_nanos(

@@ -11,6 +11,7 @@ pub mod carry;
 pub mod encode;
 mod error;
 mod names;
+pub mod pprof;
 mod spec;
 mod writer;
 

@@ -1,7 +1,7 @@
 //! `[FORMAT:]WHERE`: an output as it is typed.
 //!
 //! ```text
-//! FORMAT   folded | functions | samples | svg | json | jsonl
+//! FORMAT   folded | functions | samples | svg | json | jsonl | pprof
 //!                                             from the file's ending where it is not given
 //! WHERE    -                                  standard output
 //!          PATH                               a file, FIFO or device; `./a:b` if it has a colon
@@ -32,17 +32,23 @@ pub enum Format {
     Json,
     /// Counters and ledger of each window as one line, then of the run.
     Jsonl,
+    /// All of it, for `go tool pprof` and for perfd to read back.
+    Pprof,
 }
+
+/// What pprof files are usually called.
+const PPROF_ENDING: &[u8] = b".pb.gz";
 
 impl Format {
     /// Every format; its name is also its file ending.
-    pub const ALL: [Format; 6] = [
+    pub const ALL: [Format; 7] = [
         Format::Folded,
         Format::Functions,
         Format::Samples,
         Format::Svg,
         Format::Json,
         Format::Jsonl,
+        Format::Pprof,
     ];
 
     /// As typed before the colon, and as file ending.
@@ -54,6 +60,7 @@ impl Format {
             Format::Svg => "svg",
             Format::Json => "json",
             Format::Jsonl => "jsonl",
+            Format::Pprof => "pprof",
         }
     }
 
@@ -131,7 +138,7 @@ pub enum ParseSinkError {
     NoPlace(String),
     /// A word before a colon that is neither format nor kind of place.
     #[error(
-        "output {whole:?}: {head:?} is neither a format (folded, functions, samples, svg, json, jsonl) nor a kind of place (unix, tcp)\n  for a file with a colon in its name type {as_file:?}"
+        "output {whole:?}: {head:?} is neither a format (folded, functions, samples, svg, json, jsonl, pprof) nor a kind of place (unix, tcp)\n  for a file with a colon in its name type {as_file:?}"
     )]
     Head {
         /// As typed.
@@ -143,7 +150,7 @@ pub enum ParseSinkError {
     },
     /// A file ending that is no format's.
     #[error(
-        "output {path:?}: the ending .{ending} says no format (folded, functions, samples, svg, json, jsonl do)\n  for folded stacks in that file type {as_folded:?}"
+        "output {path:?}: the ending .{ending} says no format (folded, functions, samples, svg, json, jsonl, pb.gz and pprof do)\n  for folded stacks in that file type {as_folded:?}"
     )]
     Ending {
         /// As typed.
@@ -281,6 +288,9 @@ fn format_of_ending(path: &Path, unsaid: Format) -> Result<Format, ParseSinkErro
     let Some(ending) = path.extension() else {
         return Ok(unsaid);
     };
+    if path.as_os_str().as_bytes().ends_with(PPROF_ENDING) {
+        return Ok(Format::Pprof);
+    }
     Format::named(ending.as_bytes()).ok_or_else(|| ParseSinkError::Ending {
         path: path.to_string_lossy().into_owned(),
         ending: ending.to_string_lossy().into_owned(),
@@ -310,6 +320,8 @@ mod tests {
         check("out.samples", Format::Samples, file("out.samples"));
         check("out.json", Format::Json, file("out.json"));
         check("out.jsonl", Format::Jsonl, file("out.jsonl"));
+        check("out.pprof", Format::Pprof, file("out.pprof"));
+        check("a.b/out.pb.gz", Format::Pprof, file("a.b/out.pb.gz"));
         check("/dev/full", Format::Folded, file("/dev/full"));
     }
 
@@ -376,6 +388,7 @@ mod tests {
             ("unix:", "unix:PATH"),
             ("a:b", "type \"./a:b\""),
             ("svg:a:b", "type \"svg:./a:b\""),
+            ("flame.gz", "type \"folded:flame.gz\""),
             ("flame.html", "type \"folded:flame.html\""),
             ("tcp:9000", "tcp:localhost:9000"),
             ("tcp:::1:9000", "tcp:[::1]:9000"),

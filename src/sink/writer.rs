@@ -1,7 +1,7 @@
 //! One output for a whole run: an encoder joined to its open places.
 //!
 //! Each window goes through [`Sink::write`] once, in order. Folded stacks and JSON lines are written at once; a flame
-//! graph, a table of functions and a JSON document with the last window. Samples one by one go through [`Sink::write_samples`], batch by
+//! graph, a table of functions, a pprof file and a JSON document with the last window. Samples one by one go through [`Sink::write_samples`], batch by
 //! batch. A window or batch stands in the output whole or not at all, where the
 //! place allows.
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::carry::{Carry, FileCarrier, StdoutCarrier, TcpCarrier, UnixCarrier};
 use super::encode::{Measure, View, folded, functions, json, samples, svg};
+use super::pprof::Whole;
 use super::{Format, OpenError, Place, SinkSpec, WriteError, names};
 use crate::model::{EventIdx, NamedSample, Profile, RunInfo, WindowSpan};
 
@@ -65,6 +66,7 @@ enum Encoder {
     Svg(Vec<svg::Chart>),
     Json,
     Jsonl,
+    Pprof(Box<Whole>),
 }
 
 impl Encoder {
@@ -73,9 +75,11 @@ impl Encoder {
         match self {
             Encoder::Folded | Encoder::Jsonl => true,
             // Of samples the last window writes nothing, which makes a file where there were none.
-            Encoder::Functions(_) | Encoder::Samples(_) | Encoder::Svg(_) | Encoder::Json => {
-                profile.span.is_last
-            }
+            Encoder::Functions(_)
+            | Encoder::Samples(_)
+            | Encoder::Svg(_)
+            | Encoder::Json
+            | Encoder::Pprof(_) => profile.span.is_last,
         }
     }
 
@@ -84,18 +88,23 @@ impl Encoder {
         match self {
             Encoder::Svg(charts) => charts.iter_mut().for_each(|chart| chart.add(profile)),
             Encoder::Functions(functions) => functions.add(profile),
+            Encoder::Pprof(whole) => whole.add(profile),
             Encoder::Folded | Encoder::Samples(_) | Encoder::Json | Encoder::Jsonl => (),
         }
     }
 
     /// Whether windows are put together until the end.
     fn draws(&self) -> bool {
-        matches!(self, Encoder::Functions(_) | Encoder::Svg(_))
+        matches!(
+            self,
+            Encoder::Functions(_) | Encoder::Pprof(_) | Encoder::Svg(_)
+        )
     }
 
     /// Writes what was put together; nothing where every window is written by itself.
-    fn draw(&self, idx: usize, run: &RunInfo, out: &mut impl Write) -> io::Result<()> {
+    fn draw(&self, idx: usize, view: View, run: &RunInfo, out: &mut impl Write) -> io::Result<()> {
         match self {
+            Encoder::Pprof(whole) => whole.write(view, out),
             Encoder::Functions(functions) => functions.write(run, out),
             Encoder::Svg(charts) => charts[idx].draw(run, out),
             Encoder::Folded | Encoder::Samples(_) | Encoder::Json | Encoder::Jsonl => Ok(()),
@@ -112,7 +121,9 @@ impl Encoder {
     ) -> io::Result<()> {
         match self {
             Encoder::Folded => folded::encode(profile, view, out),
-            Encoder::Functions(_) | Encoder::Svg(_) => self.draw(idx, &profile.run, out),
+            Encoder::Functions(_) | Encoder::Pprof(_) | Encoder::Svg(_) => {
+                self.draw(idx, view, &profile.run, out)
+            }
             Encoder::Samples(_) => Ok(()),
             Encoder::Json => json::encode(profile, first, out),
             Encoder::Jsonl => {
@@ -174,6 +185,7 @@ impl Sink {
             ),
             Format::Json => Encoder::Json,
             Format::Jsonl => Encoder::Jsonl,
+            Format::Pprof => Encoder::Pprof(Box::default()),
         };
         Ok(Sink {
             spec: spec.clone(),
@@ -246,7 +258,7 @@ impl Sink {
             &mut self.outputs,
             &mut self.is_broken,
             self.timeout,
-            |idx, _, out| encoder.draw(idx, run, out),
+            |idx, view, out| encoder.draw(idx, view, run, out),
         )
     }
 

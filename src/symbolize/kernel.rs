@@ -4,12 +4,11 @@
 //! So they are read again for an address that nothing covers, and for one whose code can be replaced; but reading takes
 //! some tens of milliseconds, and gets a twentieth of the time.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::{Avma, FileOffset, FrameName, NameKind, Unnamed};
-use crate::procfs::kallsyms::{Kallsyms, Lasting};
+use crate::procfs::kallsyms::{Kallsyms, Lasting, Source};
 
 /// What a kernel frame without a name is called: its address is nobody's business.
 const KERNEL: &str = "[kernel]";
@@ -30,9 +29,9 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(proc_root: &Path, now: impl Fn() -> Instant) -> Reading {
+    fn of(source: &Source, now: impl Fn() -> Instant) -> Reading {
         let begun = now();
-        let symbols = Kallsyms::read(proc_root).ok();
+        let symbols = Kallsyms::read(source).ok();
         let ended = now();
         Reading {
             symbols,
@@ -47,22 +46,20 @@ fn rest(taken: Duration) -> Duration {
 
 impl Kernel {
     /// The name at `offset`, which for the kernel is the address itself.
-    pub(super) fn name(&mut self, proc_root: &Path, offset: FileOffset) -> FrameName {
-        self.name_at(proc_root, offset, Instant::now)
+    pub(super) fn name(&mut self, source: &Source, offset: FileOffset) -> FrameName {
+        self.name_at(source, offset, Instant::now)
     }
 
     fn name_at(
         &mut self,
-        proc_root: &Path,
+        source: &Source,
         offset: FileOffset,
         now: impl Fn() -> Instant,
     ) -> FrameName {
         let address = Avma(offset.0);
-        let reading = self
-            .read
-            .get_or_insert_with(|| Reading::of(proc_root, &now));
+        let reading = self.read.get_or_insert_with(|| Reading::of(source, &now));
         if may_be_outdated(reading, address) && now() >= reading.again {
-            *reading = Reading::of(proc_root, &now);
+            *reading = Reading::of(source, &now);
         }
         let (text, unnamed) = match &reading.symbols {
             None => (KERNEL, Some(Unnamed::KernelHidden)),
@@ -126,9 +123,8 @@ mod tests {
                 self.now.set(self.now.get() + Duration::from_millis(1));
                 self.now.get()
             };
-            let name = self
-                .kernel
-                .name_at(self.proc_root.path(), FileOffset(address), now);
+            let source = Source::Under(self.proc_root.path().to_owned());
+            let name = self.kernel.name_at(&source, FileOffset(address), now);
             assert!(!name.text.contains("ffff"), "{name:?}");
             name.text.to_string()
         }

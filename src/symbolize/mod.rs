@@ -23,10 +23,10 @@ mod table;
 
 pub use demangle::Demangle;
 pub use functions::{Function, Functions, Name, Place, Wanted};
-pub use module_names::ModuleNames;
-pub use resolver::{Config, Inline, Resolver};
+pub use module_names::{ModuleNames, why_unopened};
+pub use resolver::{Config, Inline, Resolver, unnamed};
 pub use shown::{Shown, Srcline, Suffixes};
-pub use store::{CacheFolder, FolderError};
+pub use store::{CacheFolder, FolderError, Shelf};
 
 use crate::object::LinkedAddress;
 

@@ -44,11 +44,8 @@ impl ModuleNames {
         debug_files: &Arc<DebugFiles>,
         module: &Module,
     ) -> Result<ModuleNames, Unnamed> {
-        let bytes = module_file::open(&config.proc_root, module).map_err(|error| match error {
-            OpenError::Unreadable { .. } | OpenError::NotRegular(_) => Unnamed::FileUnreadable,
-            OpenError::Changed(_) => Unnamed::FileChanged,
-            OpenError::NoFile => Unnamed::Anonymous,
-        })?;
+        let bytes =
+            module_file::open(&config.proc_root, module).map_err(|error| why_unopened(&error))?;
         let elf = Elf::parse(bytes).map_err(|_| Unnamed::FileCorrupt)?;
         Ok(match module.kind {
             ModuleKind::File { .. } => ModuleNames::of_file(elf, Origin::of(module), debug_files),
@@ -240,6 +237,15 @@ impl ModuleNames {
         }
         let key = FileKey::new(&self.elf.build_id()?, &stamps);
         Some((folder.clone(), key))
+    }
+}
+
+/// What frames of a module lack a name for whose file cannot be had.
+pub fn why_unopened(error: &OpenError) -> Unnamed {
+    match error {
+        OpenError::Unreadable { .. } | OpenError::NotRegular(_) => Unnamed::FileUnreadable,
+        OpenError::Changed(_) => Unnamed::FileChanged,
+        OpenError::NoFile => Unnamed::Anonymous,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::functions::{Function, Functions, Wanted};
 use super::jit::JitNames;
@@ -11,12 +12,13 @@ use super::kernel::Kernel;
 use super::module_names::ModuleNames;
 use super::shown::Shown;
 use super::{CacheFolder, Job};
-use crate::debug_files::{self, DebugFiles};
+use crate::debug_files::{self, DebugFiles, Origin};
 use crate::model::{Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed};
-use crate::object::{Elf, LinkedAddress};
+use crate::object::{Elf, LinkedAddress, ReadAt};
+use crate::procfs::kallsyms;
 
 /// Whether functions that the compiler inlined are frames of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Inline {
     /// They are.
     Show,
@@ -42,6 +44,8 @@ pub struct Config {
     pub cache: Option<CacheFolder>,
     /// `/proc`.
     pub proc_root: PathBuf,
+    /// Where the kernel's symbols are read.
+    pub kallsyms: kallsyms::Source,
     /// Where debug files are looked for.
     pub debug_files: debug_files::Config,
 }
@@ -56,6 +60,7 @@ impl Default for Config {
             ready_texts: 4 << 20,
             cache: None,
             proc_root: PathBuf::from("/proc"),
+            kallsyms: kallsyms::Source::default(),
             debug_files: debug_files::Config::default(),
         }
     }
@@ -99,8 +104,14 @@ struct Slot {
 impl Resolver {
     /// A resolver that has opened nothing yet.
     pub fn new(config: Config) -> Resolver {
+        let debug_files = config.debug_files();
+        Resolver::with_debug_files(config, debug_files)
+    }
+
+    /// The same, with another search for debug files.
+    pub fn with_debug_files(config: Config, debug_files: DebugFiles) -> Resolver {
         Resolver {
-            debug_files: Arc::new(config.debug_files()),
+            debug_files: Arc::new(debug_files),
             config,
             kernel: Kernel::default(),
             jit: JitNames::default(),
@@ -126,7 +137,7 @@ impl Resolver {
     /// `module` is the one of `frame`, and the same at every call with that id.
     pub fn name(&mut self, module: &Module, frame: Frame) -> Vec<FrameName> {
         match module.kind {
-            ModuleKind::Kernel => vec![self.kernel.name(&self.config.proc_root, frame.lookup())],
+            ModuleKind::Kernel => vec![self.kernel.name(&self.config.kallsyms, frame.lookup())],
             ModuleKind::Anonymous { .. } => vec![self.jit.name(module, frame)],
             ModuleKind::Python => vec![unnamed(module, frame, Unnamed::TooManyPythonNames)],
             ModuleKind::File { .. } | ModuleKind::Vdso => self.name_in_file(module, frame),
@@ -136,6 +147,21 @@ impl Resolver {
     /// Takes `elf` for the file of the modules with that id, whatever their path says.
     pub fn give_file(&mut self, id: ModuleId, elf: Elf) {
         let state = Ok(ModuleNames::of(elf));
+        self.modules.insert(id, Slot { used_at: 0, state });
+    }
+
+    /// Takes these bytes for the file of a module, whose debug files are looked for from where the module was mapped.
+    ///
+    /// It is damaged if they are no ELF file.
+    pub fn give_module(&mut self, id: ModuleId, module: &Module, bytes: Box<dyn ReadAt>) {
+        let state = match Elf::parse(bytes) {
+            Ok(elf) => Ok(ModuleNames::of_file(
+                elf,
+                Origin::of(module),
+                &self.debug_files,
+            )),
+            Err(_) => Err(Unnamed::FileCorrupt),
+        };
         self.modules.insert(id, Slot { used_at: 0, state });
     }
 
@@ -275,7 +301,7 @@ fn named(
 
 /// `module+0xoffset`, with the address as it was on the stack, which is what `perf` prints. An offset into a file that
 /// is not there any more says nothing to anybody.
-fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
+pub fn unnamed(module: &Module, frame: Frame, why: Unnamed) -> FrameName {
     let text = match (&module.kind, why) {
         (ModuleKind::Python, _) => module.short_name(),
         (_, Unnamed::FileChanged) => format!("[stale:{}]", module.short_name()),

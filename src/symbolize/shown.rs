@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use super::demangle::{Demangle, as_it_is, demangle, fold_suffixes, shorten};
 use super::functions::{Function, Name, Place, Wanted};
 
 /// Whether what compilers append to the names of copies and parts of functions is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Suffixes {
     /// It is.
     #[default]
@@ -16,7 +18,7 @@ pub enum Suffixes {
 }
 
 /// Whether a name has its line: `function (file.c:12)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Srcline {
     /// It has.
     Show,
@@ -26,7 +28,7 @@ pub enum Srcline {
 }
 
 /// What is shown of the name of a function of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// How much of a mangled name.
     pub demangle: Demangle,

@@ -3,10 +3,13 @@
 //! Everything here is mechanism: what to open, when to read and what it means is decided above.
 
 mod clock;
+pub mod confinement;
 pub mod counter_room;
 mod event;
 pub mod event_error;
+pub mod inherited;
 pub mod limits;
+pub mod parcel;
 pub mod pidfd;
 mod poller;
 mod priority;
@@ -20,7 +23,7 @@ pub mod spawn;
 pub mod start_error;
 mod usage;
 
-pub use clock::{now, unix_ns_at};
+pub use clock::{at_tick, now, unix_ns_at};
 pub use event::{
     Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
     open_ring_owner, open_sampling, open_side_band,

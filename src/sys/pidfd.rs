@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -48,6 +49,19 @@ impl PidFd {
                 Err(nix::Error::EINTR) => continue,
                 Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+}
+
+impl PidFd {
+    /// Waits until the process has ended, but no longer than `patience`; says whether it has.
+    pub fn wait(&self, patience: Duration) -> io::Result<bool> {
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let mut asked = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut asked, patience) {
+            Ok(n_ready) => Ok(n_ready > 0),
+            Err(nix::Error::EINTR) => Ok(!self.is_alive()?),
+            Err(errno) => Err(errno.into()),
         }
     }
 }

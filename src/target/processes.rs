@@ -134,10 +134,33 @@ impl Processes {
         self.add_task(pid.main_thread(), task);
     }
 
-    /// Whether the parent of a process, as `/proc` shows it now, is one of the table.
-    pub fn is_child_of_known(&self, pid: Pid) -> bool {
-        tasks::stat(&self.proc_root, pid)
-            .is_ok_and(|stat| self.processes.contains_key(&stat.parent))
+    /// The parent of a process, as `/proc` shows it now.
+    pub fn parent(&self, pid: Pid) -> Option<Pid> {
+        Some(tasks::stat(&self.proc_root, pid).ok()?.parent)
+    }
+
+    /// Forgets the processes that are not to be kept.
+    pub fn retain(&mut self, mut keep: impl FnMut(Pid) -> bool) {
+        let changed = &mut self.changed;
+        self.processes.retain(|pid, _| {
+            let is_kept = keep(*pid);
+            if !is_kept {
+                changed.insert(*pid);
+            }
+            is_kept
+        });
+        self.tasks
+            .retain(|_, task| self.processes.contains_key(&task.pid));
+    }
+
+    /// How many processes there are.
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
     }
 
     /// The name of a thread that no record has named, from `/proc`; `[unknown]` if it is gone.
@@ -184,6 +207,11 @@ impl Processes {
         self.changed.insert(pid);
     }
 
+    /// The processes whose mappings are others than when they were last taken.
+    pub fn changed(&self) -> impl Iterator<Item = Pid> {
+        self.changed.iter().copied()
+    }
+
     /// The processes whose mappings are others than when this was last asked; those that are gone have none.
     pub fn take_changed(&mut self) -> FxHashSet<Pid> {
         std::mem::take(&mut self.changed)
@@ -207,10 +235,12 @@ impl Processes {
         new.map(|(tid, task)| (task.pid, *tid))
     }
 
-    /// Whether a record is about a process of the table, or about what such a one has forked.
+    /// Whether a record is about a process of the table, or about what such a one has forked, or about a new process that has the number of
+    /// one of the table.
     pub fn concerns_known(&self, record: &SideBand<'_>) -> bool {
         let pid = match record {
             SideBand::Mmap { pid, .. } | SideBand::Comm { pid, .. } => pid,
+            SideBand::Fork { pid, .. } if self.processes.contains_key(pid) => return true,
             SideBand::Fork { parent_pid, .. } => parent_pid,
             SideBand::Exit { .. }
             | SideBand::Lost { .. }
@@ -272,6 +302,11 @@ impl Processes {
                 tid,
                 parent_tid,
             } => {
+                if pid != parent_pid && self.processes.remove(&pid).is_some() {
+                    // Its exit record was lost.
+                    self.changed.insert(pid);
+                    self.tasks.retain(|_, task| task.pid != pid);
+                }
                 if pid != parent_pid
                     && let Some(parent) = self.processes.get(&parent_pid)
                 {

@@ -52,7 +52,8 @@ pub struct TableInput {
     known: Vec<Known>,
 }
 
-/// What tells tables apart before they are built: a hash of everything that one is made from.
+/// What tells tables apart: a hash of everything that one is made from, known before it is built; or, of tables that somebody else has
+/// built, of what is in them.
 ///
 /// A build id would be the file's own word for it, and anybody can write another's into a file whose rows are wrong. Equal
 /// fingerprints are as unlikely as that somebody guesses a 64-bit number, as long as the hash is one of `std` with its keys kept secret.
@@ -64,6 +65,13 @@ impl Fingerprint {
     /// One that stands for itself.
     pub fn of_number(number: u64) -> Fingerprint {
         Fingerprint(number)
+    }
+}
+
+impl Fingerprint {
+    /// The same for tables, and only for tables, that are equal. `secret` must be one that no target can know.
+    pub fn of_table(table: &Table, secret: &RandomState) -> Fingerprint {
+        Fingerprint(secret.hash_one(table))
     }
 }
 

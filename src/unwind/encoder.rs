@@ -23,10 +23,10 @@ pub enum TableLimit {
     Rules,
 }
 
-const MAX_ROWS: usize = 1 << 24;
-const MAX_PAGES: u64 = 1 << 24;
+pub(super) const MAX_ROWS: usize = 1 << 24;
+pub(super) const MAX_PAGES: u64 = 1 << 24;
 const MAX_ROWS_OF_PAGE: usize = 255;
-const MAX_RULES: usize = 1 << 16;
+pub(super) const MAX_RULES: usize = 1 << 16;
 
 /// A table in the making.
 #[derive(Debug)]

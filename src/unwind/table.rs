@@ -26,7 +26,7 @@ use super::Rule;
 use crate::model::FileOffset;
 
 /// The rows of one module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     pub(super) first_page: u32,
     pub(super) index: Box<[u32]>,
@@ -113,8 +113,8 @@ impl Table {
 pub(super) const PAGE_BITS: u32 = 8;
 /// Bits of `count` in an index entry.
 pub(super) const COUNT_BITS: u32 = 8;
-const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
-const RULE_MASK: u32 = 0xffff;
+pub(super) const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
+pub(super) const RULE_MASK: u32 = 0xffff;
 
 /// The row that begins at `offset`.
 #[inline]

@@ -262,7 +262,7 @@ fn module(path: &Path) -> Arc<Module> {
 /// Tables that take so many bytes at most; the kernel's too, if there is a loader.
 fn tables(budget: u64, loader: Option<&TableLoader>) -> Tables {
     let waker = Waker::new().expect("an eventfd");
-    Tables::start(Path::new("/proc"), &waker, loader, budget).expect("threads")
+    Tables::start(Path::new("/proc"), None, &waker, loader, budget).expect("threads")
 }
 
 fn is_there(tables: &Tables, id: ModuleId) -> bool {

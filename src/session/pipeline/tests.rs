@@ -32,7 +32,7 @@ fn pipeline(workers: Workers) -> Pipeline {
         copy_size,
         Labels::default(),
         None,
-        false,
+        Members::Known,
     );
     pipeline.counting = Counting::new(1);
     pipeline.taken = vec![Taken::default()];

@@ -315,7 +315,11 @@ fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
         LossReason::RingFull => Some(LARGER_RING),
         LossReason::QueueFull => Some("a lower -F, or a larger -c"),
         LossReason::Malformed | LossReason::StackMissing => Some("report it, with this text"),
-        LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => None,
+        LossReason::NotRaised
+        | LossReason::Foreign
+        | LossReason::Duplicate
+        | LossReason::NotAuthorised
+        | LossReason::KernelMode => None,
     }
 }
 
@@ -346,6 +350,7 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
         | Unnamed::FileCorrupt
         | Unnamed::CodeReplaced
         | Unnamed::JitFileRefused
-        | Unnamed::TooManyPythonNames => None,
+        | Unnamed::TooManyPythonNames
+        | Unnamed::ParserFailed => None,
     }
 }

@@ -150,7 +150,11 @@ fn is_avoidable(reason: LossReason) -> bool {
         | LossReason::QueueFull
         | LossReason::Malformed
         | LossReason::StackMissing => true,
-        LossReason::NotRaised | LossReason::Foreign | LossReason::Duplicate => false,
+        LossReason::NotRaised
+        | LossReason::Foreign
+        | LossReason::Duplicate
+        | LossReason::NotAuthorised
+        | LossReason::KernelMode => false,
     }
 }
 

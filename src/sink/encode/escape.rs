@@ -25,7 +25,7 @@ const EMPTY: &str = "[no name]";
 /// `..#` and 16 hexadecimal digits.
 const CUT_MARK_LEN: usize = 19;
 /// Begins the frame that stands in the place of missing ones.
-pub(super) const TRUNCATED: &str = "[truncated: ";
+pub(in crate::sink) const TRUNCATED: &str = "[truncated: ";
 
 /// Appends a frame's text and the annotation of its kind.
 pub fn frame(name: &FrameName, out: &mut String) {
@@ -148,6 +148,21 @@ pub fn line(raw: &str, max: usize) -> String {
         }
     }
     out
+}
+
+/// Appends text that a reader of the file shows, whatever it is for: what could break its line or steer its terminal is escaped, so that
+/// [`decode`] gives the text back, and nothing is cut.
+pub fn shown(raw: &str, out: &mut String) {
+    for (at, character) in raw.char_indices() {
+        let is_escape = character == '\\' && is_like_escape(&raw.as_bytes()[at..]);
+        if character != ';' && (is_escape || must_be_escaped(character)) {
+            let mut utf8 = [0; 4];
+            let bytes = character.encode_utf8(&mut utf8).bytes();
+            bytes.for_each(|byte| push_escaped(byte, out));
+        } else {
+            out.push(character);
+        }
+    }
 }
 
 /// The bytes of which an encoded text (without annotation) was made.

@@ -61,7 +61,7 @@ mod tests {
     fn profile(rows: Vec<Row>) -> Profile {
         Profile {
             run: Arc::new(RunInfo {
-                perfd_version: "",
+                perfd_version: "".into(),
                 hostname: String::new(),
                 kernel: String::new(),
                 target: String::new(),

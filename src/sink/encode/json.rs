@@ -91,7 +91,7 @@ fn run<'a>(profile: &'a Profile, first: WindowSpan, kind: &'static str) -> Run<'
     Run {
         kind,
         schema: SCHEMA,
-        perfd: run.perfd_version,
+        perfd: &run.perfd_version,
         hostname: &run.hostname,
         kernel: &run.kernel,
         target: &run.target,

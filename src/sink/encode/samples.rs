@@ -185,7 +185,7 @@ mod tests {
     fn run(event: &str) -> RunInfo {
         let event = event.parse::<AskedEvent>().expect("an event");
         RunInfo {
-            perfd_version: "",
+            perfd_version: "".into(),
             hostname: String::new(),
             kernel: String::new(),
             target: String::new(),

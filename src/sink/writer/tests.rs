@@ -12,7 +12,7 @@ fn context(n_events: usize) -> OpenContext {
     let events = [HardwareEvent::Cycles, HardwareEvent::Instructions];
     OpenContext {
         run: Arc::new(RunInfo {
-            perfd_version: "",
+            perfd_version: "".into(),
             hostname: String::new(),
             kernel: String::new(),
             target: String::from("<script>alert(1)</script>"),

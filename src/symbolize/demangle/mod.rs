@@ -20,7 +20,7 @@ pub(in crate::symbolize) use suffixes::fold_suffixes;
 use super::confine::confined;
 
 /// How names are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Demangle {
     /// Demangled, all of it.
     #[default]

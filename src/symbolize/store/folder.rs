@@ -1,10 +1,13 @@
 //! The folder of the cache on disk: who owns it, how files come into it, and how large it may become.
+//!
+//! Who reads and writes tables need not be who may open files in the folder: see [`Shelf`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use nix::unistd::{LinkatFlags, Uid};
@@ -13,8 +16,6 @@ use super::segment::Segment;
 use super::tables::FileKey;
 use crate::sys::{PrivateFolderError, private_folder};
 
-/// Files that one key may have: each run that meets new units adds one. When all are there, they are made anew.
-const MAX_SEGMENTS: usize = 8;
 /// Bytes of all files; beyond, those that were not used for the longest time go.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -35,11 +36,31 @@ pub enum FolderError {
     NotOurs(PathBuf),
 }
 
-/// A folder that belongs to the user perfd runs as, and to nobody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who opens the files of a cache. A key has letters, digits, dots and hyphens alone.
+pub trait Shelf: Send + Sync + std::fmt::Debug {
+    /// The complete files of that key, each with its number, below [`Shelf::MAX_FILES`].
+    fn files(&self, key: &str) -> Vec<(usize, File)>;
+
+    /// A file without a name, open for reading and writing: if perfd ends before it gets one, nothing is left of it. `None` where the
+    /// file system has no such files, or no room.
+    fn create(&self) -> Option<File>;
+
+    /// Gives a complete file, which was created here, its name, and takes away what is too much.
+    fn keep(&self, file: &File, key: &str);
+
+    /// Takes away one of the files of that key.
+    fn remove(&self, key: &str, number: usize);
+}
+
+impl dyn Shelf {
+    /// Files that one key may have: each run that meets new units adds one. When all are there, they are made anew.
+    pub const MAX_FILES: usize = 8;
+}
+
+/// The cache on disk.
+#[derive(Clone, Debug)]
 pub struct CacheFolder {
-    path: PathBuf,
-    max_bytes: u64,
+    shelf: Arc<dyn Shelf>,
 }
 
 impl CacheFolder {
@@ -55,41 +76,88 @@ impl CacheFolder {
             },
             PrivateFolderError::NotOurs => FolderError::NotOurs(path.to_owned()),
         })?;
-        Ok(CacheFolder {
+        Ok(CacheFolder::on(Arc::new(Folder {
             path: path.to_owned(),
             max_bytes: MAX_BYTES,
-        })
+        })))
+    }
+
+    /// The cache whose files somebody else opens.
+    pub fn on(shelf: Arc<dyn Shelf>) -> CacheFolder {
+        CacheFolder { shelf }
+    }
+
+    /// Who opens its files.
+    pub fn shelf(&self) -> &dyn Shelf {
+        &*self.shelf
     }
 
     /// The complete files of that key. If there are as many as there may be, they are taken away, so that the next one has all.
     pub(super) fn segments(&self, key: &FileKey) -> Vec<Segment> {
-        let mut segments = Vec::new();
-        let mut n_files = 0;
-        for idx in 0..MAX_SEGMENTS {
-            let path = self.path_of(key, idx);
-            let Some(file) = open_ours(&path) else {
-                continue;
+        let files = self.shelf.files(key.name());
+        let n_files = files.len();
+        let segments = files.into_iter().filter_map(|(number, file)| {
+            let place = Place {
+                folder: self.clone(),
+                key: key.clone(),
+                number,
             };
-            n_files += 1;
-            // When it was last used, for `trim`. A cache on a file system that is read-only is as good.
-            let _ = file.set_modified(SystemTime::now());
-            match Segment::open(path.clone(), file) {
-                Some(segment) => segments.push(segment),
-                None => drop(fs::remove_file(&path)),
-            }
+            Segment::open(place, file)
+        });
+        let segments: Vec<Segment> = segments.collect();
+        if n_files < <dyn Shelf>::MAX_FILES {
+            return segments;
         }
-        if n_files == MAX_SEGMENTS {
-            for idx in 0..MAX_SEGMENTS {
-                let _ = fs::remove_file(self.path_of(key, idx));
-            }
-            segments.clear();
+        for number in 0..n_files {
+            self.shelf.remove(key.name(), number);
         }
-        segments
+        Vec::new()
     }
 
-    /// A file without a name: if perfd ends before it gets one, nothing is left of it. `None` where the file system has no
-    /// such files, or no room.
+    /// See [`Shelf::create`].
     pub(super) fn create(&self) -> Option<File> {
+        self.shelf.create()
+    }
+
+    /// See [`Shelf::keep`].
+    pub(super) fn keep(&self, file: &File, key: &FileKey) {
+        self.shelf.keep(file, key.name());
+    }
+}
+
+/// Where a file of the cache is.
+pub(super) struct Place {
+    folder: CacheFolder,
+    key: FileKey,
+    number: usize,
+}
+
+impl Place {
+    /// Takes the file away.
+    pub(super) fn remove(&self) {
+        self.folder.shelf.remove(self.key.name(), self.number);
+    }
+}
+
+/// A folder that belongs to the user perfd runs as, and to nobody else.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    max_bytes: u64,
+}
+
+impl Shelf for Folder {
+    fn files(&self, key: &str) -> Vec<(usize, File)> {
+        let open = |number| {
+            let file = open_ours(&self.path_of(key, number))?;
+            // When it was last used, for `trim`. A cache on a file system that is read-only is as good.
+            let _ = file.set_modified(SystemTime::now());
+            Some((number, file))
+        };
+        (0..<dyn Shelf>::MAX_FILES).filter_map(open).collect()
+    }
+
+    fn create(&self) -> Option<File> {
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -99,16 +167,15 @@ impl CacheFolder {
             .ok()
     }
 
-    /// Gives a complete file its name, and takes away what is too much.
-    pub(super) fn keep(&self, file: &File, key: &FileKey) {
+    fn keep(&self, file: &File, key: &str) {
         self.trim(file.metadata().map_or(0, |metadata| metadata.len()));
         let open = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        for idx in 0..MAX_SEGMENTS {
+        for number in 0..<dyn Shelf>::MAX_FILES {
             let linked = nix::unistd::linkat(
                 nix::fcntl::AT_FDCWD,
                 &open,
                 nix::fcntl::AT_FDCWD,
-                &self.path_of(key, idx),
+                &self.path_of(key, number),
                 LinkatFlags::AT_SYMLINK_FOLLOW,
             );
             if linked != Err(nix::errno::Errno::EEXIST) {
@@ -117,6 +184,12 @@ impl CacheFolder {
         }
     }
 
+    fn remove(&self, key: &str, number: usize) {
+        let _ = fs::remove_file(self.path_of(key, number));
+    }
+}
+
+impl Folder {
     /// Makes room for `more` bytes.
     fn trim(&self, more: u64) {
         let Ok(entries) = fs::read_dir(&self.path) else {
@@ -142,8 +215,8 @@ impl CacheFolder {
         }
     }
 
-    fn path_of(&self, key: &FileKey, idx: usize) -> PathBuf {
-        self.path.join(format!("{}.{idx}", key.name()))
+    fn path_of(&self, key: &str, number: usize) -> PathBuf {
+        self.path.join(format!("{key}.{number}"))
     }
 }
 
@@ -173,7 +246,7 @@ mod tests {
             let used = SystemTime::now() - Duration::from_secs(age);
             file.set_modified(used).expect("ours");
         }
-        let cache = CacheFolder {
+        let cache = Folder {
             path: folder.path().to_owned(),
             max_bytes: 300,
         };

@@ -23,7 +23,7 @@ mod tables;
 mod texts;
 
 pub(super) use directory::UnitRange;
-pub use folder::{CacheFolder, FolderError};
+pub use folder::{CacheFolder, FolderError, Shelf};
 pub(super) use growing::Growing;
 pub(super) use tables::{FileKey, Home, Tables};
 pub(super) use texts::{Stored, TextFlags};

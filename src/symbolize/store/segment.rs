@@ -1,26 +1,29 @@
 //! A file of tables from an earlier run.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
+use std::fs::File;
 
 use super::directory::{Directory, UnitRange};
+use super::folder::Place;
 use super::medium::Medium;
 
 /// A complete file.
 pub(super) struct Segment {
-    path: PathBuf,
+    place: Place,
     medium: Medium,
     directory: Directory,
 }
 
 impl Segment {
-    /// Opens a file; `None` if it is not complete.
-    pub(super) fn open(path: PathBuf, file: File) -> Option<Segment> {
+    /// Opens a file; `None` if it is not complete: it is taken away then.
+    pub(super) fn open(place: Place, file: File) -> Option<Segment> {
         let len = file.metadata().ok()?.len();
         let medium = Medium::File { file, len };
-        let directory = Directory::read(&medium, len)?;
+        let Some(directory) = Directory::read(&medium, len) else {
+            place.remove();
+            return None;
+        };
         Some(Segment {
-            path,
+            place,
             medium,
             directory,
         })
@@ -28,7 +31,7 @@ impl Segment {
 
     /// Takes away a file that turned out to be damaged: the next run is to make it anew.
     pub(super) fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        self.place.remove();
     }
 
     /// Whether the table of a unit is in it.

@@ -199,7 +199,7 @@ mod tests {
         };
         Profile {
             run: Arc::new(RunInfo {
-                perfd_version: "",
+                perfd_version: "".into(),
                 hostname: String::new(),
                 kernel: String::new(),
                 target: String::new(),

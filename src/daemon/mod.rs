@@ -1,0 +1,11 @@
+//! The daemon: one process that many may ask for profiles, and none can misuse.
+//!
+//! It brings together what others do: targets come from the configuration and from clients (`registry.rs`), engines sample them
+//! (`session::engine`), windows go to clients, files and outputs. One thread waits for all of it (`run.rs`); what can block has threads of its
+//! own. See `docs/DAEMON.md` for its use and `docs/PROTOCOL.md` for its clients.
+
+pub mod activation;
+pub mod config;
+pub mod finder;
+pub mod notify;
+pub mod selector;

@@ -1,0 +1,255 @@
+//! What perfd and its child say to each other, and how large it may be.
+//!
+//! Encoded by postcard. Both ends are one program, executed twice, so that there are no versions.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::de::{DeserializeOwned, Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::{NameKind, Unnamed};
+use crate::symbolize::{Inline, Shown, Wanted};
+use crate::sys::parcel::{Bounds, MAX_FILES};
+
+/// What the child reads.
+pub(super) const TO_CHILD: Bounds = Bounds {
+    bytes: 1 << 20,
+    files: MAX_FILES,
+};
+/// Bytes of what perfd reads: the largest tables that there are take 20 MB. Never a file.
+pub(super) const TO_PERFD: Bounds = Bounds {
+    bytes: 64 << 20,
+    files: 0,
+};
+/// Frames that one request names.
+pub(super) const MAX_FRAMES: usize = 64;
+/// Functions of one frame: the one, and those inlined into it.
+pub(super) const MAX_FUNCTIONS: usize = 4096;
+/// Bytes of a name, its file and line included.
+pub(super) const MAX_NAME: usize = 64 << 10;
+/// Notes of one search, and bytes of each.
+pub(super) const MAX_NOTES: usize = 16;
+pub(super) const MAX_NOTE: usize = 8 << 10;
+
+/// What perfd asks for, one thing after the other.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// First of all: what the child may take and how it is to name.
+    Begin {
+        memory: u64,
+        open_files: u64,
+        file_size: u64,
+        /// Seconds of CPU time for each request.
+        cpu: u64,
+        naming: Naming,
+    },
+    /// Name frames of a module. Its file comes along when it is first spoken of.
+    Name {
+        module: u32,
+        new: Option<NewModule>,
+        /// Whether it is a return address, and the offset in the file.
+        frames: Vec<(bool, u64)>,
+    },
+    /// Make the unwind table of the file that comes along.
+    Table,
+    /// Leave in the cache what was learnt, and end.
+    Finish,
+}
+
+/// How to name: what of [`Config`](crate::symbolize::Config) a child can use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Naming {
+    pub(super) inline: Inline,
+    pub(super) shown: Shown,
+    pub(super) wanted: Wanted,
+    pub(super) memory_budget: u64,
+    pub(super) ready_texts: u64,
+    pub(super) has_cache: bool,
+    pub(super) debug_roots: Vec<Bytes>,
+}
+
+/// A module that the child has not heard of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct NewModule {
+    /// As its process sees it.
+    pub(super) path: Bytes,
+    /// A process that has it mapped.
+    pub(super) pid: Option<u32>,
+}
+
+/// What the child says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Said {
+    Answer(Answer),
+    Ask(Ask),
+}
+
+/// What has become of a request.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// It has confined itself.
+    Begun,
+    /// The functions of each frame, outermost first, and what is new of what the user should know of the search for debug files.
+    Named {
+        names: Vec<Vec<SaidName>>,
+        notes: Vec<String>,
+    },
+    /// The table, if there can be one.
+    Table(Option<SaidTable>),
+    Finished,
+}
+
+/// A [`FrameName`](crate::model::FrameName).
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SaidName {
+    pub(super) text: String,
+    pub(super) kind: NameKind,
+    pub(super) unnamed: Option<Unnamed>,
+}
+
+/// [`TableParts`](crate::unwind::TableParts).
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SaidTable {
+    pub(super) first_page: u32,
+    pub(super) index: Bytes,
+    pub(super) rows: Bytes,
+    pub(super) rules: Bytes,
+    pub(super) skipped: u32,
+}
+
+/// What the child needs for the request that it is at.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Ask {
+    /// Does this process see another tree of files than perfd?
+    HasOwnTree(u32),
+    /// Open a file in the tree of that process, or in perfd's.
+    Open { pid: Option<u32>, path: Bytes },
+    /// Open the files of the cache with this key.
+    Files { key: String },
+    /// Make a file for the cache.
+    Create,
+    /// Keep the file with this inode, which was made so, under this key.
+    Keep { inode: u64, key: String },
+    /// Take away a file of the cache.
+    Remove { key: String, number: u32 },
+}
+
+/// What perfd has done about it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// It is so.
+    Yes,
+    /// It is not so, or not to be had.
+    No,
+    /// The file comes along.
+    Opened { real_path: Option<Bytes> },
+    /// Why it was not opened.
+    NotOpened(WhyNot),
+    /// These numbers, and as many files with them.
+    Files(Vec<u32>),
+    /// The file comes along.
+    Created,
+    /// It was done, if it could be.
+    Done,
+}
+
+/// Why a file was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum WhyNot {
+    /// The number of the system's error.
+    Errno(i32),
+    NotRegular,
+    NotElf,
+}
+
+/// The bytes of a message.
+pub(super) fn encode(message: &impl Serialize) -> Vec<u8> {
+    // Only a message without a known length cannot be encoded, and there is none.
+    postcard::to_stdvec(message).unwrap_or_default()
+}
+
+/// The message that bytes are, to their end.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (message, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(message)
+}
+
+/// Bytes, which serde would take for a list of numbers.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Bytes(pub(super) Vec<u8>);
+
+impl Bytes {
+    pub(super) fn of_path(path: &Path) -> Bytes {
+        Bytes(path.as_os_str().as_bytes().to_vec())
+    }
+
+    pub(super) fn into_path(self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(self.0))
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        deserializer.deserialize_bytes(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl Visitor<'_> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+        Ok(Bytes(bytes.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_all_of_its_bytes_and_nothing_more() {
+        let ask = Said::Ask(Ask::Open {
+            pid: Some(7),
+            path: Bytes::of_path(Path::new("/a/b")),
+        });
+        let bytes = encode(&ask);
+        let Some(Said::Ask(Ask::Open { pid, path })) = decode(&bytes) else {
+            panic!("{bytes:?}");
+        };
+        assert_eq!((pid, path.into_path()), (Some(7), PathBuf::from("/a/b")));
+        for cut in 0..bytes.len() {
+            assert!(decode::<Said>(&bytes[..cut]).is_none(), "{cut}");
+        }
+        assert!(decode::<Said>(&[&bytes[..], &[0]].concat()).is_none());
+    }
+
+    #[test]
+    fn a_length_that_is_not_there_takes_no_memory() {
+        // A table whose index has 2⁶² bytes.
+        let mut bytes = vec![0, 2, 1, 0];
+        bytes.extend([0xff; 8]);
+        bytes.push(0x3f);
+        assert!(decode::<Said>(&bytes).is_none());
+    }
+}

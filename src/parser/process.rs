@@ -1,0 +1,310 @@
+//! A child process, and one request of it at a time.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::back_off::BackOff;
+use super::blamed::Blamed;
+use super::message::{Answer, Bytes, Naming, Request, Said, TO_PERFD, decode, encode};
+use super::opener::Opener;
+use super::tally::{Tally, count};
+use super::{Limits, child};
+use crate::model::Pid;
+use crate::symbolize::Config;
+use crate::sys::parcel::{ParcelError, Parcels};
+use crate::sys::pidfd::PidFd;
+
+/// How long a child that was killed is waited for. One that is in a file system that does not answer is left, and waited for later.
+const REAPED_WITHIN: Duration = Duration::from_secs(1);
+/// A request is made of one child, and once more of a fresh one: that it died may be somebody else's doing.
+const ATTEMPTS: u32 = 2;
+
+/// What all children of a run begin with.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// What they may take.
+    pub limits: Limits,
+    /// How they name, and where debug files and the cache are.
+    pub config: Config,
+    /// Where it is counted how they fare.
+    pub tally: Arc<Tally>,
+}
+
+/// Where children come from.
+pub enum Source {
+    /// The program of [`Limits`].
+    Program,
+    /// A double, which is at the other end of what this returns.
+    Double(Box<dyn FnMut() -> Parcels + Send>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Program => "a program",
+            Source::Double(_) => "a double",
+        })
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// None is started now, since too many in a row have failed.
+    NotStarted,
+    /// The file is one over which children die.
+    Blamed,
+}
+
+/// A child that is there when it is needed.
+#[derive(Debug)]
+pub(super) struct Parser {
+    begin: Begin,
+    source: Source,
+    opener: Opener,
+    running: Option<Running>,
+    /// Of how many children in a row the present one is the last.
+    generation: u64,
+    back_off: BackOff,
+    blamed: Blamed,
+    /// Killed, and not yet gone when they were waited for.
+    not_gone: Vec<Child>,
+}
+
+#[derive(Debug)]
+struct Running {
+    parcels: Parcels,
+    /// `None` of a double.
+    process: Option<Child>,
+}
+
+/// A file that a request is about.
+pub(super) struct About<'a> {
+    pub(super) file: &'a File,
+    pub(super) path: &'a Path,
+    /// Whose it is.
+    pub(super) pid: Option<Pid>,
+}
+
+impl Parser {
+    /// Starts nothing yet.
+    pub(super) fn new(begin: Begin, source: Source) -> Parser {
+        Parser {
+            opener: Opener::new(&begin.config),
+            begin,
+            source,
+            running: None,
+            generation: 0,
+            back_off: BackOff::default(),
+            blamed: Blamed::default(),
+            not_gone: Vec::new(),
+        }
+    }
+
+    /// How long a child stays without work.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.running.as_ref().map(|_| self.begin.limits.idle)
+    }
+
+    /// Files over which children have died.
+    pub(super) fn blamed(&self) -> &Blamed {
+        &self.blamed
+    }
+
+    /// Makes a request about a file. `request` is asked for it with the number of the child that will get it: another one than before knows
+    /// nothing. It returns the file as well, if the child needs it.
+    pub(super) fn ask<'a>(
+        &mut self,
+        about: &About<'a>,
+        mut request: impl FnMut(u64) -> (Request, Option<&'a File>),
+    ) -> Result<Answer, Failure> {
+        if self.blamed.has(about.file) {
+            return Err(Failure::Blamed);
+        }
+        for _ in 0..ATTEMPTS {
+            if !self.ensure_running() {
+                count(&self.begin.tally.refused);
+                return Err(Failure::NotStarted);
+            }
+            self.opener.about(about);
+            let (request, file) = request(self.generation);
+            match self.exchange(&request, file.map(AsFd::as_fd)) {
+                Ok(answer) => {
+                    self.back_off.succeeded();
+                    return Ok(answer);
+                }
+                Err(error) => self.failed(&error),
+            }
+        }
+        self.blamed.add(about.file, about.path);
+        count(&self.begin.tally.blamed);
+        Err(Failure::Blamed)
+    }
+
+    /// The answer is one that may not be.
+    pub(super) fn said_nonsense(&mut self) {
+        self.failed(&ParcelError::Nonsense);
+    }
+
+    /// Lets the child leave what it has learnt, and ends it.
+    pub(super) fn finish(&mut self) {
+        if self.running.is_some() {
+            // Whatever it says: it has been asked to end, and is killed if it does not.
+            let _ = self.exchange(&Request::Finish, None);
+            self.end();
+        }
+    }
+
+    fn ensure_running(&mut self) -> bool {
+        if self.running.is_some() {
+            return true;
+        }
+        if !self.back_off.may_start(Instant::now()) {
+            return false;
+        }
+        self.not_gone
+            .retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_)) | Err(_)));
+        let started = self.start();
+        if started.is_err() {
+            self.end();
+            self.back_off.failed(Instant::now());
+        }
+        started.is_ok()
+    }
+
+    fn start(&mut self) -> Result<(), ParcelError> {
+        self.running = Some(match &mut self.source {
+            Source::Program => execute(&self.begin.limits)?,
+            Source::Double(double) => Running {
+                parcels: double(),
+                process: None,
+            },
+        });
+        self.generation += 1;
+        self.opener.forget_child();
+        count(&self.begin.tally.started);
+        let allowance = self.begin.limits.allowance();
+        let begin = Request::Begin {
+            memory: allowance.memory,
+            open_files: allowance.open_files,
+            file_size: allowance.file_size,
+            cpu: self.begin.limits.time.as_secs().max(1),
+            naming: naming(&self.begin),
+        };
+        match self.exchange(&begin, None)? {
+            Answer::Begun => Ok(()),
+            _ => Err(ParcelError::Nonsense),
+        }
+    }
+
+    /// Makes a request, and serves what the child asks for until it answers.
+    fn exchange(
+        &mut self,
+        request: &Request,
+        file: Option<BorrowedFd<'_>>,
+    ) -> Result<Answer, ParcelError> {
+        let Parser {
+            running: Some(Running { parcels, .. }),
+            opener,
+            begin,
+            ..
+        } = self
+        else {
+            return Err(ParcelError::Closed);
+        };
+        let deadline = Instant::now().checked_add(begin.limits.time);
+        parcels.send(&encode(request), file.as_slice(), deadline)?;
+        loop {
+            let (bytes, _) = parcels.receive(TO_PERFD, deadline)?;
+            match decode(&bytes).ok_or(ParcelError::Nonsense)? {
+                Said::Answer(answer) => return Ok(answer),
+                Said::Ask(ask) => {
+                    let (reply, files) = opener.serve(ask).ok_or(ParcelError::Nonsense)?;
+                    let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+                    parcels.send(&encode(&reply), &files, deadline)?;
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, why: &ParcelError) {
+        let tally = &self.begin.tally;
+        count(match why {
+            ParcelError::TimedOut => &tally.timed_out,
+            ParcelError::Nonsense => &tally.nonsense,
+            ParcelError::Closed | ParcelError::Io(_) => &tally.died,
+        });
+        self.back_off.failed(Instant::now());
+        self.end();
+    }
+
+    /// Ends the child, whatever it does.
+    fn end(&mut self) {
+        self.opener.forget_child();
+        let Some(Running {
+            process: Some(mut process),
+            ..
+        }) = self.running.take()
+        else {
+            return;
+        };
+        // It may have ended by itself.
+        let _ = process.kill();
+        let held = PidFd::open(Pid(process.id()));
+        let is_gone = held.is_ok_and(|held| held.wait(REAPED_WITHIN).unwrap_or(false));
+        if !is_gone || process.wait().is_err() {
+            self.not_gone.push(process);
+        }
+    }
+}
+
+impl Drop for Parser {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn execute(limits: &Limits) -> io::Result<Running> {
+    let (parcels, other): (Parcels, OwnedFd) = Parcels::pair()?;
+    let process = Command::new(&limits.program)
+        .arg(child::COMMAND)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(other))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Ctrl-C is for perfd, which has work to do then.
+        .process_group(0)
+        .spawn()?;
+    Ok(Running {
+        parcels,
+        process: Some(process),
+    })
+}
+
+fn naming(begin: &Begin) -> Naming {
+    let Begin { limits, config, .. } = begin;
+    let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let memory_budget = limits.names_budget(config.memory_budget);
+    Naming {
+        inline: config.inline,
+        shown: config.shown,
+        wanted: config.wanted,
+        memory_budget: bytes(memory_budget),
+        ready_texts: bytes(config.ready_texts.min(memory_budget)),
+        has_cache: config.cache.is_some(),
+        debug_roots: config
+            .debug_files
+            .roots
+            .iter()
+            .map(|root| Bytes::of_path(root))
+            .collect(),
+    }
+}

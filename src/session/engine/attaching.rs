@@ -1,0 +1,199 @@
+//! A target is taken in while the engine samples.
+//!
+//! ```text
+//! alive? ─▶ a member, so that its forks and execs are followed ─▶ is it its user's? ─▶ counters, mappings, descendants ─▶ alive still?
+//! ```
+//!
+//! What was done to the process in between was done to the one that is meant: its number cannot have come back as another's.
+
+use anyhow::Context;
+
+use super::held_target::{HeldTarget, Whom};
+use super::looping::Looping;
+use super::{Authority, Member};
+use crate::model::{Fault, FaultClass, Pid, TargetId};
+use crate::procfs::tasks;
+use crate::sampler::counters::{self, AttachError, Children, Counters};
+use crate::session::opening;
+use crate::session::pump::settled_now;
+use crate::session::refused::refused;
+use crate::sys;
+use crate::sys::pidfd::PidFd;
+
+/// How often the descendants of a process are listed that makes new ones all the time.
+const MOST_PASSES: usize = 10;
+
+impl Looping {
+    /// Takes a target in; what was taken in of one that cannot be is let go again.
+    pub(super) fn take_in(
+        &mut self,
+        id: TargetId,
+        member: Member,
+        authority: Authority,
+    ) -> anyhow::Result<()> {
+        let limit = self.spec.limits.targets;
+        if self.targets.len() >= limit {
+            let what = format!("attach: there are {limit} targets already, as many as may be");
+            return Err(Fault::new(FaultClass::Unavailable, what).into());
+        }
+        // What was sampled before counts for those that were there before.
+        let settled = settled_now();
+        self.pump.stages.take(settled)?;
+        self.pump.stages.take_walked()?;
+        if let Some(kernel_walk) = self.pump.stages.sampling.kernel_walk_mut() {
+            // What the process has forked until now is a target only if that was asked for.
+            kernel_walk
+                .forks_are_known_since(settled)
+                .context("tell the kernel's walk what is a target")?;
+        }
+        self.membership().add_target(id, authority);
+        let opened = match member {
+            Member::Process {
+                pid,
+                pidfd,
+                with_tree,
+            } => self.take_in_process(id, pid, pidfd, with_tree),
+            Member::Cgroup { path, .. } => {
+                let what = format!("attach cgroup {}: not on this engine", path.display());
+                Err(Fault::new(FaultClass::Unavailable, what).into())
+            }
+            Member::Host => self.take_in_host(id),
+        };
+        let (whom, mut counters) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.membership().remove_target(id);
+                return Err(error);
+            }
+        };
+        counters.enable().context("enable the counters")?;
+        let target = HeldTarget {
+            run: self.describe(&whom).into(),
+            whom,
+            authority,
+            counters,
+            counts_before: Vec::new(),
+            side_band_before: self.pump.stages.side_band_lost,
+            sequence: 0,
+            start: sys::now(),
+            closings: std::collections::VecDeque::new(),
+        };
+        self.targets.insert(id, target);
+        Ok(())
+    }
+
+    fn take_in_process(
+        &mut self,
+        id: TargetId,
+        pid: Pid,
+        pidfd: PidFd,
+        with_tree: bool,
+    ) -> anyhow::Result<(Whom, Counters)> {
+        if !pidfd.is_alive().unwrap_or(false) {
+            return Err(gone(pid).into());
+        }
+        let mut counters = Counters::new(self.plan.clone(), Children::Counted);
+        self.take_in_one(id, pid, &mut counters)?;
+        if with_tree {
+            self.take_in_descendants(id, pid, &mut counters);
+        }
+        if !pidfd.is_alive().unwrap_or(false) {
+            return Err(gone(pid).into());
+        }
+        let whom = Whom::Process {
+            pid,
+            pidfd: Some(pidfd),
+        };
+        Ok((whom, counters))
+    }
+
+    fn take_in_one(
+        &mut self,
+        id: TargetId,
+        pid: Pid,
+        counters: &mut Counters,
+    ) -> anyhow::Result<()> {
+        let membership = self.membership();
+        if !membership.add_process(id, pid) {
+            let limit = self.spec.limits.processes;
+            let what =
+                format!("attach pid {pid}: there are {limit} processes already, as many as may be");
+            return Err(Fault::new(FaultClass::Unavailable, what).into());
+        }
+        if !membership.has(id, pid) {
+            let what = format!("attach pid {pid}: permission denied");
+            return Err(Fault::new(FaultClass::Permission, what).into());
+        }
+        let proc_root = &self.spec.roots.proc;
+        let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
+        let comm = String::from_utf8_lossy(&comm).into_owned();
+        match counters::attach(counters, pid, &comm, || tasks::threads(proc_root, pid)) {
+            Ok(_) => (),
+            Err(AttachError::Open(error)) => {
+                return Err(refused(&self.spec.roots, &error).into());
+            }
+            Err(AttachError::Gone(_) | AttachError::List { .. }) => return Err(gone(pid).into()),
+        }
+        let pipeline = &mut self.pump.stages.pipeline;
+        if pipeline.processes.space(pid).is_none() {
+            let modules = pipeline.processes.add_running(pid, sys::now());
+            let modules = modules.map_err(|_| gone(pid))?;
+            modules.into_iter().for_each(|module| pipeline.want(module));
+            pipeline.found_mapped(pid);
+        }
+        Ok(())
+    }
+
+    /// Those that run already. What comes up meanwhile is told by records, or listed the next time.
+    fn take_in_descendants(&mut self, id: TargetId, pid: Pid, counters: &mut Counters) {
+        let proc_root = self.spec.roots.proc.clone();
+        for _ in 0..MOST_PASSES {
+            let listed = tasks::descendants(&proc_root, pid).unwrap_or_default();
+            let mut is_new = false;
+            for child in listed {
+                if self.membership().has(id, child) {
+                    continue;
+                }
+                // Its number may be another's by now: not that of a process whose parent is in the target, and that lives on.
+                let Ok(held) = PidFd::open(child) else {
+                    continue;
+                };
+                let parent = tasks::stat(&proc_root, child).map(|stat| stat.parent);
+                let is_child = parent.is_ok_and(|parent| self.membership().has(id, parent));
+                if is_child && self.take_in_one(id, child, counters).is_ok() {
+                    is_new = true;
+                    if !held.is_alive().unwrap_or(false) {
+                        self.membership().left(child);
+                    }
+                }
+            }
+            if !is_new {
+                return;
+            }
+        }
+    }
+
+    fn take_in_host(&mut self, id: TargetId) -> anyhow::Result<(Whom, Counters)> {
+        let plan = match &self.host_plan {
+            Some(plan) => plan.clone(),
+            None => {
+                let plan = opening::host_plan(&self.run, &self.pump.stages.sampling, &self.cpus)?;
+                self.host_plan.insert(plan).clone()
+            }
+        };
+        let mut counters = Counters::new(plan, Children::Counted);
+        counters
+            .add_host(&self.cpus)
+            .map_err(|error| refused(&self.spec.roots, &error))?;
+        self.membership().add_host(id);
+        self.follow_everybody()?;
+        Ok((Whom::Host, counters))
+    }
+}
+
+fn gone(pid: Pid) -> Fault {
+    Fault::new(
+        FaultClass::NoSuchTarget,
+        format!("attach pid {pid}: no such process"),
+    )
+}

@@ -1,0 +1,49 @@
+//! What an engine says.
+
+use std::sync::Arc;
+
+use super::{EngineStats, TargetEnd};
+use crate::model::{Fault, Profile, TargetId};
+
+/// What an engine says; of each target in this order: attached, windows, ended.
+#[derive(Debug)]
+pub enum EngineEvent {
+    /// A target has been taken in: its samples count from now on.
+    Attached {
+        /// Which.
+        target: TargetId,
+        /// What who has asked for it should know.
+        notes: Vec<String>,
+    },
+    /// A target could not be taken in. Nothing more comes of it.
+    Refused {
+        /// Which.
+        target: TargetId,
+        /// Why.
+        fault: Fault,
+    },
+    /// A window of a target is closed.
+    Window(TargetWindow),
+    /// A target has ended; its last window has come before.
+    Ended {
+        /// Which.
+        target: TargetId,
+        /// Why.
+        why: TargetEnd,
+    },
+    /// The engine cannot go on. The ends of its targets have come before.
+    Failed(Fault),
+    /// The engine has ended, which is the last that it says: its account of all samples.
+    Finished(Box<EngineStats>),
+}
+
+/// What was sampled of a target in a window of time. Windows follow each other without a gap: each begins where the one before ended.
+#[derive(Clone, Debug)]
+pub struct TargetWindow {
+    /// Whose.
+    pub target: TargetId,
+    /// Rows bear process and thread. The number of the window is the target's own, from 0 on.
+    pub profile: Arc<Profile>,
+    /// The token of the cut that has closed it, if one has: all that was sampled before is in this window or an earlier one.
+    pub cut: Option<u64>,
+}

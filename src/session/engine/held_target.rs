@@ -1,0 +1,71 @@
+//! A target that an engine has: its counters, its open window, and what is to be done with it.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Authority, TargetEnd};
+use crate::model::{MonoNs, Pid, ProcessCounts, RunInfo};
+use crate::sampler::counters::Counters;
+use crate::sys::pidfd::PidFd;
+
+/// Whom it takes in.
+#[derive(Debug)]
+pub(super) enum Whom {
+    /// What was a process when it was attached to, and what that has forked.
+    Process {
+        pid: Pid,
+        /// `None` when it has ended: others may be left.
+        pidfd: Option<PidFd>,
+    },
+    /// A cgroup.
+    Cgroup { path: PathBuf, dir: OwnedFd },
+    /// Everybody.
+    Host,
+}
+
+/// Why a window is closed before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// Somebody wants to tell apart what comes before and behind.
+    Cut(u64),
+    /// The target ends.
+    End(TargetEnd),
+}
+
+/// A target.
+pub(super) struct HeldTarget {
+    pub(super) whom: Whom,
+    pub(super) authority: Authority,
+    pub(super) run: Arc<RunInfo>,
+    pub(super) counters: Counters,
+    pub(super) counts_before: Vec<ProcessCounts>,
+    /// Side-band records that the engine had lost when the window began.
+    pub(super) side_band_before: u64,
+    pub(super) sequence: u64,
+    /// When the open window began.
+    pub(super) start: MonoNs,
+    /// What is to be closed, and when; in the order of time.
+    pub(super) closings: VecDeque<(MonoNs, Closing)>,
+}
+
+impl HeldTarget {
+    /// Whether its end has been decided on.
+    pub(super) fn is_ending(&self) -> bool {
+        let last = self.closings.back();
+        matches!(last, Some((_, Closing::End(_))))
+    }
+
+    /// Ends it at `now`, unless that has been decided on.
+    pub(super) fn end(&mut self, now: MonoNs, why: TargetEnd) {
+        if !self.is_ending() {
+            self.closings.push_back((now, Closing::End(why)));
+        }
+    }
+
+    /// When it is to be closed before its time, if it is.
+    pub(super) fn due(&self) -> Option<MonoNs> {
+        self.closings.front().map(|(at, _)| *at)
+    }
+}

@@ -1,0 +1,427 @@
+//! The loop of an engine: takes in what is asked of it and what was sampled, and closes windows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+
+use super::closing::{self, Now};
+use super::handle::Command;
+use super::held_target::{Closing, HeldTarget, Whom};
+use super::membership::Membership;
+use super::voice::{Answers, Voice};
+use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
+use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, TargetId};
+use crate::sampler::counters::Plan;
+use crate::session::attach::Opened;
+use crate::session::foundation::{self, Foundation};
+use crate::session::members::Members;
+use crate::session::names::{Message, Names};
+use crate::session::pump::{OTHERS, Pace, Pump};
+use crate::session::told::Told;
+use crate::session::window::next_due;
+use crate::session::{JitReporting, Spec, opening};
+use crate::sys::pidfd::PidFd;
+use crate::sys::{self, Waker, Wakeup};
+use crate::target::Selection;
+
+const COMMANDS: Wakeup = Wakeup(OTHERS);
+const TARGETS: Wakeup = Wakeup(OTHERS + 1);
+
+/// Nobody waits for what an engine samples but for the end of a window, which brings it forward.
+const PACE: Pace = Pace {
+    drain: Duration::from_millis(25),
+    quiet: Duration::from_millis(250),
+    walked: Duration::from_secs(1),
+};
+
+/// So many commands are taken before what was sampled is looked at again.
+const MOST_COMMANDS: usize = 16;
+
+/// How long after records were lost, at the least, processes are looked for that have ended unheard.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// Sets of targets that are known; more are looked through, and those given up that nobody is in.
+const MOST_GROUPS: usize = 4096;
+
+/// An engine whose sampling has begun.
+pub(super) struct Looping {
+    pub(super) spec: EngineSpec,
+    pub(super) run: Spec,
+    pub(super) pump: Pump,
+    pub(super) cpus: Vec<Cpu>,
+    /// What is counted in processes, and everywhere.
+    pub(super) plan: Plan,
+    pub(super) host_plan: Option<Plan>,
+    pub(super) targets: BTreeMap<TargetId, HeldTarget>,
+    names: Names<Voice>,
+    told: Told,
+    answers: Answers,
+    commands: Receiver<Command>,
+    waker: Waker,
+    notes: Vec<String>,
+    stats: Arc<Mutex<EngineStats>>,
+    /// When the open windows have lasted long enough.
+    boundary: MonoNs,
+    looked_at: MonoNs,
+}
+
+/// What the loop is given by who holds the engine.
+pub(super) struct Ends {
+    pub(super) commands: Receiver<Command>,
+    /// Woken for commands.
+    pub(super) waker: Waker,
+    pub(super) events: Sender<EngineEvent>,
+    /// Woken for events.
+    pub(super) heard: Waker,
+    pub(super) stats: Arc<Mutex<EngineStats>>,
+}
+
+impl Looping {
+    /// Opens everything and starts sampling, of nobody yet.
+    pub(super) fn open(spec: EngineSpec, ends: Ends) -> anyhow::Result<Looping> {
+        let run = spec.run();
+        let membership = Membership::new(spec.roots.proc.clone(), spec.limits.processes);
+        let Foundation {
+            mut stages,
+            jit,
+            begin,
+            waker,
+            cpus,
+            notes,
+        } = foundation::lay(&run, &nobody(), Members::OfTargets(Box::new(membership)))?;
+        stages.pipeline.counting.stacks =
+            crate::aggregate::Stacks::with_room(spec.limits.stack_frames);
+        let plan = stages.counters.plan().clone();
+        Opened {
+            spec: &run,
+            stages: &mut stages,
+        }
+        .cpus()?;
+        let answers = Answers::new(ends.events, ends.heard);
+        let info = Arc::new(opening::describe(
+            &run,
+            &stages.sampling,
+            String::new(),
+            notes.clone(),
+        ));
+        let names = Names::start(
+            info,
+            spec.naming.clone(),
+            begin,
+            jit,
+            JitReporting::Off,
+            answers.voice(None),
+        )
+        .context("start the names thread")?;
+        let now = sys::now();
+        let pump = Pump::new(stages, waker, PACE, now)?;
+        pump.watch(&ends.waker, COMMANDS)?;
+        let mut looping = Looping {
+            boundary: now.plus(spec.interval),
+            run,
+            pump,
+            cpus,
+            plan,
+            host_plan: None,
+            targets: BTreeMap::new(),
+            names,
+            told: Told::default(),
+            answers,
+            commands: ends.commands,
+            waker: ends.waker,
+            notes,
+            stats: ends.stats,
+            looked_at: now,
+            spec,
+        };
+        looping.pump.stages.enable()?;
+        Ok(looping)
+    }
+
+    /// Samples until nobody holds the engine any more. Then the last windows follow, and the ends of all targets.
+    pub(super) fn until_end(mut self) {
+        let failed = self.work().err();
+        let ended = self.end_all();
+        let failed = failed.or(ended.err());
+        let Looping {
+            names,
+            answers,
+            stats,
+            ..
+        } = self;
+        answers.finish();
+        let failed = failed.map(|error| EngineEvent::Failed(as_fault(&error)));
+        let stats = stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let finished = EngineEvent::Finished(Box::new(stats));
+        for event in failed.into_iter().chain([finished]) {
+            let _ = names.messages.send(Message::Say(event));
+        }
+        names.finish();
+    }
+
+    fn work(&mut self) -> anyhow::Result<()> {
+        loop {
+            self.pump.wait()?;
+            if self.pump.is_ready(COMMANDS) {
+                self.waker.acknowledge();
+            }
+            if !self.take_commands()? {
+                return Ok(());
+            }
+            if self.pump.is_ready(TARGETS) {
+                self.notice_ended_processes();
+            }
+            let now = sys::now();
+            let due = self.due();
+            let drained = self.pump.drain(now, Some(due))?;
+            self.end_targets(now);
+            if drained.is_closable {
+                self.close(drained.settled)?;
+            }
+            let due = self.due();
+            self.pump.ask_held(now, Some(due));
+            let pipeline = &mut self.pump.stages.pipeline;
+            self.told.send_new(pipeline, &self.names.messages);
+            let is_said = self.answers.feed();
+            let soon = now.plus(self.pump.longest_tick());
+            self.pump.tick(drained.is_quiet && is_said && due > soon)?;
+        }
+    }
+
+    /// `false`: nobody holds the engine any more.
+    fn take_commands(&mut self) -> anyhow::Result<bool> {
+        for _ in 0..MOST_COMMANDS {
+            match self.commands.try_recv() {
+                Ok(Command::Attach(id, member, authority)) => {
+                    let answer = match self.take_in(id, member, authority) {
+                        Ok(()) => EngineEvent::Attached {
+                            target: id,
+                            notes: self.notes.clone(),
+                        },
+                        Err(error) => EngineEvent::Refused {
+                            target: id,
+                            fault: as_fault(&error),
+                        },
+                    };
+                    self.answers.push(answer);
+                    self.watch_target(id)?;
+                }
+                Ok(Command::Detach(id)) => {
+                    let now = sys::now();
+                    if let Some(target) = self.targets.get_mut(&id) {
+                        target.end(now, TargetEnd::Detached);
+                        self.pump.tick_soon()?;
+                    }
+                }
+                Ok(Command::Cut(id, token)) => {
+                    let now = sys::now();
+                    if let Some(target) = self.targets.get_mut(&id).filter(|of| !of.is_ending()) {
+                        target.closings.push_back((now, Closing::Cut(token)));
+                        self.pump.tick_soon()?;
+                    }
+                }
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+        }
+        // There may be more.
+        self.waker.wake();
+        Ok(true)
+    }
+
+    fn watch_target(&mut self, id: TargetId) -> anyhow::Result<()> {
+        match self.targets.get(&id).map(|target| &target.whom) {
+            Some(Whom::Process {
+                pidfd: Some(pidfd), ..
+            }) => self.pump.watch(pidfd, TARGETS),
+            _ => Ok(()),
+        }
+    }
+
+    /// The process that a target began with has ended; it is forgotten, also if its exit record was lost.
+    fn notice_ended_processes(&mut self) {
+        let mut ended = Vec::new();
+        for target in self.targets.values_mut() {
+            let Whom::Process { pid, pidfd } = &mut target.whom else {
+                continue;
+            };
+            let is_alive = |pidfd: &PidFd| pidfd.is_alive().unwrap_or(false);
+            if pidfd.as_ref().is_some_and(|pidfd| !is_alive(pidfd)) {
+                // Closing it takes it out of the set of what wakes the loop.
+                *pidfd = None;
+                ended.push(*pid);
+            }
+        }
+        let membership = self.membership();
+        ended.into_iter().for_each(|pid| membership.has_ended(pid));
+    }
+
+    /// Ends the targets that have no process left.
+    fn end_targets(&mut self, now: MonoNs) {
+        if self.looked_at.plus(LOOK_AFTER) <= now {
+            self.looked_at = now;
+            self.membership().verify_all();
+        }
+        let of_processes = self
+            .targets
+            .iter()
+            .filter(|(_, target)| matches!(target.whom, Whom::Process { .. }));
+        let of_processes: Vec<TargetId> = of_processes.map(|(id, _)| *id).collect();
+        for (id, why) in self.membership().take_ended(&of_processes) {
+            if let Some(target) = self.targets.get_mut(&id) {
+                target.end(now, why);
+            }
+        }
+    }
+
+    /// When the next window is to be closed.
+    fn due(&self) -> MonoNs {
+        let asked = self.targets.values().filter_map(HeldTarget::due).min();
+        asked.map_or(self.boundary, |asked| asked.min(self.boundary))
+    }
+
+    /// Closes what is due, unless who is to be told is behind: then windows grow, and nothing is lost.
+    fn close(&mut self, end: MonoNs) -> anyhow::Result<()> {
+        let messages = &self.names.messages;
+        let pipeline = &mut self.pump.stages.pipeline;
+        let is_behind = !self.answers.feed() || messages.is_full();
+        if is_behind || !self.told.send_new(pipeline, messages) || messages.is_full() {
+            return Ok(());
+        }
+        let is_boundary = self.boundary <= end;
+        let windows = self.close_windows(end, is_boundary)?;
+        // Only this thread sends, and there was room above.
+        let _ = self.names.messages.send(Message::Several(windows));
+        if is_boundary {
+            self.boundary = next_due(self.boundary, self.spec.interval, end);
+            self.forget_what_is_not_needed();
+            self.measure()?;
+        }
+        Ok(())
+    }
+
+    fn close_windows(&mut self, end: MonoNs, is_boundary: bool) -> anyhow::Result<Vec<Message>> {
+        let stages = &mut self.pump.stages;
+        let now = Now {
+            end,
+            is_boundary,
+            side_band_lost: stages.side_band_lost,
+        };
+        let events = stages.sampling.plan().events.clone();
+        let (windows, ended) =
+            closing::close(&mut self.targets, &mut stages.pipeline, &events, &now)?;
+        let mut was_host = false;
+        for id in ended {
+            let target = self.targets.remove(&id);
+            was_host |= target.is_some_and(|target| matches!(target.whom, Whom::Host));
+            self.membership().remove_target(id);
+        }
+        if was_host {
+            self.follow_everybody()?;
+        }
+        Ok(windows)
+    }
+
+    /// Tables that only grow begin anew where nothing that is still to come bears their numbers.
+    fn forget_what_is_not_needed(&mut self) {
+        let pipeline = &mut self.pump.stages.pipeline;
+        let is_settled = pipeline.is_settled();
+        let counting = &mut pipeline.counting;
+        if counting.is_empty() && counting.stacks.is_nearly_full() && !self.names.messages.is_full()
+        {
+            counting.stacks.forget();
+            let _ = self.names.messages.send(Message::Forget);
+        }
+        let is_counted = is_settled && counting.is_empty();
+        let membership = self.membership();
+        if is_counted && membership.n_groups() > MOST_GROUPS {
+            membership.compact();
+        }
+    }
+
+    /// Tells the programs whether there is a target that everybody is in.
+    pub(super) fn follow_everybody(&mut self) -> anyhow::Result<()> {
+        let everybody = self.membership().takes_everybody();
+        match self.pump.stages.sampling.kernel_walk_mut() {
+            Some(kernel_walk) => kernel_walk
+                .follow_everybody(everybody)
+                .context("tell the kernel's walk what is a target"),
+            None => Ok(()),
+        }
+    }
+
+    /// Draws up the account.
+    fn measure(&mut self) -> anyhow::Result<()> {
+        let stages = &mut self.pump.stages;
+        let ledger = stages.account()?.ledger;
+        let stats = EngineStats {
+            cpu_ns: sys::cpu_time_of_thread(),
+            cost: ledger.cost.clone().unwrap_or_default(),
+            ring_bytes: (stages.sampling.ring_pages() * sys::page_size() * self.cpus.len()) as u64,
+            targets: self.targets.len(),
+            processes: stages.pipeline.processes.len(),
+            stacks: stages.pipeline.counting.stacks.len(),
+            modules: stages.pipeline.processes.modules.len(),
+            refused_processes: self.membership().refused(),
+            renewals: 0,
+            ledger,
+        };
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+        Ok(())
+    }
+
+    /// Ends the sampling, and closes the last windows of all targets.
+    fn end_all(&mut self) -> anyhow::Result<()> {
+        let stages = &mut self.pump.stages;
+        stages
+            .sampling
+            .disable()
+            .context("disable the sampled events")?;
+        let now = sys::now();
+        stages.meter.stop(&stages.sampling);
+        self.pump.drain_to_end(now)?;
+        for target in self.targets.values_mut() {
+            target.end(now, TargetEnd::EngineEnded);
+        }
+        let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
+        let windows = self.close_windows(now, true)?;
+        self.measure()?;
+        for message in new.into_iter().chain([Message::Several(windows)]) {
+            let _ = self.names.messages.send(message);
+        }
+        Ok(())
+    }
+
+    pub(super) fn describe(&self, whom: &Whom) -> RunInfo {
+        let text = match whom {
+            Whom::Process { pid, .. } => format!("pid {pid}"),
+            Whom::Cgroup { path, .. } => format!("cgroup {}", path.display()),
+            Whom::Host => "the whole host".to_owned(),
+        };
+        let sampling = &self.pump.stages.sampling;
+        opening::describe(&self.run, sampling, text, self.notes.clone())
+    }
+
+    pub(super) fn membership(&mut self) -> &mut Membership {
+        let members = self.pump.stages.pipeline.members.of_targets();
+        members.expect("an engine is laid with the members of targets")
+    }
+}
+
+/// The error, as somebody else may tell it.
+pub(super) fn as_fault(error: &anyhow::Error) -> Fault {
+    match error.downcast_ref::<Fault>() {
+        Some(fault) => fault.clone(),
+        None => Fault::new(FaultClass::System, format!("{error:#}")),
+    }
+}
+
+fn nobody() -> Selection {
+    Selection::Processes {
+        pids: Vec::new(),
+        with_tree: false,
+    }
+}

@@ -1,0 +1,24 @@
+//! A run that targets join and leave: one for all targets that are sampled in the same way.
+//!
+//! Events are on whole CPUs, once, however many targets there are. A process is in a set of targets ([`Membership`]), and each of its samples
+//! counts for all of them; windows are split by target when they are closed. What is asked of an engine comes through a channel, and what it
+//! has to say goes out through another.
+
+mod attaching;
+mod closing;
+mod event;
+mod handle;
+mod held_target;
+mod looping;
+mod membership;
+mod spec;
+mod stats;
+mod target;
+mod voice;
+
+pub use event::{EngineEvent, TargetWindow};
+pub use handle::Engine;
+pub(super) use membership::{Membership, Sampled};
+pub use spec::{EngineSpec, Limits, Sampling};
+pub use stats::EngineStats;
+pub use target::{Authority, Member, TargetEnd};

@@ -1,0 +1,127 @@
+//! What every run stands on, opened before it is known of any process: events, rings, programs, tables.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::account::Earlier;
+use super::held::Held;
+use super::jit_reader::JitReader;
+use super::members::Members;
+use super::meter::Meter;
+use super::pipeline::Pipeline;
+use super::python::Interpreters;
+use super::spec::Spec;
+use super::stages::Stages;
+use super::tables::Tables;
+use super::{events, kernel_walk, opening};
+use crate::aggregate::Timeline;
+use crate::bpf::{KernelWalk, Python};
+use crate::model::{CallGraph, Cpu};
+use crate::parser::Begin;
+use crate::procfs::cpus;
+use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
+use crate::symbolize::jit::Jit;
+use crate::sys::{self, Waker};
+use crate::target::{Processes, Selection};
+
+/// Stages in which nothing is sampled yet, and what belongs to them.
+pub(super) struct Foundation {
+    pub(super) stages: Stages,
+    pub(super) jit: Arc<Jit>,
+    /// That of children, if files are read in such.
+    pub(super) begin: Option<Begin>,
+    /// Woken by their workers.
+    pub(super) waker: Waker,
+    pub(super) cpus: Vec<Cpu>,
+    /// What the user should know.
+    pub(super) notes: Vec<String>,
+}
+
+/// Lays it for what a spec asks for; `members` are whom its samples count for.
+pub(super) fn lay(
+    spec: &Spec,
+    selection: &Selection,
+    members: Members,
+) -> anyhow::Result<Foundation> {
+    let (events, mut notes) = events::choose(spec)?;
+    let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
+    let mut processes = Processes::new(spec.roots.proc.clone());
+    let python = match spec.python {
+        true => Python::Read(Interpreters::module(&mut processes.modules)),
+        false => Python::Leave,
+    };
+    let kernel_walk::Choice {
+        kernel_walk,
+        reach,
+        note,
+    } = kernel_walk::choose(spec, &events, python)?;
+    notes.extend(note);
+    let copy_size = match (&kernel_walk, &members) {
+        // Only what the kernel cannot walk is copied; and the processes of targets that come and go have no depth in common.
+        (Some(_), _) | (_, Members::OfTargets(_)) => CopySize::fixed(CallGraph::MAX_COPY),
+        (None, _) => opening::copy_size(spec),
+    };
+    let plan = SamplePlan {
+        events,
+        stack_source: opening::stack_source(spec.call_graph, &copy_size),
+        reach: match members {
+            // perfd picks what the kernel does not.
+            Members::OfTargets(_) => Reach::Cpus,
+            Members::Known | Members::Everybody => reach,
+        },
+        inherit: spec.inherit,
+    };
+    let mut sampling = Sampling::new(plan, &cpus, spec.ring_pages).map_err(opening::ring_fault)?;
+    let table_loader = kernel_walk.as_ref().map(KernelWalk::table_loader);
+    if let Some(kernel_walk) = kernel_walk {
+        sampling.walk_in_kernel(kernel_walk);
+    }
+    notes.extend(opening::ring_note(spec, &sampling));
+    let counters = opening::counters(spec, &sampling, selection, &cpus, &mut notes)?;
+
+    let waker = Waker::new().context("create an eventfd")?;
+    let begin = opening::children(spec);
+    let tables = Tables::start(
+        &spec.roots.proc,
+        begin.as_ref(),
+        &waker,
+        table_loader.as_ref(),
+        spec.table_budget,
+    )
+    .context("start the table workers")?;
+    let jit = Arc::new(Jit::new(&spec.roots.proc));
+    let mut pipeline = Pipeline::new(
+        processes,
+        tables,
+        sampling.plan(),
+        copy_size,
+        spec.labels,
+        spec.timestamps.then(Timeline::new),
+        members,
+    );
+    let reader = JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?;
+    pipeline.held = Held::new(reader);
+    pipeline.python = spec
+        .python
+        .then(|| Interpreters::new(spec.roots.proc.clone()));
+    let stages = Stages {
+        earlier: vec![Earlier::default(); sampling.plan().events.len()],
+        sampling,
+        counters,
+        pipeline,
+        reopened_gap_ns: 0,
+        meter: Meter::start(spec.roots.proc.clone()),
+        rate_changes: Vec::new(),
+        side_band_lost: 0,
+        walked_until: sys::now(),
+    };
+    Ok(Foundation {
+        stages,
+        jit,
+        begin,
+        waker,
+        cpus,
+        notes,
+    })
+}
