@@ -9,3 +9,4 @@ mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 mod unit;
+mod users;
