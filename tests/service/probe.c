@@ -271,6 +271,8 @@ static void calls(void) {
     getrlimit(RLIMIT_NOFILE, &limit);
     errno = EMFILE;
     say("65536 descriptors", limit.rlim_cur >= 65536 || limit.rlim_cur == limit.rlim_max ? 0 : -1);
+    say("higher priority", setpriority(PRIO_PROCESS, 0, -1));
+    say("lower priority", setpriority(PRIO_PROCESS, 0, 1));
     say("internet socket", socket(AF_INET, SOCK_STREAM, 0));
     say("netlink socket", socket(AF_NETLINK, SOCK_RAW, 0));
     say("memory to write and run", mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0);

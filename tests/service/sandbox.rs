@@ -49,6 +49,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("file in /etc", "EROFS"),
     ("file in /run/perfd", "EACCES"),
     ("file in a cgroup", "EACCES"),
+    ("higher priority", "EACCES"),
     ("internet socket", "EAFNOSUPPORT"),
     ("netlink socket", "EAFNOSUPPORT"),
     ("memory to write and run", "EPERM"),
