@@ -57,6 +57,9 @@ pub mod parser;
 // Floor 4: one run
 pub mod session;
 
+// Floor 5: what is kept of runs
+pub mod store;
+
 // Floor 6: words of the daemon
 pub mod control;
 

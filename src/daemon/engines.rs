@@ -7,9 +7,9 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use super::config::{Config, Names, Sampling};
 use super::settings::Settings;
 use crate::model::{Fault, FaultClass, Rate, TargetId};
-use crate::session::{Backend, EventChoice};
 use crate::session::engine::{Authority, Engine, EngineEvent, EngineStats, Limits, Member};
 use crate::session::engine::{EngineSpec, Sampling as EngineSampling};
+use crate::session::{Backend, EventChoice};
 use crate::sys::Waker;
 
 /// What an engine may have said before it is heard; then its windows grow longer.
@@ -100,10 +100,14 @@ impl Engines {
             running.n_targets += 1;
             return Ok((running.id, false));
         }
-        let alive = self.running.iter().filter(|running| running.engine.is_some());
+        let alive = self
+            .running
+            .iter()
+            .filter(|running| running.engine.is_some());
         let (n_alive, most) = (alive.count(), way.limits.engines);
         if n_alive >= most {
-            let what = format!("{n_alive} different samplings are in use; limits.engines is {most}");
+            let what =
+                format!("{n_alive} different samplings are in use; limits.engines is {most}");
             return Err(Fault::new(FaultClass::Limit, what)
                 .hint("try: the events, frequency and python of a target that is there"));
         }
@@ -164,6 +168,12 @@ impl Engines {
         if let Some(engine) = self.get(engine) {
             engine.attach(target, member, authority);
         }
+    }
+
+    /// The events of an engine, as they are sampled.
+    pub fn events(&self, engine: EngineId) -> Vec<String> {
+        let events = self.get(engine).map(Engine::events).unwrap_or_default();
+        events.iter().map(|event| event.spec.to_string()).collect()
     }
 
     /// Ends a target of an engine.
@@ -237,6 +247,9 @@ impl Engines {
 
     fn get(&self, engine: EngineId) -> Option<&Engine> {
         let mut running = self.running.iter();
-        running.find(|running| running.id == engine)?.engine.as_ref()
+        running
+            .find(|running| running.id == engine)?
+            .engine
+            .as_ref()
     }
 }

@@ -1,6 +1,6 @@
 //! What is kept of a target for `snapshot`: all windows since its start, and those since its last mark, put together.
 
-use crate::aggregate::merge::merge_into;
+use crate::aggregate::{merge_into, sorted};
 use crate::model::{Ended, FrameName, NameKind, Profile, Row, TaskLabel};
 
 /// The stack under which stacks stand that there was no room for.
@@ -125,7 +125,7 @@ fn hold_to(profile: &mut Profile, room: u64) {
         false
     });
     profile.rows.push(rest);
-    profile.rows = crate::aggregate::merge::sorted(std::mem::take(&mut profile.rows));
+    profile.rows = sorted(std::mem::take(&mut profile.rows));
 }
 
 /// What a row takes, but for the texts of its frames, which rows share.
@@ -142,8 +142,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{Ledger, RunInfo, SampledEvent, Weight, WindowSpan};
     use crate::model::{Hz, MonoNs, Rate};
+    use crate::model::{Ledger, RunInfo, SampledEvent, Weight, WindowSpan};
 
     fn window(sequence: u64, stacks: &[(&str, u64)]) -> Profile {
         let spec: crate::model::EventSpec = "cpu-clock".parse().expect("an event");

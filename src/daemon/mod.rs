@@ -6,6 +6,11 @@
 
 pub mod activation;
 pub mod config;
+pub mod engines;
 pub mod finder;
+pub mod kept;
 pub mod notify;
+pub mod registry;
 pub mod selector;
+pub mod settings;
+pub mod target;

@@ -35,6 +35,8 @@ pub enum LossReason {
     NotAuthorised,
     /// It was taken in kernel mode, which who has asked for the target may not see.
     KernelMode,
+    /// It was in a window that could not be written to a continuous file: the disk was full, or failed.
+    NotStored,
 }
 
 impl fmt::Display for LossReason {
@@ -49,6 +51,7 @@ impl fmt::Display for LossReason {
             LossReason::StackMissing => "stack not in the kernel's table",
             LossReason::NotAuthorised => "not authorised",
             LossReason::KernelMode => "kernel mode",
+            LossReason::NotStored => "could not be written",
         })
     }
 }

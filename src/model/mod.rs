@@ -6,6 +6,7 @@ mod address;
 mod address_space;
 mod asked_event;
 mod call_graph;
+mod civil;
 mod cost;
 mod event;
 mod event_names;
@@ -29,6 +30,7 @@ pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
 pub use asked_event::AskedEvent;
 pub use call_graph::{CallGraph, ParseCallGraphError};
+pub use civil::Civil;
 pub use cost::{BpfCost, BpfTime, Cost, TableCost};
 pub use event::{
     Access, CacheEvent, CacheOp, CacheResult, EventIdx, EventSource, EventSpec, HardwareEvent,

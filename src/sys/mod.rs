@@ -9,6 +9,8 @@ mod event;
 pub mod event_error;
 pub mod inherited;
 pub mod limits;
+mod local_time;
+mod nameless_file;
 pub mod parcel;
 pub mod pidfd;
 mod poller;
@@ -28,6 +30,8 @@ pub use event::{
     Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
     open_ring_owner, open_sampling, open_side_band,
 };
+pub use local_time::{local_date, unix_ns_now, unix_of_local};
+pub use nameless_file::{create_nameless, has_no_nameless_files, name_file};
 pub use poller::{Poller, Ticker, Waker, Wakeup, has_input};
 pub use priority::lower_priority;
 pub use private_folder::{PrivateFolderError, private_folder};

@@ -32,7 +32,8 @@ impl Looping {
         authority: Authority,
     ) -> anyhow::Result<()> {
         let limit = self.spec.limits.targets;
-        if self.targets.len() >= limit {
+        let is_known = self.targets.contains_key(&id);
+        if !is_known && self.targets.len() >= limit {
             let what = format!("attach: there are {limit} targets already, as many as may be");
             return Err(Fault::new(FaultClass::Unavailable, what).into());
         }
@@ -45,6 +46,9 @@ impl Looping {
             kernel_walk
                 .forks_are_known_since(settled)
                 .context("tell the kernel's walk what is a target")?;
+        }
+        if is_known {
+            return self.take_in_another(id, member);
         }
         self.membership().add_target(id, authority);
         let opened = match member {
@@ -80,6 +84,45 @@ impl Looping {
         };
         self.targets.insert(id, target);
         Ok(())
+    }
+
+    /// One more process, into a target of processes. One that is in it already, as a child of another, stays what it is.
+    fn take_in_another(&mut self, id: TargetId, member: Member) -> anyhow::Result<()> {
+        let Member::Process {
+            pid,
+            pidfd,
+            with_tree,
+        } = member
+        else {
+            let what = "attach: a target of more than one thing has processes alone";
+            return Err(Fault::new(FaultClass::Internal, what).into());
+        };
+        let plan = self.plan.clone();
+        let Some(target) = self.targets.get_mut(&id).filter(|of| !of.is_ending()) else {
+            return Err(gone(pid).into());
+        };
+        let empty = Counters::new(plan, Children::Counted);
+        let mut counters = std::mem::replace(&mut target.counters, empty);
+        let taken = match self.membership().has(id, pid) {
+            true => Ok(()),
+            false => self.take_in_one(id, pid, &mut counters),
+        };
+        if taken.is_ok() && with_tree {
+            self.take_in_descendants(id, pid, &mut counters);
+        }
+        let enabled = counters.enable().context("enable the counters");
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.counters = counters;
+        }
+        taken?;
+        enabled?;
+        match pidfd.is_alive() {
+            Ok(true) => Ok(()),
+            _ => {
+                self.membership().has_ended(pid);
+                Err(gone(pid).into())
+            }
+        }
     }
 
     fn take_in_process(

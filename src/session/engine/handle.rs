@@ -8,7 +8,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::looping::{Ends, Looping};
 use super::{Authority, EngineEvent, EngineSpec, EngineStats, Member};
-use crate::model::TargetId;
+use crate::model::{SampledEvent, TargetId};
 use crate::sys::Waker;
 
 /// What may be asked before the engine has taken note; who asks for more waits.
@@ -30,6 +30,7 @@ pub struct Engine {
     commands: Option<Sender<Command>>,
     waker: Waker,
     stats: Arc<Mutex<EngineStats>>,
+    events: Vec<SampledEvent>,
 }
 
 impl Engine {
@@ -59,7 +60,7 @@ impl Engine {
             .name("perfd-engine".to_owned())
             .spawn(move || match Looping::open(spec, ends) {
                 Ok(looping) => {
-                    if opened.send(Ok(())).is_ok() {
+                    if opened.send(Ok(looping.sampled_events())).is_ok() {
                         looping.until_end();
                     }
                 }
@@ -67,15 +68,21 @@ impl Engine {
                 Err(error) => drop(opened.send(Err(error))),
             })
             .context("start the engine's thread")?;
-        is_open.recv().context("wait for the engine's thread")??;
+        let sampled = is_open.recv().context("wait for the engine's thread")??;
         Ok(Engine {
+            events: sampled,
             commands: Some(commands),
             waker: own_waker,
             stats,
         })
     }
 
-    /// Takes a target in. The answer is [`EngineEvent::Attached`] or [`EngineEvent::Refused`].
+    /// The events, as they are sampled.
+    pub fn events(&self) -> &[SampledEvent] {
+        &self.events
+    }
+
+    /// Takes a target in; or one more process, into a target of processes that the engine has. The answer is [`EngineEvent::Attached`] or [`EngineEvent::Refused`].
     pub fn attach(&self, target: TargetId, member: Member, authority: Authority) {
         self.ask(Command::Attach(target, member, authority));
     }

@@ -13,7 +13,7 @@ use super::held_target::{Closing, HeldTarget, Whom};
 use super::membership::Membership;
 use super::voice::{Answers, Voice};
 use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
-use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, TargetId};
+use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, SampledEvent, TargetId};
 use crate::sampler::counters::Plan;
 use crate::session::attach::Opened;
 use crate::session::foundation::{self, Foundation};
@@ -393,6 +393,11 @@ impl Looping {
             let _ = self.names.messages.send(message);
         }
         Ok(())
+    }
+
+    /// The events, as they are sampled.
+    pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
+        self.describe(&Whom::Host).events
     }
 
     pub(super) fn describe(&self, whom: &Whom) -> RunInfo {

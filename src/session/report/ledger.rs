@@ -320,6 +320,7 @@ fn remedy_for_loss(reason: LossReason) -> Option<&'static str> {
         | LossReason::Duplicate
         | LossReason::NotAuthorised
         | LossReason::KernelMode => None,
+        LossReason::NotStored => Some("more room where continuous files are kept"),
     }
 }
 

@@ -149,7 +149,8 @@ fn is_avoidable(reason: LossReason) -> bool {
         LossReason::RingFull
         | LossReason::QueueFull
         | LossReason::Malformed
-        | LossReason::StackMissing => true,
+        | LossReason::StackMissing
+        | LossReason::NotStored => true,
         LossReason::NotRaised
         | LossReason::Foreign
         | LossReason::Duplicate

@@ -44,10 +44,12 @@ pub(super) fn comments(profile: &Profile, labels: &Labels) -> Vec<String> {
     let (run, span, ledger) = (&profile.run, &profile.span, &profile.ledger);
     let mut comments = vec![
         lines::line("perfd", &RunLine::of(run)),
-        lines::line("labels", labels),
         lines::line("span", &SpanLine::of(span)),
     ];
     let mut add = |line: String| comments.push(line);
+    if *labels != Labels::default() {
+        add(lines::line("labels", labels));
+    }
     for event in &run.events {
         add(lines::line("event", &EventLine::of(event)));
     }

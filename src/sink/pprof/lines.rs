@@ -12,6 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+/// Keys that say what a line is about: they stand first. All others are in the order of the alphabet.
+const FIRST: [&str; 10] = [
+    "version", "name", "pid", "file", "comm", "event", "reason", "module", "sequence", "text",
+];
 /// Structs within structs that a key may name.
 const MAX_DEPTH: usize = 4;
 
@@ -26,7 +30,10 @@ pub(super) fn line(topic: &str, facts: &impl Serialize) -> String {
 }
 
 fn push_facts(prefix: &str, facts: &Map<String, Value>, out: &mut String) {
-    for (key, value) in facts {
+    let rank = |key: &String| FIRST.iter().position(|first| first == key);
+    let mut ordered: Vec<(&String, &Value)> = facts.iter().collect();
+    ordered.sort_by_key(|(key, _)| rank(key).unwrap_or(FIRST.len()));
+    for (key, value) in ordered {
         match value {
             Value::Null | Value::Array(_) => (),
             Value::Object(inner) => push_facts(&format!("{prefix}{key}."), inner, out),

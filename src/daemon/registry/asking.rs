@@ -1,0 +1,366 @@
+//! What is asked of the targets: to attach, to detach, to begin a phase.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashSet;
+
+use super::super::config::Sampling;
+use super::super::finder::{Found, Thoroughly};
+use super::super::kept::Kept;
+use super::super::selector::Selector;
+use super::super::target::{ClientId, Owner, PendingMark, State, Target, Ticket, Totals};
+use super::{Registry, Said, no_such};
+use crate::control::EndReason;
+use crate::model::{EventSource, Fault, FaultClass, Pid, Rate, TargetId};
+use crate::session::engine::{Authority, Member};
+use crate::sys;
+use crate::sys::pidfd::PidFd;
+
+/// A target that somebody asks for, who has been authorised to.
+#[derive(Debug)]
+pub struct Asked {
+    /// What.
+    pub selector: Selector,
+    /// For a pid: the process that is meant.
+    pub pidfd: Option<PidFd>,
+    /// For a pid: its living descendants too.
+    pub with_tree: bool,
+    /// What it is called; the selector's text if there is no name.
+    pub name: Option<String>,
+    /// How it is sampled.
+    pub sampling: Sampling,
+    /// Who asks.
+    pub owner: Owner,
+    /// On whose authority.
+    pub authority: Authority,
+    /// The connection that it ends with, if it does.
+    pub ends_with: Option<ClientId>,
+}
+
+impl Registry {
+    /// Takes a target in. The answer is [`Said::Attached`] or [`Said::Refused`].
+    ///
+    /// # Errors
+    /// A limit, a name that is in use, or a selector of which nothing runs.
+    pub fn attach(&mut self, asked: Asked, ticket: Ticket) -> Result<TargetId, Fault> {
+        if self.is_stopping {
+            return Err(Fault::new(FaultClass::Unavailable, "the daemon ends"));
+        }
+        self.check_limits(&asked)?;
+        let name = self.free_name(asked.name.as_deref(), &asked.selector)?;
+        let members = self.members_of(&asked)?;
+        let id = self.new_id();
+        let held = match members.first() {
+            Some(Member::Process { pidfd, .. }) if !asked.selector.may_return() => {
+                pidfd.try_clone().ok()
+            }
+            _ => None,
+        };
+        let given = members.iter().filter_map(pid_of).collect();
+        let target = Target {
+            id,
+            name,
+            selector: asked.selector,
+            sampling: asked.sampling,
+            owner: asked.owner,
+            authority: asked.authority,
+            with_tree: asked.with_tree,
+            ends_with: asked.ends_with,
+            files: self.config.files.targets == super::super::config::Kept::All,
+            since: sys::now(),
+            state: State::Waiting { until: sys::now() },
+            asked: Some(ticket),
+            ending: None,
+            phase: None,
+            marks: VecDeque::new(),
+            sequence: 0,
+            kept: Kept::new(self.config.limits.snapshot),
+            totals: Totals::default(),
+            held,
+            given,
+            failures: 0,
+            said: None,
+            events: Vec::new(),
+        };
+        self.targets.insert(id, target);
+        if let Err(fault) = self.give(id, members) {
+            self.targets.remove(&id);
+            return Err(fault);
+        }
+        Ok(id)
+    }
+
+    /// Ends a target: its last window follows, and then its end.
+    ///
+    /// # Errors
+    /// There is none of this number.
+    pub fn detach(&mut self, id: TargetId, reason: EndReason) -> Result<(), Fault> {
+        let target = self.targets.get_mut(&id).ok_or_else(|| no_such(id))?;
+        if target.ending.is_some() {
+            return Ok(());
+        }
+        target.ending = Some(reason);
+        match target.state {
+            State::With { engine, part, .. } => self.engines.detach(engine, part),
+            State::Waiting { .. } => self.end(id, reason),
+        }
+        Ok(())
+    }
+
+    /// Begins a phase. The answer is [`Said::Marked`].
+    ///
+    /// # Errors
+    /// There is no target of this number, or it ends.
+    pub fn mark(
+        &mut self,
+        id: TargetId,
+        phase: Option<String>,
+        ticket: Option<Ticket>,
+    ) -> Result<(), Fault> {
+        /// Marks that may wait for their windows.
+        const MOST: usize = 64;
+        let token = self.next_token;
+        let target = self.targets.get_mut(&id).ok_or_else(|| no_such(id))?;
+        if target.ending.is_some() {
+            return Err(no_such(id));
+        }
+        if target.marks.len() >= MOST {
+            let what = format!("{MOST} marks of target {} wait for their windows", id.0);
+            return Err(Fault::new(FaultClass::Limit, what));
+        }
+        self.next_token += 1;
+        target.marks.push_back(PendingMark {
+            token,
+            phase,
+            ticket,
+        });
+        match target.state {
+            State::With { engine, part, .. } => self.engines.cut(engine, part, token),
+            State::Waiting { .. } => self.reach_marks(id, u64::MAX),
+        }
+        Ok(())
+    }
+
+    /// A connection has ended, and so do the targets that end with it.
+    pub fn client_left(&mut self, client: ClientId) {
+        let of_client = |target: &&Target| target.ends_with == Some(client);
+        let ids: Vec<TargetId> = self
+            .targets
+            .values()
+            .filter(of_client)
+            .map(Target::id)
+            .collect();
+        for id in ids {
+            let _ = self.detach(id, EndReason::OwnerLeft);
+        }
+    }
+
+    /// The daemon ends: so do all targets.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        let ids: Vec<TargetId> = self.targets.keys().copied().collect();
+        for id in ids {
+            let _ = self.detach(id, EndReason::Stopping);
+        }
+    }
+
+    fn check_limits(&self, asked: &Asked) -> Result<(), Fault> {
+        let limit = |what: String| Err(Fault::new(FaultClass::Limit, what));
+        let limits = &self.config.limits;
+        if self.targets.len() >= limits.targets {
+            return limit(format!(
+                "there are {} targets; limits.targets is {}",
+                self.targets.len(),
+                limits.targets
+            ));
+        }
+        let Authority::User { .. } = asked.authority else {
+            return Ok(());
+        };
+        let theirs = self
+            .targets
+            .values()
+            .filter(|target| target.owner == asked.owner);
+        let n_theirs = theirs.count();
+        if n_theirs >= limits.targets_per_user {
+            return limit(format!(
+                "you have {n_theirs} targets; limits.targets_per_user is {}",
+                limits.targets_per_user
+            ));
+        }
+        check_user_sampling(&asked.sampling, limits.user_frequency.0)
+    }
+
+    fn free_name(&self, asked: Option<&str>, selector: &Selector) -> Result<String, Fault> {
+        let is_taken = |name: &str| {
+            let mut alive = self
+                .targets
+                .values()
+                .filter(|target| target.ending.is_none());
+            alive.any(|target| target.name == name)
+        };
+        match asked {
+            Some(name) if is_taken(name) => {
+                let what = format!("there is a target of the name {name:?} already");
+                Err(Fault::new(FaultClass::Usage, what).hint("try: another name, or none"))
+            }
+            Some(name) => Ok(name.to_owned()),
+            None => {
+                let plain = selector.default_name().replace('/', "-");
+                let numbered = (2..).map(|n| format!("{plain}-{n}"));
+                let mut names = std::iter::once(plain.clone()).chain(numbered);
+                Ok(names.find(|name| !is_taken(name)).unwrap_or(plain))
+            }
+        }
+    }
+
+    /// What an asked target consists of now.
+    fn members_of(&mut self, asked: &Asked) -> Result<Vec<Member>, Fault> {
+        let none = |what: String| Fault::new(FaultClass::NoSuchTarget, what);
+        let selector = &asked.selector;
+        match selector {
+            Selector::Pid(pid) => {
+                let pidfd = match &asked.pidfd {
+                    Some(pidfd) => pidfd.try_clone(),
+                    None => PidFd::open(*pid),
+                };
+                let pidfd =
+                    pidfd.map_err(|_| none(format!("attach pid {pid}: no such process")))?;
+                Ok(vec![Member::Process {
+                    pid: *pid,
+                    pidfd,
+                    with_tree: asked.with_tree,
+                }])
+            }
+            Selector::Comm(comm) => {
+                self.finder.look(std::iter::once(selector));
+                let members: Vec<Member> = self
+                    .finder
+                    .named(comm)
+                    .into_iter()
+                    .filter_map(|pid| self.hold(pid, comm))
+                    .collect();
+                match members.is_empty() {
+                    true => Err(
+                        none(format!("attach comm {comm:?}: no process has this name"))
+                            .hint("a [[target]] of the configuration waits until one has"),
+                    ),
+                    false => Ok(members),
+                }
+            }
+            Selector::Host => Ok(vec![Member::Host]),
+            Selector::Cgroup(_) | Selector::Unit(_) | Selector::Container(_) => {
+                match self.finder.cgroup(selector, Thoroughly::Now) {
+                    Some(Found::Cgroup(path, dir)) => Ok(vec![Member::Cgroup { path, dir }]),
+                    _ if !self.finder.has_cgroups() => Err(Fault::new(
+                        FaultClass::Unavailable,
+                        format!("attach {selector}: cgroup v2 is not mounted"),
+                    )),
+                    _ => Err(none(format!("attach {selector}: there is no such cgroup"))
+                        .hint("a [[target]] of the configuration waits until there is")),
+                }
+            }
+        }
+    }
+
+    /// A process of a name, as a member.
+    pub(super) fn hold(&self, pid: Pid, comm: &str) -> Option<Member> {
+        let pidfd = self.finder.hold(pid, comm)?;
+        Some(Member::Process {
+            pid,
+            pidfd,
+            with_tree: false,
+        })
+    }
+
+    /// Gives members of a target to an engine: the one that it is with, or one of its way of sampling.
+    pub(super) fn give(&mut self, id: TargetId, members: Vec<Member>) -> Result<(), Fault> {
+        let target = self.targets.get(&id).ok_or_else(|| no_such(id))?;
+        let authority = target.authority;
+        let n_members = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let (engine, part) = match target.state {
+            State::With { engine, part, .. } => (engine, part),
+            State::Waiting { .. } => {
+                let way = super::Way::new(target.sampling.clone(), &self.config);
+                let (engine, is_new) = self.engines.engine_for(&way)?;
+                if is_new {
+                    self.say(Said::EngineStarted(engine, Box::new(way)));
+                }
+                // An engine's number is another after each restart, so that late words of the earlier one are not taken for its own.
+                let part = self.new_id();
+                self.parts.insert(part, id);
+                (engine, part)
+            }
+        };
+        let events = self.engines.events(engine);
+        if let Some(target) = self.targets.get_mut(&id) {
+            let (before, is_attached) = match target.state {
+                State::With {
+                    unanswered,
+                    is_attached,
+                    ..
+                } => (unanswered, is_attached),
+                State::Waiting { .. } => (0, false),
+            };
+            target.events = events;
+            target.state = State::With {
+                engine,
+                part,
+                unanswered: before.saturating_add(n_members),
+                is_attached,
+            };
+        }
+        for member in members {
+            self.engines.attach(engine, part, member, authority);
+        }
+        Ok(())
+    }
+}
+
+fn pid_of(member: &Member) -> Option<Pid> {
+    match member {
+        Member::Process { pid, .. } => Some(*pid),
+        Member::Cgroup { .. } | Member::Host => None,
+    }
+}
+
+pub(super) fn none_given() -> FxHashSet<Pid> {
+    FxHashSet::default()
+}
+
+/// Events are on whole CPUs, so that what a user asks for costs everybody: the kernel's own events alone, no more often than the limit says.
+fn check_user_sampling(sampling: &Sampling, most: u64) -> Result<(), Fault> {
+    let limit = |what: String| Err(Fault::new(FaultClass::Limit, what));
+    if sampling.frequency.0 > most {
+        return limit(format!(
+            "frequency {}; limits.user_frequency is {most}",
+            sampling.frequency.0
+        ));
+    }
+    for event in &sampling.events {
+        let is_known = matches!(
+            event.spec.source,
+            EventSource::Hardware(_) | EventSource::Software(_) | EventSource::Cache(..)
+        );
+        if !is_known {
+            let what = format!(
+                "event {}: only administrators may sample tracepoints, breakpoints and events of a PMU by number",
+                event.spec
+            );
+            return Err(Fault::new(FaultClass::Permission, what).hint("see: perfd list"));
+        }
+        match event.rate {
+            Some(Rate::Period(_)) => {
+                let what = format!("event {event}: only administrators may sample by period");
+                return Err(
+                    Fault::new(FaultClass::Permission, what).hint("try: freq= in its place")
+                );
+            }
+            Some(Rate::Frequency(hz)) if hz.0 > most => {
+                return limit(format!("event {event}; limits.user_frequency is {most}"));
+            }
+            Some(Rate::Frequency(_)) | None => (),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! What engines say, and what it means for targets.
+
+use std::sync::Arc;
+
+use super::super::engines::{EngineId, Expected, Heard};
+use super::super::target::{Owner, State};
+use super::{Registry, Said};
+use crate::control::EndReason;
+use crate::model::{Fault, FaultClass, TargetId};
+use crate::session::engine::{EngineEvent, TargetEnd, TargetWindow};
+use crate::sys;
+
+/// Accounts of engines that have ended are kept for the metrics; those of the oldest are added up.
+const MAX_PAST: usize = 16;
+
+impl Registry {
+    /// Takes in what engines have said until now, up to some number of things, so that nobody else waits for long; whether there may be more.
+    pub fn hear(&mut self) -> bool {
+        const MOST: usize = 64;
+        for _ in 0..MOST {
+            match self.engines.next_event() {
+                None => return false,
+                Some((engine, heard)) => self.take(engine, heard),
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, engine: EngineId, heard: Heard) {
+        match heard {
+            Heard::Event(EngineEvent::Attached { target, notes }) => self.attached(target, notes),
+            Heard::Event(EngineEvent::Refused { target, fault }) => self.refused(target, fault),
+            Heard::Event(EngineEvent::Window(window)) => self.window(window),
+            Heard::Event(EngineEvent::Ended { target, why }) => self.part_ended(target, why),
+            Heard::Event(EngineEvent::Failed(fault)) => self.failed(engine, Some(fault)),
+            Heard::Event(EngineEvent::Finished(stats)) => {
+                if self.past.len() == MAX_PAST {
+                    let oldest = self.past.remove(0);
+                    self.past[0].ledger.merge(&oldest.ledger);
+                    self.past[0].cpu_ns += oldest.cpu_ns;
+                }
+                self.past.push(*stats);
+            }
+            Heard::Gone(Expected::Yes) => self.say(Said::EngineEnded(engine, None)),
+            Heard::Gone(Expected::No) => self.failed(engine, None),
+        }
+    }
+
+    fn attached(&mut self, part: TargetId, notes: Vec<String>) {
+        let Some(target) = self.target_of_part(part) else {
+            return;
+        };
+        let id = target.id;
+        let State::With {
+            unanswered,
+            is_attached,
+            ..
+        } = &mut target.state
+        else {
+            return;
+        };
+        *unanswered = unanswered.saturating_sub(1);
+        let is_first = !std::mem::replace(is_attached, true);
+        target.said = None;
+        let ticket = target.asked.take();
+        if is_first {
+            self.say(Said::Attached {
+                target: id,
+                ticket,
+                notes,
+            });
+        }
+    }
+
+    fn refused(&mut self, part: TargetId, fault: Fault) {
+        let now = sys::now();
+        let Some(target) = self.target_of_part(part) else {
+            return;
+        };
+        let id = target.id;
+        let State::With {
+            engine,
+            unanswered,
+            is_attached,
+            ..
+        } = &mut target.state
+        else {
+            return;
+        };
+        let engine = *engine;
+        *unanswered = unanswered.saturating_sub(1);
+        if *unanswered > 0 || *is_attached {
+            // Others of its processes are there, or may be.
+            return;
+        }
+        let ticket = target.asked.take();
+        let (owner, ending) = (target.owner, target.ending);
+        self.parts.remove(&part);
+        self.leave(engine);
+        match (ending, ticket, owner) {
+            (Some(reason), _, _) => self.end(id, reason),
+            (None, None, Owner::Configuration) => {
+                if let Some(target) = self.targets.get_mut(&id) {
+                    target.pause(now);
+                }
+                self.waits(id, Some(fault));
+            }
+            (None, ticket, _) => {
+                self.targets.remove(&id);
+                self.say(Said::Refused {
+                    target: id,
+                    ticket,
+                    fault,
+                });
+            }
+        }
+    }
+
+    fn window(&mut self, window: TargetWindow) {
+        let Some(target) = self.target_of_part(window.target) else {
+            return;
+        };
+        let id = target.id;
+        let mut profile = window.profile;
+        let numbered = Arc::make_mut(&mut profile);
+        // A target that was there before goes on counting its windows.
+        numbered.span.sequence = target.sequence;
+        let run = Arc::make_mut(&mut numbered.run);
+        run.target.clone_from(&target.name);
+        let phase = target.phase.clone();
+        target.count(&profile);
+        self.say(Said::Window {
+            target: id,
+            phase,
+            profile,
+        });
+        if let Some(token) = window.cut {
+            self.reach_marks(id, token);
+        }
+    }
+
+    fn part_ended(&mut self, part: TargetId, why: TargetEnd) {
+        let now = sys::now();
+        let Some(target) = self.target_of_part(part) else {
+            return;
+        };
+        let id = target.id;
+        let State::With {
+            engine, unanswered, ..
+        } = &mut target.state
+        else {
+            return;
+        };
+        let engine = *engine;
+        if *unanswered > 0 && why == TargetEnd::Exited {
+            // Its processes have ended while it was given another, which the engine takes for a new target.
+            if let State::With { is_attached, .. } = &mut target.state {
+                *is_attached = false;
+            }
+            return;
+        }
+        let (owner, ending, ticket) = (target.owner, target.ending, target.asked.take());
+        self.parts.remove(&part);
+        self.leave(engine);
+        self.reach_marks(id, u64::MAX);
+        let may_return = self
+            .targets
+            .get(&id)
+            .is_some_and(|target| target.selector.may_return());
+        let reason = match (ending, why) {
+            (Some(reason), _) => reason,
+            (None, TargetEnd::Exited) if owner == Owner::Configuration && may_return => {
+                if let Some(target) = self.targets.get_mut(&id) {
+                    target.wait(now);
+                }
+                return self.waits(id, None);
+            }
+            (None, TargetEnd::EngineEnded) => {
+                // The engine's own last word says why; the target is taken up again.
+                if let Some(target) = self.targets.get_mut(&id) {
+                    target.asked = ticket;
+                    target.pause(now);
+                }
+                return;
+            }
+            (None, TargetEnd::Exited) => EndReason::Exited,
+            (None, TargetEnd::Elevated) => EndReason::Elevated,
+            (None, TargetEnd::Detached) => EndReason::Detached,
+        };
+        self.end(id, reason);
+    }
+
+    /// An engine has failed: its targets are taken up again after a pause.
+    fn failed(&mut self, engine: EngineId, fault: Option<Fault>) {
+        let now = sys::now();
+        self.engines.give_up(engine);
+        let has_it =
+            |state: &State| matches!(state, State::With { engine: with, .. } if *with == engine);
+        let lost: Vec<TargetId> = self
+            .targets
+            .values()
+            .filter(|target| has_it(&target.state))
+            .map(|target| target.id)
+            .collect();
+        self.parts.retain(|_, target| !lost.contains(target));
+        for id in lost {
+            self.reach_marks(id, u64::MAX);
+            match self.targets.get(&id).and_then(|target| target.ending) {
+                Some(reason) => self.end(id, reason),
+                None => {
+                    if let Some(target) = self.targets.get_mut(&id) {
+                        target.pause(now);
+                    }
+                }
+            }
+        }
+        let fault = fault.unwrap_or_else(|| {
+            Fault::new(
+                FaultClass::Internal,
+                "the engine broke off, and did not say why",
+            )
+        });
+        self.say(Said::EngineEnded(engine, Some(fault)));
+    }
+
+    /// The phases begin whose windows before are all there: up to this token.
+    pub(super) fn reach_marks(&mut self, id: TargetId, token: u64) {
+        let Some(target) = self.targets.get_mut(&id) else {
+            return;
+        };
+        let mut reached = Vec::new();
+        while let Some(mark) = target.marks.pop_front_if(|mark| mark.token <= token) {
+            target.phase = mark.phase;
+            target.kept.mark();
+            reached.push(Said::Marked {
+                target: id,
+                ticket: mark.ticket,
+                sequence: target.sequence,
+            });
+        }
+        self.said.extend(reached);
+    }
+
+    /// A target ends for good.
+    pub(super) fn end(&mut self, id: TargetId, reason: EndReason) {
+        self.reach_marks(id, u64::MAX);
+        if let Some(target) = self.targets.remove(&id) {
+            self.parts.retain(|_, of| *of != id);
+            self.say(Said::Ended {
+                target: Box::new(target),
+                reason,
+            });
+        }
+    }
+
+    /// Says once that a target waits, and why.
+    pub(super) fn waits(&mut self, id: TargetId, why: Option<Fault>) {
+        let Some(target) = self.targets.get_mut(&id) else {
+            return;
+        };
+        let text = why.as_ref().map_or(String::new(), ToString::to_string);
+        if target.said.as_ref() != Some(&text) {
+            target.said = Some(text);
+            self.say(Said::Waits { target: id, why });
+        }
+    }
+
+    fn leave(&mut self, engine: EngineId) {
+        self.engines.leave(engine);
+    }
+
+    fn target_of_part(&mut self, part: TargetId) -> Option<&mut super::Target> {
+        let id = self.parts.get(&part)?;
+        self.targets.get_mut(id)
+    }
+}

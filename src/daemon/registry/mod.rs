@@ -1,0 +1,187 @@
+//! The targets: who has asked for them, which engine has them, what becomes of their windows.
+//!
+//! Nothing here waits, and nothing here decides who may ask: whoever is asked has been authorised. What there is to say is kept in order until it
+//! is taken ([`Registry::next`]); a call never says anything by itself.
+//!
+//! ```text
+//! Waiting ──found──▶ With an engine ──its processes end──▶ Waiting (configured), or ended
+//!    ▲                   │  ▲ detach, client gone, not configured any more ──▶ last window ──▶ ended
+//!    └──pause── engine failed
+//! ```
+
+mod asking;
+mod hearing;
+mod looking;
+mod reload;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::config::Config;
+use super::engines::{EngineId, Engines, Way};
+use super::finder::Finder;
+use super::settings::Settings;
+use super::target::Target;
+use crate::control::EndReason;
+use crate::model::{Fault, FaultClass, Profile, TargetId};
+use crate::session::engine::EngineStats;
+use crate::sys::Waker;
+
+pub use super::target::{ClientId, Owner, Ticket};
+pub use asking::Asked;
+pub use reload::Reloaded;
+
+/// What the registry has to say.
+#[derive(Debug)]
+pub enum Said {
+    /// A target runs: who has asked for it has the answer.
+    Attached {
+        /// Which.
+        target: TargetId,
+        /// Who waits; nobody for a configured one.
+        ticket: Option<Ticket>,
+        /// What its engine had to say.
+        notes: Vec<String>,
+    },
+    /// What was asked for cannot be; there is no target.
+    Refused {
+        /// Which it would have been.
+        target: TargetId,
+        /// Who waits.
+        ticket: Option<Ticket>,
+        /// Why.
+        fault: Fault,
+    },
+    /// A window.
+    Window {
+        /// Whose.
+        target: TargetId,
+        /// In which phase; the number of the window is the target's.
+        phase: Option<String>,
+        /// What is in it.
+        profile: Arc<Profile>,
+    },
+    /// A phase has begun: all windows of the one before have been said.
+    Marked {
+        /// Whose.
+        target: TargetId,
+        /// Who waits.
+        ticket: Option<Ticket>,
+        /// The first window of the new phase.
+        sequence: u64,
+    },
+    /// A configured target has ended for now, and is looked for.
+    Waits {
+        /// Which.
+        target: TargetId,
+        /// Why: its own end, or trouble.
+        why: Option<Fault>,
+    },
+    /// A target has ended for good.
+    Ended {
+        /// What there was of it.
+        target: Box<Target>,
+        /// Why.
+        reason: EndReason,
+    },
+    /// An engine was started.
+    EngineStarted(EngineId, Box<Way>),
+    /// An engine has ended, with its account if it said one.
+    EngineEnded(EngineId, Option<Fault>),
+}
+
+/// The targets and their engines.
+#[derive(Debug)]
+pub struct Registry {
+    config: Config,
+    engines: Engines,
+    targets: BTreeMap<TargetId, Target>,
+    /// By the number under which an engine knows it.
+    parts: FxHashMap<TargetId, TargetId>,
+    finder: Finder,
+    next: u32,
+    next_token: u64,
+    said: VecDeque<Said>,
+    /// Final accounts of engines that have ended.
+    past: Vec<EngineStats>,
+    /// Whether the daemon ends: nothing new is taken in.
+    is_stopping: bool,
+}
+
+impl Registry {
+    /// The configured targets, looked for at the first look. Engines wake `waker`.
+    pub fn new(config: Config, settings: Arc<Settings>, waker: Waker) -> Registry {
+        let mut registry = Registry {
+            finder: Finder::new(&settings.roots.proc),
+            engines: Engines::new(settings, waker),
+            config,
+            targets: BTreeMap::new(),
+            parts: FxHashMap::default(),
+            next: 1,
+            next_token: 1,
+            said: VecDeque::new(),
+            past: Vec::new(),
+            is_stopping: false,
+        };
+        registry.add_configured();
+        registry
+    }
+
+    /// The next thing it has to say.
+    pub fn next(&mut self) -> Option<Said> {
+        self.said.pop_front()
+    }
+
+    /// The present configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A target by its number; ended ones are forgotten.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn target(&self, id: TargetId) -> Result<&Target, Fault> {
+        self.targets.get(&id).ok_or_else(|| no_such(id))
+    }
+
+    /// All of them, by number.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.values()
+    }
+
+    /// The engines that run, and how they are.
+    pub fn engines(&self) -> Vec<(EngineId, &Way, EngineStats)> {
+        self.engines.stats()
+    }
+
+    /// The last accounts of engines that have ended.
+    pub fn past(&self) -> &[EngineStats] {
+        &self.past
+    }
+
+    /// Whether nothing is sampled any more, and all of it has been said.
+    pub fn is_over(&self) -> bool {
+        self.is_stopping
+            && self.targets.is_empty()
+            && self.engines.is_empty()
+            && self.said.is_empty()
+    }
+
+    fn new_id(&mut self) -> TargetId {
+        let id = TargetId(self.next);
+        // A second one would have to be taken in each microsecond for an hour.
+        self.next = self.next.saturating_add(1);
+        id
+    }
+
+    fn say(&mut self, said: Said) {
+        self.said.push_back(said);
+    }
+}
+
+fn no_such(id: TargetId) -> Fault {
+    Fault::new(FaultClass::NoSuchTarget, format!("no target {}", id.0)).hint("try: perfd ctl list")
+}
