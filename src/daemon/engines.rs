@@ -66,6 +66,8 @@ struct Running {
     /// `None` while it drains.
     engine: Option<Engine>,
     events: Receiver<EngineEvent>,
+    /// As they are sampled.
+    sampled: Vec<String>,
     /// Targets that it has or was given.
     n_targets: usize,
 }
@@ -126,6 +128,11 @@ impl Engines {
         self.running.push(Running {
             id,
             way: way.clone(),
+            sampled: engine
+                .events()
+                .iter()
+                .map(|event| event.spec.to_string())
+                .collect(),
             engine: Some(engine),
             events,
             n_targets: 1,
@@ -172,8 +179,11 @@ impl Engines {
 
     /// The events of an engine, as they are sampled.
     pub fn events(&self, engine: EngineId) -> Vec<String> {
-        let events = self.get(engine).map(Engine::events).unwrap_or_default();
-        events.iter().map(|event| event.spec.to_string()).collect()
+        let mut running = self.running.iter();
+        let running = running.find(|running| running.id == engine);
+        running
+            .map(|running| running.sampled.clone())
+            .unwrap_or_default()
     }
 
     /// Ends a target of an engine.

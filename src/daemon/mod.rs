@@ -7,8 +7,11 @@
 pub mod activation;
 pub mod config;
 pub mod engines;
+pub mod files;
 pub mod finder;
 pub mod kept;
+pub mod log;
+pub mod metrics;
 pub mod notify;
 pub mod registry;
 pub mod selector;

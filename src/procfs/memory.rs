@@ -12,6 +12,19 @@ pub fn peak_of_self(proc_root: &Path) -> Option<u64> {
     size(&text, "VmHWM")
 }
 
+/// Memory of this process that no file stands behind, in bytes (`RssAnon` of `status`).
+pub fn anonymous_of_self(proc_root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(proc_root.join("self/status")).ok()?;
+    size(&text, "RssAnon")
+}
+
+/// Descriptors that this process has open.
+pub fn open_files_of_self(proc_root: &Path) -> u64 {
+    // One is that of the listing.
+    let listed = fs::read_dir(proc_root.join("self/fd")).map_or(0, |entries| entries.count());
+    listed.saturating_sub(1) as u64
+}
+
 /// Bytes of kernel memory behind a BPF map of this process (`memlock` of its `fdinfo`); the kernel's own word for it.
 pub fn of_bpf_map(proc_root: &Path, map: BorrowedFd<'_>) -> Option<u64> {
     let path = proc_root

@@ -36,4 +36,4 @@ pub use poller::{Poller, Ticker, Waker, Wakeup, has_input};
 pub use priority::lower_priority;
 pub use private_folder::{PrivateFolderError, private_folder};
 pub use ring::{Ring, page_size};
-pub use usage::{cpu_time_of_process, cpu_time_of_thread};
+pub use usage::{cpu_time_of_ended_children, cpu_time_of_process, cpu_time_of_thread};

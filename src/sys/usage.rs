@@ -1,5 +1,7 @@
 //! What perfd itself takes of the CPUs.
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use nix::time::ClockId;
 
 use super::clock::read;
@@ -12,6 +14,15 @@ pub fn cpu_time_of_process() -> u64 {
 /// CPU time of the calling thread so far, in nanoseconds.
 pub fn cpu_time_of_thread() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// CPU time of the children that have ended, in nanoseconds.
+pub fn cpu_time_of_ended_children() -> u64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return 0;
+    };
+    let total = (usage.user_time() + usage.system_time()).num_nanoseconds();
+    u64::try_from(total).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use super::super::target::{Owner, State};
 use super::{Registry, Said};
 use crate::control::EndReason;
 use crate::model::{Fault, FaultClass, TargetId};
-use crate::session::engine::{EngineEvent, TargetEnd, TargetWindow};
+use crate::session::engine::{EngineEvent, EngineStats, TargetEnd, TargetWindow};
 use crate::sys;
 
-/// Accounts of engines that have ended are kept for the metrics; those of the oldest are added up.
-const MAX_PAST: usize = 16;
+/// Sets of events whose accounts are kept when their engines have ended.
+const MAX_PAST: usize = 64;
 
 impl Registry {
     /// Takes in what engines have said until now, up to some number of things, so that nobody else waits for long; whether there may be more.
@@ -33,16 +33,23 @@ impl Registry {
             Heard::Event(EngineEvent::Window(window)) => self.window(window),
             Heard::Event(EngineEvent::Ended { target, why }) => self.part_ended(target, why),
             Heard::Event(EngineEvent::Failed(fault)) => self.failed(engine, Some(fault)),
-            Heard::Event(EngineEvent::Finished(stats)) => {
-                if self.past.len() == MAX_PAST {
-                    let oldest = self.past.remove(0);
-                    self.past[0].ledger.merge(&oldest.ledger);
-                    self.past[0].cpu_ns += oldest.cpu_ns;
-                }
-                self.past.push(*stats);
-            }
+            Heard::Event(EngineEvent::Finished(stats)) => self.finished(engine, *stats),
             Heard::Gone(Expected::Yes) => self.say(Said::EngineEnded(engine, None)),
             Heard::Gone(Expected::No) => self.failed(engine, None),
+        }
+    }
+
+    /// Keeps an engine's last account: for each set of events there is one, so that they stay few.
+    fn finished(&mut self, engine: EngineId, stats: EngineStats) {
+        let events = self.engines.events(engine);
+        let same = self.past.iter().position(|(known, _)| *known == events);
+        match same.and_then(|at| self.past.get_mut(at)) {
+            Some((_, sum)) => {
+                sum.ledger.merge(&stats.ledger);
+                sum.cpu_ns += stats.cpu_ns;
+            }
+            None if self.past.len() < MAX_PAST => self.past.push((events, stats)),
+            None => (),
         }
     }
 

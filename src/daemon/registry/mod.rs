@@ -105,7 +105,7 @@ pub struct Registry {
     next_token: u64,
     said: VecDeque<Said>,
     /// Final accounts of engines that have ended.
-    past: Vec<EngineStats>,
+    past: Vec<(Vec<String>, EngineStats)>,
     /// Whether the daemon ends: nothing new is taken in.
     is_stopping: bool,
 }
@@ -157,8 +157,13 @@ impl Registry {
         self.engines.stats()
     }
 
-    /// The last accounts of engines that have ended.
-    pub fn past(&self) -> &[EngineStats] {
+    /// The events of an engine, as they are sampled.
+    pub fn events_of(&self, engine: EngineId) -> Vec<String> {
+        self.engines.events(engine)
+    }
+
+    /// The last accounts of engines that have ended, with the events that they are about; those of the same events are one.
+    pub fn past(&self) -> &[(Vec<String>, EngineStats)] {
         &self.past
     }
 
