@@ -54,3 +54,41 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     assert_eq!(complaints(&text), "", "{text}");
     daemon.end();
 }
+
+/// What must be 0: the daemon's account of its samples, as Prometheus has stored it.
+const ACCOUNT: &str = "sum(perfd_samples_emitted_total) - sum(perfd_samples_total) \
+    - (sum(perfd_samples_lost_total) or vector(0)) - (sum(perfd_samples_not_raised) or vector(0))";
+
+#[test]
+fn prometheus_stores_what_the_daemon_does() {
+    if !installed("prometheus") {
+        return skip("prometheus is not installed");
+    }
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let mut keeper = Keeper::of(&daemon);
+    let mut client = daemon.client();
+    let attach = json!({"do": "attach", "target": {"host": true}, "name": NAME});
+    let target = client.done(attach)["target"].as_u64().expect("a number");
+    client.done(json!({"do": "tail", "target": target, "format": "json"}));
+    while client.event(target)["window"]["samples"] == 0 {}
+    keeper.next_stats();
+
+    let relay = Relay::to(daemon.metrics());
+    let prometheus = Prometheus::scraping(relay.address());
+    relay.wait_for_a_stored_scrape();
+    let value = |expression: &str| prometheus.value(expression);
+    assert_eq!(value("up"), 1.0);
+    assert_eq!(value("perfd_targets{state='running'}"), 2.0);
+    assert_eq!(value("perfd_clients"), 2.0);
+    let of_target = |metric: &str| format!("{metric}{{target='{}'}}", NAME.replace('\\', "\\\\"));
+    assert!(value(&of_target("perfd_target_samples_total")) > 0.0);
+    assert!(value(&of_target("perfd_target_windows_total")) > 0.0);
+    assert!(value("sum(perfd_samples_total)") > 0.0);
+    assert!(value("perfd_cpu_seconds_total") > 0.0);
+    assert!(value("perfd_rss_anon_bytes") > 0.0);
+    assert_eq!(value(ACCOUNT), 0.0);
+    drop(prometheus);
+    daemon.end();
+}
