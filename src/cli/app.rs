@@ -18,6 +18,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::completions::CompletionsArgs;
+use super::config::ConfigArgs;
+use super::daemon::DaemonArgs;
 use super::doctor::DoctorArgs;
 use super::list::ListArgs;
 use super::man::ManArgs;
@@ -25,7 +27,8 @@ use super::parse::ParseArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
-    attach, completions, doctor, hints, list, man, manual, parse, record, stat, stdout, symbolize,
+    attach, completions, config, daemon, doctor, hints, list, man, manual, parse, record, stat,
+    stdout, symbolize,
 };
 
 /// A sampling profiler for Linux: folded stacks and counters of real processes, every sample accounted for
@@ -43,6 +46,8 @@ enum Command {
     Attach(Box<AttachArgs>),
     Stat(Box<StatArgs>),
     Symbolize(SymbolizeArgs),
+    Daemon(DaemonArgs),
+    Config(ConfigArgs),
     Doctor(DoctorArgs),
     List(ListArgs),
     Man(ManArgs),
@@ -78,6 +83,8 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Attach(args) => attach::run(*args),
         Command::Stat(args) => stat::run(*args),
         Command::Symbolize(args) => symbolize::run(&args),
+        Command::Daemon(args) => daemon::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List(args) => list::run(&args),
         Command::Man(args) => man::run(&args),

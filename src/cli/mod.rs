@@ -9,6 +9,8 @@ mod attach;
 mod cache;
 mod cache_folder;
 mod completions;
+mod config;
+mod daemon;
 mod debuginfod;
 mod doctor;
 mod exit;

@@ -39,6 +39,11 @@ impl Way {
             limits: config.limits,
         }
     }
+
+    /// Length of its windows.
+    pub fn window(&self) -> std::time::Duration {
+        self.window
+    }
 }
 
 /// What an engine said.

@@ -148,17 +148,16 @@ impl Files {
             return;
         };
         let is_same = |behind: &Piece| matches!(behind, Piece::Window(_, of) if of == labels);
-        let same = self.behind.iter().rposition(is_same);
-        match same.and_then(|at| self.behind.get_mut(at)) {
-            Some(Piece::Window(waiting, _)) => {
-                merge_into(Arc::make_mut(waiting), window);
-                self.figures.merged.fetch_add(1, Ordering::Relaxed);
-            }
-            _ if self.behind.len() < MOST_KINDS => self.behind.push_back(piece),
+        if let Some(at) = self.behind.iter().rposition(is_same)
+            && let Piece::Window(waiting, _) = &mut self.behind[at]
+        {
+            merge_into(Arc::make_mut(waiting), window);
+            self.figures.merged.fetch_add(1, Ordering::Relaxed);
+        } else if self.behind.len() < MOST_KINDS {
+            self.behind.push_back(piece);
+        } else {
             // The disk has been dead for long, and phases go on.
-            _ => {
-                self.figures.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+            self.figures.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

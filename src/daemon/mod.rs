@@ -9,11 +9,16 @@ pub mod config;
 pub mod engines;
 pub mod files;
 pub mod finder;
+pub mod heartbeat;
 pub mod kept;
+pub mod listening;
 pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod registry;
+mod run;
 pub mod selector;
 pub mod settings;
 pub mod target;
+
+pub use run::run;

@@ -42,14 +42,12 @@ impl Registry {
     /// Keeps an engine's last account: for each set of events there is one, so that they stay few.
     fn finished(&mut self, engine: EngineId, stats: EngineStats) {
         let events = self.engines.events(engine);
-        let same = self.past.iter().position(|(known, _)| *known == events);
-        match same.and_then(|at| self.past.get_mut(at)) {
-            Some((_, sum)) => {
-                sum.ledger.merge(&stats.ledger);
-                sum.cpu_ns += stats.cpu_ns;
-            }
-            None if self.past.len() < MAX_PAST => self.past.push((events, stats)),
-            None => (),
+        if let Some(at) = self.past.iter().position(|(known, _)| *known == events) {
+            let (_, sum) = &mut self.past[at];
+            sum.ledger.merge(&stats.ledger);
+            sum.cpu_ns += stats.cpu_ns;
+        } else if self.past.len() < MAX_PAST {
+            self.past.push((events, stats));
         }
     }
 

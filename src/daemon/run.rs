@@ -1,0 +1,465 @@
+//! The daemon from its start to its end: one thread that waits for signals, clients, engines and the clock.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::activation;
+use super::config::Config;
+use super::files::{self, Files};
+use super::heartbeat::Heartbeat;
+use super::listening::{self, Listening, Open};
+use super::log::Log;
+use super::metrics::{self, Answers, Sources};
+use super::notify::Notify;
+use super::registry::{Registry, Said};
+use super::settings::Settings;
+use super::target::Target;
+use crate::control::EndReason;
+use crate::model::{Fault, FaultClass, MonoNs};
+use crate::sink::pprof::Labels;
+use crate::sys::signals::{EndRequest, Signals};
+use crate::sys::{self, Poller, Ticker, Waker, Wakeup, limits};
+
+/// How often what waits is looked for, and how often who watches is told.
+const TICK: Duration = Duration::from_secs(1);
+
+const SIGNALS: Wakeup = Wakeup(0);
+const WAKER: Wakeup = Wakeup(1);
+const CLOCK: Wakeup = Wakeup(2);
+
+/// Whether the daemon goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    On,
+    /// It ends when all has been written.
+    Draining,
+    /// It ends now.
+    AtOnce,
+}
+
+/// Runs until somebody ends it.
+///
+/// # Errors
+/// It cannot begin, or the system fails it.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    let signals = Signals::block().context("block the signals that end the daemon")?;
+    let _ = limits::raise_open_files();
+    let mut daemon = Daemon::start(settings, signals)?;
+    daemon.work()?;
+    daemon.finish();
+    Ok(())
+}
+
+struct Daemon {
+    settings: Arc<Settings>,
+    signals: Signals,
+    poller: Poller,
+    waker: Waker,
+    clock: Ticker,
+    log: Log,
+    notify: Notify,
+    heartbeat: Heartbeat,
+    registry: Registry,
+    files: Option<Files>,
+    metrics: Option<Answers>,
+    /// Sockets that perfd has made itself.
+    own: Vec<Listening>,
+    started: MonoNs,
+    course: Course,
+}
+
+impl Daemon {
+    fn start(settings: Settings, signals: Signals) -> anyhow::Result<Daemon> {
+        let started = sys::now();
+        let log = Log::new(settings.has_journal);
+        let config = read_config(&settings)?;
+        let notify = Notify::new(&settings.notify).context("reach the service manager")?;
+        let passed = activation::take(&settings.activation)?;
+        sys::private_folder(&settings.state).map_err(|error| {
+            let what = format!("keep state in {}: {error}", settings.state.display());
+            Fault::new(FaultClass::CannotCreate, what)
+                .hint("try: --state FOLDER, one of your own that nobody else may write to")
+        })?;
+        let waker = Waker::new().context("create an eventfd")?;
+        let settings = Arc::new(settings);
+        let mut own = Vec::new();
+        let (_control, place) = control_socket(&settings, passed.control, &mut own)?;
+        let metrics = serve_metrics(&settings, passed.metrics, &mut own, &waker)?;
+        let files = start_files(&settings, &config, &waker, &log);
+        let poller = Poller::new().context("create an epoll")?;
+        let clock = Ticker::every(TICK).context("create a timer")?;
+        poller.add(&signals, SIGNALS).context("wait for signals")?;
+        poller.add(&waker, WAKER).context("wait for engines")?;
+        poller.add(&clock, CLOCK).context("wait for the clock")?;
+        let n_configured = config.targets.len();
+        let registry = Registry::new(config, settings.clone(), waker.clone());
+        let mut daemon = Daemon {
+            heartbeat: Heartbeat::new(notify.watchdog_period(), started),
+            settings,
+            signals,
+            poller,
+            waker,
+            clock,
+            log,
+            notify,
+            registry,
+            files,
+            metrics,
+            own,
+            started,
+            course: Course::On,
+        };
+        daemon.log.info(format!(
+            "started: version {}, control socket {place}, {n_configured} configured targets",
+            env!("CARGO_PKG_VERSION"),
+        ));
+        daemon.registry.look();
+        daemon.pass_on();
+        daemon.notify.ready(&daemon.status());
+        Ok(daemon)
+    }
+
+    fn work(&mut self) -> anyhow::Result<()> {
+        let mut ready = Vec::new();
+        loop {
+            self.poller.wait(&mut ready).context("wait for events")?;
+            for wakeup in &ready {
+                match *wakeup {
+                    SIGNALS => self.take_signals()?,
+                    WAKER => self.waker.acknowledge(),
+                    CLOCK => self.tick(),
+                    _ => (),
+                }
+            }
+            if self.registry.hear() {
+                // There is more, which waits for who else has something.
+                self.waker.wake();
+            }
+            self.pass_on();
+            self.answer_metrics();
+            if self.course == Course::AtOnce || self.registry.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_signals(&mut self) -> anyhow::Result<()> {
+        while let Some(signal) = self.signals.next().context("read a signal")? {
+            match (signal.request, self.course) {
+                (EndRequest::Hangup, Course::On) => self.reload(),
+                (EndRequest::Hangup, _) => (),
+                (EndRequest::Interrupt | EndRequest::Terminate, Course::On) => {
+                    self.stop("asked by a signal")
+                }
+                (EndRequest::Interrupt | EndRequest::Terminate, _) => {
+                    self.log.warning("ended at once: asked a second time");
+                    self.course = Course::AtOnce;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the configuration again: all of it is taken, or nothing.
+    fn reload(&mut self) {
+        self.notify.reloading(sys::now());
+        match read_config(&self.settings) {
+            Ok(config) => {
+                if let Some(files) = &mut self.files {
+                    files.set_limits(files::limits(&config.files));
+                }
+                let reloaded = self.registry.reload(config);
+                self.log.info(format!(
+                    "reloaded: {} configured targets go on, {} end, {} begin",
+                    reloaded.kept, reloaded.ended, reloaded.begun
+                ));
+                self.registry.look();
+            }
+            Err(fault) => {
+                let hints = fault.hints.iter().map(|hint| format!("; {hint}"));
+                let hints: String = hints.collect();
+                self.log
+                    .error(format!("not reloaded, goes on as before: {fault}{hints}"));
+            }
+        }
+        self.notify.ready(&self.status());
+    }
+
+    fn stop(&mut self, why: &str) {
+        self.course = Course::Draining;
+        self.log.info(format!("stopping: {why}"));
+        self.notify.stopping("writing the last windows");
+        self.registry.stop();
+    }
+
+    fn tick(&mut self) {
+        self.clock.acknowledge();
+        self.registry.look();
+        if let Some(files) = &mut self.files {
+            let news = files.news();
+            news.iter().for_each(|line| self.log.warning(line));
+        }
+        if self.course == Course::On {
+            let status = self.status();
+            self.notify.status(status);
+        }
+        let engines = self.registry.engines();
+        let progress = engines
+            .iter()
+            .map(|(id, way, stats)| (*id, way.window(), stats.cost.elapsed_ns));
+        if self.heartbeat.is_due(sys::now(), progress) {
+            self.notify.alive();
+        }
+    }
+
+    /// Hands on what the registry has to say.
+    fn pass_on(&mut self) {
+        while let Some(said) = self.registry.next() {
+            self.log_said(&said);
+            if let Some(files) = &mut self.files {
+                keep(files, &self.registry, &said);
+            }
+        }
+    }
+
+    fn log_said(&self, said: &Said) {
+        let name = |id| {
+            self.registry
+                .target(id)
+                .map_or(String::new(), |target| format!(" {}", target.name()))
+        };
+        match said {
+            Said::Attached { target, .. } => {
+                self.log
+                    .info(format!("target {}{}: attached", target.0, name(*target)));
+            }
+            // Who asked has the reason; the log has its class alone, since the reason may speak of a user's process.
+            Said::Refused { target, fault, .. } => {
+                self.log
+                    .info(format!("target {}: refused ({:?})", target.0, fault.class));
+            }
+            Said::Marked {
+                target, sequence, ..
+            } => {
+                self.log.info(format!(
+                    "target {}{}: a phase begins with window {sequence}",
+                    target.0,
+                    name(*target)
+                ));
+            }
+            Said::Waits { target, why } => {
+                let why = why
+                    .as_ref()
+                    .map_or("it has ended".to_owned(), ToString::to_string);
+                self.log.info(format!(
+                    "target {}{}: waits: {why}",
+                    target.0,
+                    name(*target)
+                ));
+            }
+            Said::Ended { target, reason } => self.log.info(ended(target, *reason)),
+            Said::EngineStarted(id, way) => {
+                let events: Vec<String> = way
+                    .sampling
+                    .events
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                let events = if events.is_empty() {
+                    "default events".to_owned()
+                } else {
+                    events.join(", ")
+                };
+                self.log.info(format!(
+                    "engine {}: started, {events}, {}",
+                    id.0, way.sampling.frequency
+                ));
+            }
+            Said::EngineEnded(id, None) => self.log.info(format!("engine {}: ended", id.0)),
+            Said::EngineEnded(id, Some(fault)) => {
+                self.log.error(format!(
+                    "engine {}: failed: {fault}; its targets are taken up again",
+                    id.0
+                ));
+            }
+            Said::Window { .. } => (),
+        }
+    }
+
+    fn answer_metrics(&mut self) {
+        let Some(metrics) = &self.metrics else {
+            return;
+        };
+        while let Ok(question) = metrics.try_recv() {
+            question.answer(self.sources().text());
+        }
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            registry: &self.registry,
+            clients: metrics::ClientFigures::default(),
+            files: self.files.as_ref().map(Files::figures),
+            roots: &self.settings.roots,
+            started: self.started,
+        }
+    }
+
+    fn status(&self) -> String {
+        let n_targets = self.registry.targets().count();
+        let n_running = self
+            .registry
+            .targets()
+            .filter(|target| target.is_running())
+            .count();
+        format!("{n_running} of {n_targets} targets running")
+    }
+
+    fn finish(self) {
+        let Daemon {
+            files,
+            log,
+            own,
+            registry,
+            started,
+            ..
+        } = self;
+        if let Some(files) = files {
+            files.finish().iter().for_each(|line| log.warning(line));
+        }
+        drop(own);
+        let ledgers = registry
+            .past()
+            .iter()
+            .flat_map(|(_, stats)| &stats.ledger.events);
+        let (delivered, lost) = ledgers.fold((0, 0), |(delivered, lost), event| {
+            (
+                delivered + event.delivered,
+                lost + event.lost.values().sum::<i64>(),
+            )
+        });
+        let seconds = sys::now().since(started).as_secs();
+        log.info(format!(
+            "ended after {seconds} s: {delivered} samples, {lost} lost"
+        ));
+    }
+}
+
+fn read_config(settings: &Settings) -> Result<Config, Fault> {
+    settings
+        .config
+        .as_deref()
+        .map_or_else(|| Ok(Config::default()), Config::read)
+}
+
+/// The socket of clients: the one that was passed, or one of perfd's own.
+fn control_socket(
+    settings: &Settings,
+    passed: Option<OwnedFd>,
+    own: &mut Vec<Listening>,
+) -> anyhow::Result<(OwnedFd, String)> {
+    if let Some(socket) = passed {
+        return Ok((socket, "of the service manager".to_owned()));
+    }
+    if let Some(folder) = settings.socket.parent() {
+        // Made here only if it is not there; whoever has made it knows who may look into it.
+        let _ = std::fs::create_dir(folder);
+    }
+    let listening = listening::unix(&settings.socket, Open::Everybody)?;
+    let socket = listening
+        .socket
+        .try_clone()
+        .context("hold the control socket")?;
+    own.push(listening);
+    Ok((socket, settings.socket.display().to_string()))
+}
+
+fn serve_metrics(
+    settings: &Settings,
+    mut sockets: Vec<OwnedFd>,
+    own: &mut Vec<Listening>,
+    waker: &Waker,
+) -> anyhow::Result<Option<Answers>> {
+    if let Some(place) = &settings.metrics {
+        let (socket, listening) = listening::metrics(place)?;
+        sockets.push(socket);
+        own.extend(listening);
+    }
+    if sockets.is_empty() {
+        return Ok(None);
+    }
+    let answers = metrics::serve(sockets, waker).context("serve metrics")?;
+    Ok(Some(answers))
+}
+
+/// Without files the daemon does all else.
+fn start_files(settings: &Settings, config: &Config, waker: &Waker, log: &Log) -> Option<Files> {
+    let root = settings.state.join("windows");
+    match Files::start(&root, files::limits(&config.files), waker.clone()) {
+        Ok(files) => Some(files),
+        Err(error) => {
+            log.error(format!(
+                "no windows are kept in files: {:#}",
+                anyhow::Error::new(error)
+            ));
+            None
+        }
+    }
+}
+
+/// Windows of targets that have files go there.
+fn keep(files: &mut Files, registry: &Registry, said: &Said) {
+    match said {
+        Said::Window {
+            target,
+            phase,
+            profile,
+        } => {
+            let Ok(target) = registry.target(*target) else {
+                return;
+            };
+            if target.has_files() {
+                files.add(profile.clone(), labels(target, phase.clone()));
+            }
+        }
+        Said::Ended { target, .. } if target.has_files() => files.end(target.name()),
+        _ => (),
+    }
+}
+
+/// What a file says of the windows of a target.
+fn labels(target: &Target, phase: Option<String>) -> Labels {
+    Labels {
+        target: Some(target.name().to_owned()),
+        unit: match target.selector() {
+            super::selector::Selector::Unit(unit) => Some(unit.clone()),
+            _ => None,
+        },
+        phase,
+    }
+}
+
+fn ended(target: &Target, reason: EndReason) -> String {
+    let why = match reason {
+        EndReason::Exited => "exited",
+        EndReason::Elevated => "has become a program that its user may not profile",
+        EndReason::Detached => "detached",
+        EndReason::OwnerLeft => "its client has left",
+        EndReason::Unconfigured => "not configured any more",
+        EndReason::Failed => "its engine failed",
+        EndReason::Stopping => "the daemon ends",
+        EndReason::Other => "ended",
+    };
+    let totals = target.totals();
+    format!(
+        "target {} {}: ended, {why}: {} windows, {} samples, {} lost",
+        target.id().0,
+        target.name(),
+        totals.windows,
+        totals.samples,
+        totals.lost
+    )
+}
