@@ -1,36 +1,94 @@
 //! What the daemon says of itself on its metrics socket: read by `promtool`, and scraped by a Prometheus.
 
+#[path = "../own_daemon/mod.rs"]
+mod own_daemon;
 mod prometheus;
 mod relay;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use own_daemon::client::PATIENCE;
+use own_daemon::{Circumstances, Daemon, Keeper};
 use prometheus::{Prometheus, complaints, installed};
 use relay::Relay;
-use std::io::{Read, Write};
+use serde_json::json;
+use support::skip;
+
+/// What a target may be called.
+const NAME: &str = r#"a "quoted" back\slash, {and} more"#;
+
+/// Asks for the metrics; their text.
+fn exposition(daemon: &Daemon) -> String {
+    let mut stream = UnixStream::connect(daemon.metrics()).expect("the metrics socket");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: perfd\r\n\r\n")
+        .expect("the daemon reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    body.to_owned()
+}
 
 #[test]
-fn harness() {
-    let text = "# HELP perfd_samples_total Samples.\n# TYPE perfd_samples_total counter\nperfd_samples_total{target=\"a\"} 42\n";
-    assert_eq!(complaints(text), "");
-    assert!(complaints("perfd_samples{ 1\n") != "");
-    let d = tempfile::tempdir().unwrap();
-    let l = std::os::unix::net::UnixListener::bind(d.path().join("s")).unwrap();
-    std::thread::spawn(move || {
-        for s in l.incoming() {
-            let mut s = s.unwrap();
-            let mut b = [0; 4096];
-            let _ = s.read(&mut b);
-            let _ = s.write_all(
-                format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n{text}")
-                    .as_bytes(),
-            );
-        }
-    });
-    let relay = Relay::to(d.path().join("s"));
-    let p = Prometheus::scraping(relay.address());
+fn promtool_has_nothing_to_say_against_the_metrics() {
+    if !installed("promtool") {
+        return skip("promtool is not installed");
+    }
+    assert_ne!(complaints("perfd_samples{ 1\n"), "", "promtool checks");
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let mut keeper = Keeper::of(&daemon);
+    let mut client = daemon.client();
+    client.done(json!({"do": "attach", "target": {"host": true}, "name": NAME}));
+    keeper.next_stats();
+    let text = exposition(&daemon);
+    assert_eq!(complaints(&text), "", "{text}");
+    daemon.end();
+}
+
+/// What must be 0: the daemon's account of its samples, as Prometheus has stored it.
+const ACCOUNT: &str = "sum(perfd_samples_emitted_total) - sum(perfd_samples_total) \
+    - (sum(perfd_samples_lost_total) or vector(0)) - (sum(perfd_samples_not_raised) or vector(0))";
+
+#[test]
+fn prometheus_stores_what_the_daemon_does() {
+    if !installed("prometheus") {
+        return skip("prometheus is not installed");
+    }
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let mut keeper = Keeper::of(&daemon);
+    let mut client = daemon.client();
+    let attach = json!({"do": "attach", "target": {"host": true}, "name": NAME});
+    let target = client.done(attach)["target"].as_u64().expect("a number");
+    client.done(json!({"do": "tail", "target": target, "format": "json"}));
+    while client.event(target)["window"]["samples"] == 0 {}
+    keeper.next_stats();
+
+    let relay = Relay::to(daemon.metrics());
+    let prometheus = Prometheus::scraping(relay.address());
     relay.wait_for_a_stored_scrape();
-    assert_eq!(p.value("up"), 1.0);
-    assert_eq!(p.value("perfd_samples_total{target=\"a\"}"), 42.0);
-    assert!(installed("promtool"));
+    let value = |expression: &str| prometheus.value(expression);
+    assert_eq!(value("up"), 1.0);
+    assert_eq!(value("perfd_targets{state='running'}"), 2.0);
+    assert_eq!(value("perfd_clients"), 2.0);
+    let of_target = |metric: &str| format!("{metric}{{target='{}'}}", NAME.replace('\\', "\\\\"));
+    assert!(value(&of_target("perfd_target_samples_total")) > 0.0);
+    assert!(value(&of_target("perfd_target_windows_total")) > 0.0);
+    assert!(value("sum(perfd_samples_total)") > 0.0);
+    assert!(value("perfd_cpu_seconds_total") > 0.0);
+    assert!(value("perfd_rss_anon_bytes") > 0.0);
+    assert_eq!(value(ACCOUNT), 0.0);
+    drop(prometheus);
+    daemon.end();
 }

@@ -8,15 +8,12 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
+use super::own_daemon::client::{Client, PATIENCE};
 use super::support::skip;
-
-/// How long something may take that does not depend on perfd's speed: only a test that has failed waits for so long.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The machine, as long as this value lives.
 pub struct Machine {
@@ -131,9 +128,9 @@ impl Machine {
         said.stdout
     }
 
-    /// What a user runs, with the groups that they have.
-    pub fn as_user<'a>(&self, user: &'a str, words: &[&'a str]) -> Vec<&'a str> {
-        let options = [
+    /// Runs one as a user, with the groups that they have.
+    pub fn run_as(&self, user: &str, words: &[&str]) -> Said {
+        let be = [
             "setpriv",
             "--reuid",
             user,
@@ -143,7 +140,7 @@ impl Machine {
             "--reset-env",
             "--",
         ];
-        [&options[..], words].concat()
+        self.run(&[&be[..], words].concat())
     }
 
     /// Puts a file of this machine into /shared.
@@ -172,6 +169,18 @@ impl Machine {
     pub fn property(&self, unit: &str, name: &str) -> String {
         let shown = self.ok(&["systemctl", "show", "--value", "-p", name, unit]);
         shown.trim().to_owned()
+    }
+
+    /// A client of the daemon: root, to which nothing is refused.
+    pub fn client(&self) -> Client {
+        let root = PathBuf::from(format!("/proc/{}/root", self.init));
+        let client = Client::connect(&root.join("run/perfd/control.sock"));
+        client.unwrap_or_else(|error| panic!("no connection: {error}\n{}", self.journal()))
+    }
+
+    /// What the daemon has said.
+    pub fn journal_of_perfd(&self) -> String {
+        self.ok(&["journalctl", "--no-pager", "-q", "-o", "cat", "_COMM=perfd"])
     }
 
     /// The last lines of the journal, for the message of a test that fails.

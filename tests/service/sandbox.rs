@@ -1,10 +1,12 @@
 //! What the daemon can do in its sandbox, and what it cannot: `probe.c` tries it, under the directives of the shipped unit.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use super::machine::{Machine, here};
 use super::support::{BACKENDS, compile_c, skip};
 use perfd::bpf::{CountEach, KernelWalk, Python};
+use perfd::sys::confinement::{Allowance, confine};
 
 /// A process of alice's, whose executable lies in a folder that is hers alone, with a perf map in a /tmp that is its own.
 const TARGET: &str = r#"
@@ -47,6 +49,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("file in /etc", "EROFS"),
     ("file in /run/perfd", "EACCES"),
     ("file in a cgroup", "EACCES"),
+    ("higher priority", "EACCES"),
     ("internet socket", "EAFNOSUPPORT"),
     ("netlink socket", "EAFNOSUPPORT"),
     ("memory to write and run", "EPERM"),
@@ -110,27 +113,50 @@ fn in_the_sandbox_everything_works_that_perfd_does_and_nothing_else() {
     );
 }
 
+#[test]
+fn the_kernel_takes_perfds_own_programs_in_the_sandbox() {
+    if !BACKENDS.contains(&"bpf") {
+        return skip("perfd has no BPF programs for this processor");
+    }
+    // Not by the built perfd, which knows that no pid is what it seems in this machine's pid namespace, and leaves BPF alone.
+    this_test_in_sandbox(
+        "the_kernel_takes_perfds_own_programs_in_the_sandbox",
+        || {
+            let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]);
+            walk.map(drop).expect("the programs are loaded");
+        },
+    );
+}
+
+#[test]
+fn the_parser_gives_up_its_rights_in_the_sandbox() {
+    this_test_in_sandbox("the_parser_gives_up_its_rights_in_the_sandbox", || {
+        let allowance = Allowance {
+            memory: 1 << 30,
+            open_files: 64,
+            file_size: 1 << 20,
+        };
+        confine(allowance).expect("it is confined");
+        let refused = fs::read("/etc/hostname").expect_err("no file has a name any more");
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    });
+}
+
 /// Set where this program runs in the sandbox itself.
 const INSIDE: &str = "PERFD_TEST_IN_SANDBOX";
 
-#[test]
-fn the_kernel_takes_perfds_own_programs_in_the_sandbox() {
+/// Has a test of this file executed anew in the sandbox: it does `inside` there.
+fn this_test_in_sandbox(name: &str, inside: fn()) {
     if std::env::var_os(INSIDE).is_some() {
-        let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]);
-        return drop(walk.expect("the programs are loaded"));
-    }
-    if !BACKENDS.contains(&"bpf") {
-        return skip("perfd has no BPF programs for this processor");
+        return inside();
     }
     let Some(machine) = Machine::with_perfd() else {
         return;
     };
-    // Not the built perfd, which knows that no pid is what it seems in this machine's pid namespace, and leaves BPF alone.
     let own = std::env::current_exe().expect("this program");
     machine.share(&own, "this");
     machine.ok(&["install", "/shared/this", "/usr/local/bin/this"]);
-    let name = "sandbox::the_kernel_takes_perfds_own_programs_in_the_sandbox";
-    let command = format!("/bin/env {INSIDE}=1 /usr/local/bin/this --exact {name}");
+    let command = format!("/bin/env {INSIDE}=1 /usr/local/bin/this --exact sandbox::{name}");
     let said = in_sandbox(&machine, &command);
     assert!(said.contains("1 passed; 0 failed"), "{said}");
 }

@@ -66,6 +66,40 @@ fn systemd_finds_nothing_wrong_with_the_installed_files() {
 }
 
 #[test]
+fn a_package_gets_the_files_with_its_own_prefix_and_nothing_is_started() {
+    let root = tempfile::tempdir().expect("a folder");
+    let installed = Command::new(here("systemd/install"))
+        .arg(env!("CARGO_BIN_EXE_perfd"))
+        .env("DESTDIR", root.path())
+        .env("PREFIX", "/usr")
+        .output();
+    let said = Said::from(installed.expect("a shell"));
+    assert_eq!((said.code, said.stdout + &said.stderr), (0, String::new()));
+    let read = |path: &str| fs::read_to_string(root.path().join(path)).expect(path);
+    let unit = read("usr/lib/systemd/system/perfd.service");
+    assert!(
+        unit.contains("\nExecStart=/usr/bin/perfd daemon\n"),
+        "{unit}"
+    );
+    assert!(!unit.contains("/usr/local"), "{unit}");
+    for (installed, shipped) in [
+        (
+            "usr/lib/systemd/system/perfd.socket",
+            "systemd/perfd.socket",
+        ),
+        (
+            "usr/lib/systemd/system/perfd-metrics.socket",
+            "systemd/perfd-metrics.socket",
+        ),
+        ("usr/lib/sysusers.d/perfd.conf", "systemd/perfd.sysusers"),
+        ("usr/lib/tmpfiles.d/perfd.conf", "systemd/perfd.tmpfiles"),
+    ] {
+        let shipped = fs::read_to_string(here(shipped)).expect(shipped);
+        assert_eq!(read(installed), shipped, "{installed}");
+    }
+}
+
+#[test]
 fn nothing_is_left_after_an_uninstallation_but_what_it_says() {
     let Some(machine) = Machine::with_perfd() else {
         return;

@@ -1,0 +1,54 @@
+//! Limits of the daemon's own process: descriptors and locked memory.
+
+use std::os::unix::net::UnixStream;
+
+use serde_json::json;
+
+use super::own_daemon::{Circumstances, Daemon, Keeper};
+
+#[test]
+fn a_daemon_without_descriptors_serves_those_that_it_has_and_then_the_next() {
+    // As many as it takes to serve somebody, and fewer than there are to be clients.
+    let circumstances = Circumstances {
+        through: &["prlimit", "--nofile=96:96"],
+        config: "[limits]\nclients = 1000\nclients_per_user = 1000\n",
+    };
+    let Some(daemon) = Daemon::start(&circumstances) else {
+        return;
+    };
+    let mut keeper = Keeper::of(&daemon);
+    let waiting: Vec<_> = (0..120)
+        .map(|_| UnixStream::connect(daemon.socket()).expect("there is room in the queue"))
+        .collect();
+    while keeper.next_stats()["clients"]["accept_paused"] == 0 {}
+    drop(waiting);
+    keeper.finds_all_as_it_was();
+    daemon.client().done(json!({"do": "list"}));
+    daemon.end();
+}
+
+#[test]
+fn a_daemon_that_may_lock_no_memory_samples_into_smaller_rings() {
+    let through = [
+        "setpriv",
+        "--bounding-set",
+        "-ipc_lock,-sys_admin",
+        "--",
+        "prlimit",
+        "--memlock=0:0",
+    ];
+    let Some(daemon) = Daemon::start(&Circumstances {
+        through: &through,
+        ..Default::default()
+    }) else {
+        return;
+    };
+    let mut keeper = Keeper::of(&daemon);
+    let mut client = daemon.client();
+    let target = client.attach(std::process::id());
+    client.done(json!({"do": "tail", "target": target, "format": "folded"}));
+    while client.event(target)["window"]["samples"] == 0 {}
+    drop(client);
+    keeper.finds_all_as_it_was();
+    daemon.end();
+}

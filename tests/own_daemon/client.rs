@@ -1,0 +1,107 @@
+//! A client of the control socket, as docs/PROTOCOL.md has it, without the help of perfd's own.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How long an answer may take: only a test that has failed waits for so long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A connection.
+pub struct Client {
+    lines: BufReader<UnixStream>,
+    /// What came unasked while an answer was waited for.
+    events: VecDeque<Value>,
+}
+
+impl Client {
+    /// Connects; the daemon's farewell, if it takes no more clients.
+    pub fn connect(path: &Path) -> Result<Client, Value> {
+        let stream = UnixStream::connect(path).expect("the control socket");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time limit");
+        let mut client = Client {
+            lines: BufReader::new(stream),
+            events: VecDeque::new(),
+        };
+        match client.line() {
+            Some(greeting) if greeting["protocol"] == 1 => Ok(client),
+            Some(farewell) => Err(farewell["error"].clone()),
+            None => Err(Value::Null),
+        }
+    }
+
+    /// A request and its answer.
+    pub fn ask(&mut self, mut request: Value) -> Result<Value, Value> {
+        request["id"] = json!(1);
+        self.send(format!("{request}\n").as_bytes())
+            .expect("the daemon reads");
+        loop {
+            let mut line = self.line().expect("an answer");
+            if line["id"] == 1 {
+                let refused = line.get("error").cloned();
+                return refused.map_or_else(|| Ok(line["ok"].take()), Err);
+            }
+            self.events.push_back(line);
+        }
+    }
+
+    /// A request that must be done.
+    pub fn done(&mut self, request: Value) -> Value {
+        self.ask(request.clone())
+            .unwrap_or_else(|error| panic!("{request}: {error}"))
+    }
+
+    /// Attaches to a process; the target's number.
+    pub fn attach(&mut self, pid: u32) -> u64 {
+        let attached = self.done(json!({"do": "attach", "target": {"pid": pid}}));
+        attached["target"].as_u64().expect("a number")
+    }
+
+    /// The next event of a target: `{"window": …}`, `{"end": …}`.
+    pub fn event(&mut self, target: u64) -> Value {
+        let of_target = |event: &Value| {
+            let event = event.as_object().and_then(|event| event.values().next());
+            event.is_some_and(|event| event["target"] == target)
+        };
+        if let Some(at) = self.events.iter().position(of_target) {
+            return self.events.remove(at).expect("just found");
+        }
+        loop {
+            let line = self.line().expect("an event");
+            if of_target(&line) {
+                return line;
+            }
+            self.events.push_back(line);
+        }
+    }
+
+    /// Sends what may be no request at all.
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.lines.get_mut().write_all(bytes)
+    }
+
+    /// The next line; `None` at the end of the connection.
+    pub fn line(&mut self) -> Option<Value> {
+        let mut text = String::new();
+        match self.lines.read_line(&mut text) {
+            Ok(0) => None,
+            Ok(_) => {
+                Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+            }
+            // What was sent behind a line that the daemon did not take is thrown away with the connection.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("no line: {error}"),
+        }
+    }
+
+    /// The connection itself.
+    pub fn stream(&self) -> &UnixStream {
+        self.lines.get_ref()
+    }
+}
