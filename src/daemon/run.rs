@@ -29,6 +29,9 @@ use crate::sys::{self, Poller, Ticker, Waker, Wakeup, limits};
 /// How often what waits is looked for, and how often who watches is told.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Signals that come so soon after each other are one request to end.
+const ONE_REQUEST: Duration = Duration::from_millis(250);
+
 const SIGNALS: Wakeup = Wakeup(0);
 const WAKER: Wakeup = Wakeup(1);
 const CLOCK: Wakeup = Wakeup(2);
@@ -76,6 +79,8 @@ struct Daemon {
     own: Vec<Listening>,
     started: MonoNs,
     course: Course,
+    /// When it was asked to end.
+    asked: MonoNs,
 }
 
 impl Daemon {
@@ -125,6 +130,7 @@ impl Daemon {
             own,
             started,
             course: Course::On,
+            asked: started,
         };
         daemon.log.info(format!(
             "started: version {}, control socket {place}, {n_configured} configured targets",
@@ -172,6 +178,8 @@ impl Daemon {
                 (EndRequest::Interrupt | EndRequest::Terminate, Course::On) => {
                     self.stop("asked by a signal")
                 }
+                // A shell that goes away, or `timeout`, signals twice and means it once.
+                (_, Course::Draining) if sys::now().since(self.asked) < ONE_REQUEST => (),
                 (EndRequest::Interrupt | EndRequest::Terminate, _) => {
                     self.log.warning("ended at once: asked a second time");
                     self.course = Course::AtOnce;
@@ -209,7 +217,7 @@ impl Daemon {
     }
 
     fn stop(&mut self, why: &str) {
-        self.course = Course::Draining;
+        (self.course, self.asked) = (Course::Draining, sys::now());
         self.log.info(format!("stopping: {why}"));
         self.notify.stopping("writing the last windows");
         self.registry.stop();

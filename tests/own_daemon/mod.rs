@@ -98,9 +98,20 @@ impl Daemon {
         log(self.folder.path())
     }
 
+    /// Puts another configuration in the place of the one that it was started with.
+    pub fn configure(&self, text: &str) {
+        let path = self.folder.path().join("perfd.toml");
+        fs::write(path, format!("window = \"200ms\"\n{text}")).expect("written");
+    }
+
     /// Ends it in good order.
-    pub fn end(mut self) {
+    pub fn end(self) {
         self.signal(Signal::SIGTERM);
+        self.end_of_process();
+    }
+
+    /// Waits for its end, which somebody has asked for, and which must be in good order.
+    pub fn end_of_process(mut self) {
         let status = self.process.wait().expect("its end");
         assert!(status.success(), "{status}\n{}", self.log());
     }

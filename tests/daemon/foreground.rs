@@ -1,0 +1,88 @@
+//! A daemon without a service manager: its own socket, its own folders, one at a place.
+
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use super::own_daemon::client::{Client, PATIENCE};
+use super::support::perfd;
+
+fn command(folder: &Path) -> Command {
+    let mut command = perfd();
+    command
+        .arg("daemon")
+        .arg("--socket")
+        .arg(folder.join("control.sock"))
+        .arg("--state")
+        .arg(folder.join("state"))
+        .arg("--metrics")
+        .arg(format!("unix:{}", folder.join("metrics.sock").display()))
+        .env_remove("LISTEN_FDS")
+        .env_remove("STATE_DIRECTORY")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Starts one that says when it is ready.
+fn started(folder: &Path) -> Child {
+    let ready = UnixDatagram::bind(folder.join("ready")).expect("a socket");
+    ready
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    let process = command(folder)
+        .env("NOTIFY_SOCKET", folder.join("ready"))
+        .spawn()
+        .expect("the daemon starts");
+    let mut message = [0; 4096];
+    let n = ready.recv(&mut message).expect("it is ready");
+    assert!(String::from_utf8_lossy(&message[..n]).contains("READY=1"));
+    process
+}
+
+#[test]
+fn it_makes_its_socket_and_takes_it_away_and_a_second_one_is_told_of_the_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = started(folder.path());
+    let socket = folder.path().join("control.sock");
+    let second = command(folder.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(73), "{said}");
+    assert!(said.contains("another perfd listens there"), "{said}");
+
+    let mut client = Client::connect(&socket).expect("a connection");
+    let stats = client.done(json!({"do": "stats"}));
+    assert_eq!(stats["targets"], 0);
+    let metrics = folder.path().join("metrics.sock");
+    let mut stream = std::os::unix::net::UnixStream::connect(metrics).expect("a connection");
+    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    assert!(
+        text.contains("\nperfd_targets{state=\"running\"} 0\n"),
+        "{text}"
+    );
+
+    // Whoever runs a daemon may end it.
+    client.done(json!({"do": "shutdown"}));
+    let status = process.wait().expect("its end");
+    assert!(status.success(), "{status}");
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_not_used_for_state() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).expect("made");
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).expect("set");
+    let output = command(folder.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(73), "{said}");
+    assert!(said.contains("--state"), "{said}");
+}

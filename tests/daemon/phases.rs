@@ -1,0 +1,129 @@
+//! Marks: what is sampled and counted in one phase is in no other.
+
+use serde_json::{Value, json};
+
+use super::own_daemon::client::Client;
+use super::own_daemon::{Circumstances, Daemon};
+use super::support::compile_c;
+use super::{WORKER, Worker};
+
+/// A window's samples by function, and its phase.
+fn functions(window: &Value) -> (Option<String>, bool, bool) {
+    let folded = window["folded"].as_str().expect("folded");
+    let phase = window["phase"].as_str().map(str::to_owned);
+    let has = |name: &str| {
+        folded
+            .lines()
+            .any(|line| line.contains(&format!(";{name} ")))
+    };
+    (phase, has("first"), has("second"))
+}
+
+fn mark(client: &mut Client, target: u64, phase: Option<&str>) -> u64 {
+    let marked = client.done(json!({"do": "mark", "target": target, "phase": phase}));
+    marked["sequence"].as_u64().expect("a number")
+}
+
+fn snapshot(client: &mut Client, target: u64, since: &str) -> Value {
+    client.done(json!({"do": "snapshot", "target": target, "format": "folded", "since": since}))
+}
+
+#[test]
+fn two_functions_in_two_phases_are_each_in_its_own() {
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let program = compile_c(WORKER, &["-O1"]);
+    let mut worker = Worker::start(program.path());
+    let mut client = daemon.client();
+    let attach = json!({"do": "attach", "target": {"pid": worker.pid()}, "events": ["cpu-clock:u"], "frequency": 499});
+    let target = client.done(attach)["target"].as_u64().expect("a number");
+    let mut tail = daemon.client();
+    tail.done(json!({"do": "tail", "target": target, "format": "folded"}));
+
+    let one = mark(&mut client, target, Some("one"));
+    worker.work('1');
+    let two = mark(&mut client, target, Some("two"));
+    assert!(one < two, "{one} {two}");
+    worker.work('2');
+    let in_two = mark(&mut client, target, Some("two"));
+    let behind = mark(&mut client, target, None);
+    assert!(two < in_two && in_two < behind);
+
+    let whole = snapshot(&mut client, target, "start");
+    let text = whole["text"].as_str().expect("text");
+    assert!(
+        text.contains(";first ") && text.contains(";second "),
+        "{text}"
+    );
+    assert_eq!(whole["from"], 0);
+    client.done(json!({"do": "detach", "target": target}));
+
+    let (mut seen_first, mut seen_second) = (0, 0);
+    let mut next = 0;
+    loop {
+        let event = tail.event(target);
+        let Some(window) = event.get("window") else {
+            assert_eq!(event["end"]["reason"], "detached");
+            break;
+        };
+        let from = window["from"].as_u64().expect("a number");
+        let to = window["to"].as_u64().expect("a number");
+        assert_eq!(from, next, "windows follow each other: {window}");
+        next = to + 1;
+        let (phase, first, second) = functions(window);
+        match phase.as_deref() {
+            Some("one") => assert!(!second && (one..two).contains(&from), "{window}"),
+            Some("two") => assert!(!first && (two..behind).contains(&from), "{window}"),
+            None => assert!(!first && !second, "{window}"),
+            Some(other) => panic!("{other}"),
+        }
+        seen_first += u64::from(first);
+        seen_second += u64::from(second);
+    }
+    assert!(
+        seen_first > 0 && seen_second > 0,
+        "{seen_first} {seen_second}"
+    );
+    daemon.end();
+}
+
+#[test]
+fn a_snapshot_since_the_mark_has_what_the_whole_has_less_what_was_before() {
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let program = compile_c(WORKER, &["-O1"]);
+    let mut worker = Worker::start(program.path());
+    let mut client = daemon.client();
+    let target = client.attach(worker.pid());
+    worker.work('1');
+    let begun = mark(&mut client, target, Some("measure"));
+    let refused = client
+        .ask(json!({"do": "snapshot", "target": target, "format": "folded", "since": "mark"}));
+    if let Err(error) = refused {
+        assert_eq!(error["class"], "unavailable", "{error}");
+    }
+    worker.work('2');
+    mark(&mut client, target, Some("measure"));
+    let whole = snapshot(&mut client, target, "start");
+    assert!(
+        whole["text"].as_str().expect("text").contains(";first "),
+        "{whole}"
+    );
+    assert!(whole["to"].as_u64() >= Some(begun));
+    let answer = client.ask(json!({"do": "snapshot", "target": target, "format": "svg"}));
+    assert!(
+        answer.expect("a graph")["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("</svg>"))
+    );
+    let pprof = client.done(json!({"do": "snapshot", "target": target, "format": "pprof"}));
+    assert!(
+        pprof["base64"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("H4sI")),
+        "{pprof}"
+    );
+    daemon.end();
+}
