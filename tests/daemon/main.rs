@@ -124,7 +124,10 @@ fn logged(daemon: &Daemon, part: &str) -> String {
 /// The target of a name, when it is as it should be.
 fn listed(client: &mut Client, name: &str, is_right: impl Fn(&Value) -> bool) -> Value {
     until(|| {
-        let list = client.done(json!({"do": "list"}));
+        // Who asks again and again is told that there may be only so many requests in a second.
+        let list = client
+            .ask(json!({"do": "list"}))
+            .map_err(|error| error.to_string())?;
         let targets = list["targets"].as_array().expect("a list");
         let target = targets.iter().find(|target| target["name"] == name);
         let right = target.filter(|target| is_right(target));

@@ -96,7 +96,8 @@ fn a_snapshot_since_the_mark_has_what_the_whole_has_less_what_was_before() {
     let program = compile_c(WORKER, &["-O1"]);
     let mut worker = Worker::start(program.path());
     let mut client = daemon.client();
-    let target = client.attach(worker.pid());
+    let attach = json!({"do": "attach", "target": {"pid": worker.pid()}, "frequency": 499});
+    let target = client.done(attach)["target"].as_u64().expect("a number");
     worker.work('1');
     let begun = mark(&mut client, target, Some("measure"));
     let refused = client

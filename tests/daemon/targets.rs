@@ -14,7 +14,7 @@ fn files(folder: &Path) -> usize {
 
 #[test]
 fn a_configured_target_is_found_again_and_goes_on_counting_its_windows() {
-    let config = "[[target]]\nname = \"mine\"\ncomm = \"perfd-found\"\n";
+    let config = "[[target]]\nname = \"mine\"\ncomm = \"perfd-found\"\nfrequency = 997\n";
     let Some(daemon) = Daemon::start(&Circumstances {
         config,
         ..Circumstances::default()
@@ -186,7 +186,8 @@ fn when_the_daemon_ends_who_tails_has_all_windows_and_hears_of_it() {
     let program = compile_c(WORKER, &["-O1"]);
     let mut worker = Worker::start(program.path());
     let mut client = daemon.client();
-    let target = client.attach(worker.pid());
+    let attach = json!({"do": "attach", "target": {"pid": worker.pid()}, "frequency": 997});
+    let target = client.done(attach)["target"].as_u64().expect("a number");
     client.done(json!({"do": "tail", "target": target, "format": "folded"}));
     worker.work('1');
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
@@ -199,7 +200,7 @@ fn when_the_daemon_ends_who_tails_has_all_windows_and_hears_of_it() {
         }
     };
     assert_eq!(end["reason"], "stopping");
-    assert!(samples > 0);
+    assert!(samples > 0, "{}", daemon.log());
     while let Some(line) = client.line() {
         assert_eq!(line["farewell"]["class"], "stopping", "{line}");
     }
