@@ -14,6 +14,7 @@ use super::membership::Membership;
 use super::voice::{Answers, Voice};
 use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, TargetId};
+use crate::procfs::cgroups::{self, Cgroups};
 use crate::sampler::counters::Plan;
 use crate::session::attach::Opened;
 use crate::session::foundation::{self, Extent, Foundation};
@@ -25,7 +26,7 @@ use crate::session::window::next_due;
 use crate::session::{JitReporting, Spec, opening};
 use crate::sys::pidfd::PidFd;
 use crate::sys::{self, Waker, Wakeup};
-use crate::target::Selection;
+use crate::target::{Domains, Selection};
 
 const COMMANDS: Wakeup = Wakeup(OTHERS);
 const TARGETS: Wakeup = Wakeup(OTHERS + 1);
@@ -61,7 +62,7 @@ pub(super) struct Looping {
     answers: Answers,
     commands: Receiver<Command>,
     waker: Waker,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     stats: Arc<Mutex<EngineStats>>,
     /// When the open windows have lasted long enough.
     boundary: MonoNs,
@@ -83,7 +84,9 @@ impl Looping {
     /// Opens everything and starts sampling, of nobody yet.
     pub(super) fn open(spec: EngineSpec, ends: Ends) -> anyhow::Result<Looping> {
         let run = spec.run();
-        let membership = Membership::new(spec.roots.proc.clone(), spec.limits.processes);
+        let domains = Cgroups::find(&spec.roots).ok().map(Domains::new);
+        let tells_cgroups = domains.is_some() && cgroups::uncounted(&spec.roots).is_none();
+        let membership = Membership::new(spec.roots.proc.clone(), spec.limits.processes, domains);
         let Foundation {
             mut stages,
             jit,
@@ -102,6 +105,9 @@ impl Looping {
         stages.pipeline.counting.stacks =
             crate::aggregate::Stacks::with_room(spec.limits.stack_frames);
         let plan = stages.counters.plan().clone();
+        if tells_cgroups {
+            stages.sampling.tell_cgroups();
+        }
         Opened {
             spec: &run,
             stages: &mut stages,
@@ -203,10 +209,7 @@ impl Looping {
             match self.commands.try_recv() {
                 Ok(Command::Attach(id, member, authority)) => {
                     let answer = match self.take_in(id, member, authority) {
-                        Ok(()) => EngineEvent::Attached {
-                            target: id,
-                            notes: self.notes.clone(),
-                        },
+                        Ok(notes) => EngineEvent::Attached { target: id, notes },
                         Err(error) => EngineEvent::Refused {
                             target: id,
                             fault: as_fault(&error),
@@ -269,7 +272,10 @@ impl Looping {
     fn end_targets(&mut self, now: MonoNs) {
         if self.looked_at.plus(LOOK_AFTER) <= now {
             self.looked_at = now;
-            self.membership().verify_all();
+            self.forget_who_ended_unheard();
+            let gone = |target: &&mut HeldTarget| target.whom.is_gone();
+            let gone = self.targets.values_mut().filter(gone);
+            gone.for_each(|target| target.end(now, TargetEnd::Exited));
         }
         let of_processes = self
             .targets
@@ -280,6 +286,19 @@ impl Looping {
             if let Some(target) = self.targets.get_mut(&id) {
                 target.end(now, why);
             }
+        }
+    }
+
+    /// Records were lost, perhaps those of processes that have ended.
+    fn forget_who_ended_unheard(&mut self) {
+        let pipeline = &mut self.pump.stages.pipeline;
+        let Some(membership) = pipeline.members.of_targets() else {
+            return;
+        };
+        if membership.take_has_lost() {
+            let gone = pipeline.processes.verify_all(sys::boot_offset());
+            gone.into_iter().for_each(|pid| membership.left(pid));
+            membership.verify_all();
         }
     }
 
@@ -323,7 +342,15 @@ impl Looping {
         for id in ended {
             let target = self.targets.remove(&id);
             was_host |= target.is_some_and(|target| matches!(target.whom, Whom::Host));
+            let domain = self.membership().own_domain(id);
             self.membership().remove_target(id);
+            if let (Some(domain), Some(kernel_walk)) =
+                (domain, self.pump.stages.sampling.kernel_walk_mut())
+            {
+                kernel_walk
+                    .remove_domain(domain)
+                    .context("tell the kernel's walk what is a target")?;
+            }
         }
         if was_host {
             self.follow_everybody()?;
