@@ -76,7 +76,7 @@ impl Looping {
             whom,
             counters,
             counts_before: Vec::new(),
-            side_band_before: self.pump.stages.side_band_lost,
+            side_band_before: self.lost_side_band(),
             sequence: 0,
             start: sys::now(),
             closings: std::collections::VecDeque::new(),
@@ -213,7 +213,7 @@ impl Looping {
             None => unused,
         };
         self.membership().add_cgroup(id, domain, cgroup.id, &path);
-        Ok((Whom::Cgroup { path, dir }, counters))
+        Ok((Whom::Cgroup { path, dir, cgroup }, counters))
     }
 
     fn host_plan(&mut self) -> anyhow::Result<Plan> {

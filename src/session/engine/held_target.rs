@@ -10,7 +10,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
 use super::TargetEnd;
-use crate::model::{MonoNs, Pid, ProcessCounts, RunInfo};
+use crate::model::{Cgroup, MonoNs, Pid, ProcessCounts, RunInfo};
 use crate::sampler::counters::Counters;
 use crate::sys::pidfd::PidFd;
 
@@ -24,7 +24,11 @@ pub(super) enum Whom {
         pidfd: Option<PidFd>,
     },
     /// A cgroup.
-    Cgroup { path: PathBuf, dir: File },
+    Cgroup {
+        path: PathBuf,
+        dir: File,
+        cgroup: Cgroup,
+    },
     /// Everybody.
     Host,
 }

@@ -236,6 +236,34 @@ impl Membership {
         of.map(|(pid, _)| *pid).collect()
     }
 
+    /// All processes.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        self.processes.keys().copied().collect()
+    }
+
+    /// Takes in what processes of targets have forked, and no record has told.
+    pub(super) fn find_children(&mut self) {
+        let mut is_new = true;
+        while is_new {
+            is_new = false;
+            for pid in tasks::processes(&self.proc_root).unwrap_or_default() {
+                if !self.processes.contains_key(&pid) && self.has_room(0) {
+                    self.found(pid);
+                    is_new |= self.processes.contains_key(&pid);
+                }
+            }
+        }
+    }
+
+    /// No target has a cgroup, until it is given one again.
+    pub(super) fn forget_cgroups(&mut self) {
+        for (domain, ..) in std::mem::take(&mut self.cgroups) {
+            if let Some(domains) = &mut self.domains {
+                domains.remove(domain);
+            }
+        }
+    }
+
     /// Whether a process is in any target.
     pub(in crate::session) fn is_member(&self, pid: Pid) -> bool {
         self.takes_everybody() || !self.cgroups.is_empty() || self.processes.contains_key(&pid)
