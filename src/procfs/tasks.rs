@@ -72,6 +72,21 @@ fn parse_start(text: &[u8]) -> Option<u64> {
     fields_behind_name(text)?.nth(19)?.parse().ok()
 }
 
+/// Whether a process is there and has not begun to end.
+pub fn lives_on(proc_root: &Path, pid: Pid) -> bool {
+    let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"));
+    text.is_ok_and(|text| parse_lives_on(&text) == Some(true))
+}
+
+/// Field 9, the 7th behind the name, has the flag `PF_EXITING` from the beginning of a task's end on.
+fn parse_lives_on(text: &[u8]) -> Option<bool> {
+    const EXITING: u64 = 0x4;
+    let mut fields = fields_behind_name(text)?;
+    let is_dead = matches!(fields.next()?, "Z" | "X" | "x");
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    Some(!is_dead && flags & EXITING == 0)
+}
+
 /// Reads state and parent of a process.
 pub fn stat(proc_root: &Path, pid: Pid) -> io::Result<ProcessStat> {
     let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"))?;
@@ -129,6 +144,21 @@ mod tests {
         let text = [&b"42 (a) Z) S"[..], &b" 7".repeat(18), b" 123 9"].concat();
         assert_eq!(parse_start(&text), Some(123));
         assert_eq!(parse_start(b"42 (a) S 1 2"), None);
+    }
+
+    #[test]
+    fn who_ends_or_has_ended_does_not_live_on() {
+        let check = |state: &str, flags: u32| {
+            let text = format!("42 (a) Z) {state} 1 42 42 0 -1 {flags} 11 12");
+            parse_lives_on(text.as_bytes())
+        };
+        assert_eq!(check("S", 0x0040_0000), Some(true));
+        assert_eq!(check("R", 0x0040_0004), Some(false));
+        assert_eq!(check("Z", 0x0040_0000), Some(false));
+        assert_eq!(parse_lives_on(b"42 (a) S 1"), None);
+        let own = Pid(std::process::id());
+        assert!(lives_on(Path::new("/proc"), own));
+        assert!(!lives_on(Path::new("/proc"), Pid(u32::MAX)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::engine::{Membership, Sampled};
 use super::groups::GroupId;
-use crate::model::{LossReason, MonoNs, Pid};
+use crate::model::{LossReason, MonoNs, RawSample};
 use crate::sys::record::SideBand;
 use crate::target::{CommId, Processes};
 
@@ -77,7 +77,8 @@ impl Members {
 
     /// Whether a process that no record spoke of is a target all the same: every process if they all are, and else the child of one, whose
     /// fork record was lost.
-    pub(super) fn may_adopt(&mut self, pid: Pid, processes: &Processes) -> bool {
+    pub(super) fn may_adopt(&mut self, sample: &RawSample<'_>, processes: &Processes) -> bool {
+        let pid = sample.pid;
         match self {
             Members::Known => processes
                 .parent(pid)
@@ -87,7 +88,9 @@ impl Members {
                 membership.refuse();
                 false
             }
-            Members::OfTargets(membership) => membership.found(pid),
+            Members::OfTargets(membership) => {
+                membership.found(pid) || membership.is_in_cgroup(pid, sample.cgroup)
+            }
         }
     }
 

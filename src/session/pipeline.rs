@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
-use super::engine::Sampled;
+use super::engine::{Sampled, When};
 use super::groups::GroupId;
 use super::held::{Held, Walk};
 use super::members::{Members, Whose};
@@ -281,7 +281,7 @@ impl Pipeline {
                 .frames
                 .first()
                 .is_some_and(|leaf| leaf.module == Modules::KERNEL),
-            time: None,
+            taken: When::Counted(samples.domain),
         };
         let group = match self.members.group_of(&sampled) {
             Ok(group) => group,
@@ -424,7 +424,7 @@ impl Pipeline {
 
     /// Takes in a process that no record spoke of, if it is a target all the same.
     fn adopt(&mut self, sample: &RawSample<'_>) -> bool {
-        if !self.members.may_adopt(sample.pid, &self.processes) {
+        if !self.members.may_adopt(sample, &self.processes) {
             return false;
         }
         // A process that is gone, or a kernel thread, has no mappings; its samples count all the same.
@@ -456,7 +456,7 @@ fn sampled(sample: &RawSample<'_>) -> Sampled {
         event: sample.event,
         n_samples: 1,
         in_kernel_mode: !sample.kernel_chain.is_empty(),
-        time: Some(sample.time),
+        taken: When::At(sample.time, sample.cgroup),
     }
 }
 

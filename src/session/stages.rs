@@ -93,6 +93,7 @@ impl Stages {
         let Some(membership) = self.pipeline.members.of_targets() else {
             return Ok(());
         };
+        membership.search_cgroups_again();
         let now = sys::now();
         let lost = self.sampling.lost_side_band();
         // Before Linux 6.0 that is nothing, and the ring's own count is all there is; it is known when it is drained.

@@ -40,7 +40,12 @@ struct Process {
     n_tasks: usize,
     /// A moment at which it was there: what records say of an earlier one is about another process of that number, or known already.
     since: MonoNs,
+    /// When it became the program that it is; 0 if that was not seen.
+    executed: MonoNs,
 }
+
+/// An exit record within this time of an exec may be a part of it.
+const BEHIND_EXEC: Duration = Duration::from_millis(10);
 
 /// The living processes of a run.
 #[derive(Debug)]
@@ -299,7 +304,9 @@ impl Processes {
                 let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
                 self.add_task(tid, Task { pid, comm, is_new }, time);
                 if by_exec {
-                    self.process(pid, time).space = Arc::default();
+                    let process = self.process(pid, time);
+                    process.space = Arc::default();
+                    process.executed = time;
                     self.changed.insert(pid);
                 }
                 None
@@ -323,6 +330,7 @@ impl Processes {
                             space,
                             n_tasks: 0,
                             since: time,
+                            executed: MonoNs(0),
                         };
                         self.processes.insert(pid, child);
                         self.changed.insert(pid);
@@ -341,13 +349,24 @@ impl Processes {
             SideBand::Exit { tid, .. } => {
                 let process = self.tasks.get(&tid).map(|task| task.pid);
                 // The end of another that had the number before.
-                if !process.is_some_and(|pid| self.is_told_already(pid, time)) {
+                let is_none = |pid| self.is_told_already(pid, time) || self.outlives(pid, time);
+                if !process.is_some_and(is_none) {
                     self.remove_task(tid);
                 }
                 None
             }
             SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => None,
         }
+    }
+
+    /// Whether an exit record is not of a process's end, but of an exec of a program with other rights: there the kernel takes its events from
+    /// it (`perf_event_exit_task` in `begin_new_exec`), and writes the same record for that, some µs behind that of the exec.
+    fn outlives(&self, pid: Pid, time: MonoNs) -> bool {
+        let process = self.processes.get(&pid);
+        let is_behind_exec = |process: &Process| {
+            process.executed <= time && time < process.executed.plus(BEHIND_EXEC)
+        };
+        process.is_some_and(is_behind_exec) && tasks::lives_on(&self.proc_root, pid)
     }
 
     /// Whether a process was added after that moment, as it was then.

@@ -8,7 +8,7 @@ use crate::support::{backend_forbidden, skip};
 use crate::worker::Worker;
 
 /// Both ways of walking stacks, as far as this machine has them.
-fn on_each_backend(test: impl Fn(Backend)) {
+pub fn on_each_backend(test: impl Fn(Backend)) {
     for (backend, name) in [(Backend::Bpf, "bpf"), (Backend::Perf, "perf")] {
         match backend_forbidden(name) {
             Some(reason) => skip(&reason),

@@ -1,6 +1,8 @@
 //! A process that does as it is told.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
@@ -82,10 +84,26 @@ int main(int argc, char **argv) {
 }
 "#;
 
-/// The program, compiled once.
+/// The program, compiled once; every user may run it.
 pub fn program() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| compile_c(SOURCE, &["-O1", "-fno-optimize-sibling-calls"]))
+    PROGRAM.get_or_init(|| compiled(&[]))
+}
+
+/// The same, which is busy in a function of another name, and has these permissions.
+pub fn other_program(busy: &str, mode: u32) -> Program {
+    let program = compiled(&[&format!("-Dbusy={busy}")]);
+    let mode = Permissions::from_mode(mode);
+    std::fs::set_permissions(program.path(), mode).expect("it is ours");
+    program
+}
+
+fn compiled(flags: &[&str]) -> Program {
+    let flags = [&["-O1", "-fno-optimize-sibling-calls"], flags].concat();
+    let program = compile_c(SOURCE, &flags);
+    let open = Permissions::from_mode(0o755);
+    std::fs::set_permissions(program.folder(), open).expect("it is ours");
+    program
 }
 
 /// The process. It ends with the test.
@@ -142,6 +160,12 @@ impl Worker {
     /// Is busy for so many milliseconds of CPU time.
     pub fn spin(&mut self, ms: u32) {
         assert_eq!(self.tell(&format!("spin {ms}")), "done");
+    }
+
+    /// Becomes another program that does as it is told.
+    pub fn exec(&mut self, program: &Program) {
+        let path = program.path().display();
+        assert_eq!(self.tell(&format!("exec {path}")), "ready");
     }
 
     /// Ends it.

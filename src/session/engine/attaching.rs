@@ -6,14 +6,20 @@
 //!
 //! What was done to the process in between was done to the one that is meant: its number cannot have come back as another's.
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
 use anyhow::Context;
 
 use super::held_target::{HeldTarget, Whom};
 use super::looping::Looping;
 use super::{Authority, Member};
 use crate::model::{Fault, FaultClass, Pid, TargetId};
+use crate::procfs::cgroups::{self, Cgroups};
 use crate::procfs::tasks;
-use crate::sampler::counters::{self, AttachError, Children, Counters};
+use crate::sampler::counters::{self, AttachError, Children, Counters, Plan};
 use crate::session::opening;
 use crate::session::pump::settled_now;
 use crate::session::refused::refused;
@@ -30,7 +36,8 @@ impl Looping {
         id: TargetId,
         member: Member,
         authority: Authority,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<String>> {
+        let mut notes = self.notes.clone();
         let limit = self.spec.limits.targets;
         let is_known = self.targets.contains_key(&id);
         if !is_known && self.targets.len() >= limit {
@@ -57,10 +64,7 @@ impl Looping {
                 pidfd,
                 with_tree,
             } => self.take_in_process(id, pid, pidfd, with_tree),
-            Member::Cgroup { path, .. } => {
-                let what = format!("attach cgroup {}: not on this engine", path.display());
-                Err(Fault::new(FaultClass::Unavailable, what).into())
-            }
+            Member::Cgroup { path, dir } => self.take_in_cgroup(id, path, dir, &mut notes),
             Member::Host => self.take_in_host(id),
         };
         let (whom, mut counters) = match opened {
@@ -74,16 +78,15 @@ impl Looping {
         let target = HeldTarget {
             run: self.describe(&whom).into(),
             whom,
-            authority,
             counters,
             counts_before: Vec::new(),
-            side_band_before: self.pump.stages.side_band_lost,
+            side_band_before: self.lost_side_band(),
             sequence: 0,
             start: sys::now(),
             closings: std::collections::VecDeque::new(),
         };
         self.targets.insert(id, target);
-        Ok(())
+        Ok(notes)
     }
 
     /// One more process, into a target of processes. One that is in it already, as a child of another, stays what it is.
@@ -216,15 +219,56 @@ impl Looping {
         }
     }
 
-    fn take_in_host(&mut self, id: TargetId) -> anyhow::Result<(Whom, Counters)> {
-        let plan = match &self.host_plan {
-            Some(plan) => plan.clone(),
-            None => {
-                let plan = opening::host_plan(&self.run, &self.pump.stages.sampling, &self.cpus)?;
-                self.host_plan.insert(plan).clone()
-            }
+    fn take_in_cgroup(
+        &mut self,
+        id: TargetId,
+        path: PathBuf,
+        dir: OwnedFd,
+        notes: &mut Vec<String>,
+    ) -> anyhow::Result<(Whom, Counters)> {
+        let what = format!("attach cgroup {}", path.display());
+        let gone = || Fault::new(FaultClass::NoSuchTarget, format!("{what}: no such cgroup"));
+        let cgroups = Cgroups::find(&self.spec.roots).context(what.clone())?;
+        let (cgroup, at_path) = cgroups.open(&path).map_err(|_| gone())?;
+        // What is meant is what was opened when it was asked for.
+        let dir = File::from(dir);
+        let is_same = dir.metadata().is_ok_and(|meant| {
+            let found = at_path.metadata();
+            found.is_ok_and(|found| (meant.dev(), meant.ino()) == (found.dev(), found.ino()))
+        });
+        if !is_same {
+            return Err(gone().into());
+        }
+        let mut counters = Counters::new(self.host_plan()?, Children::Counted);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let counted = match cgroups::uncounted(&self.spec.roots) {
+            Some(reason) => Err(reason),
+            None => counters
+                .add_cgroup(cgroup.id, &dir, &name, &self.cpus)
+                .map_err(|error| format!("{error:#}")),
         };
-        let mut counters = Counters::new(plan, Children::Counted);
+        if let Err(reason) = counted {
+            notes.push(format!("nothing is counted in the cgroup: {reason}"));
+        }
+        let unused = self.membership().unused_domain();
+        let domain = match self.pump.stages.sampling.kernel_walk_mut() {
+            Some(kernel_walk) => kernel_walk.add_domain(cgroup).context(what)?,
+            None => unused,
+        };
+        self.membership().add_cgroup(id, domain, cgroup.id, &path);
+        Ok((Whom::Cgroup { path, dir, cgroup }, counters))
+    }
+
+    fn host_plan(&mut self) -> anyhow::Result<Plan> {
+        if let Some(plan) = &self.host_plan {
+            return Ok(plan.clone());
+        }
+        let plan = opening::host_plan(&self.run, &self.pump.stages.sampling, &self.cpus)?;
+        Ok(self.host_plan.insert(plan).clone())
+    }
+
+    fn take_in_host(&mut self, id: TargetId) -> anyhow::Result<(Whom, Counters)> {
+        let mut counters = Counters::new(self.host_plan()?, Children::Counted);
         counters
             .add_host(&self.cpus)
             .map_err(|error| refused(&self.spec.roots, &error))?;

@@ -1,12 +1,16 @@
 //! A target that an engine has: its counters, its open window, and what is to be done with it.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Authority, TargetEnd};
-use crate::model::{MonoNs, Pid, ProcessCounts, RunInfo};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
+
+use super::TargetEnd;
+use crate::model::{Cgroup, MonoNs, Pid, ProcessCounts, RunInfo};
 use crate::sampler::counters::Counters;
 use crate::sys::pidfd::PidFd;
 
@@ -20,9 +24,25 @@ pub(super) enum Whom {
         pidfd: Option<PidFd>,
     },
     /// A cgroup.
-    Cgroup { path: PathBuf, dir: OwnedFd },
+    Cgroup {
+        path: PathBuf,
+        dir: File,
+        cgroup: Cgroup,
+    },
     /// Everybody.
     Host,
+}
+
+impl Whom {
+    /// Whether it is a cgroup that has been removed.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Whom::Cgroup { dir, .. } => {
+                fstatat(dir.as_fd(), "cgroup.procs", AtFlags::empty()).is_err()
+            }
+            Whom::Process { .. } | Whom::Host => false,
+        }
+    }
 }
 
 /// Why a window is closed before its time.
@@ -37,7 +57,6 @@ pub(super) enum Closing {
 /// A target.
 pub(super) struct HeldTarget {
     pub(super) whom: Whom,
-    pub(super) authority: Authority,
     pub(super) run: Arc<RunInfo>,
     pub(super) counters: Counters,
     pub(super) counts_before: Vec<ProcessCounts>,

@@ -13,19 +13,24 @@ use super::held_target::{Closing, HeldTarget, Whom};
 use super::membership::Membership;
 use super::voice::{Answers, Voice};
 use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
-use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, SampledEvent, TargetId};
+use crate::aggregate::Stacks;
+use crate::model::{Cpu, EventLedger, Fault, FaultClass, Ledger, MonoNs, RunInfo, SampledEvent, TargetId};
+use crate::parser::Begin;
+use crate::procfs::cgroups::{self, Cgroups};
 use crate::sampler::counters::Plan;
 use crate::session::attach::Opened;
 use crate::session::foundation::{self, Extent, Foundation};
 use crate::session::members::Members;
 use crate::session::names::{Message, Names};
 use crate::session::pump::{OTHERS, Pace, Pump};
+use crate::session::stages::Stages;
 use crate::session::told::Told;
 use crate::session::window::next_due;
 use crate::session::{JitReporting, Spec, opening};
+use crate::symbolize::jit::Jit;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{self, Waker, Wakeup};
-use crate::target::Selection;
+use crate::target::{Domains, Selection};
 
 const COMMANDS: Wakeup = Wakeup(OTHERS);
 const TARGETS: Wakeup = Wakeup(OTHERS + 1);
@@ -42,6 +47,9 @@ const MOST_COMMANDS: usize = 16;
 
 /// How long after records were lost, at the least, processes are looked for that have ended unheard.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// Names of Python functions that are known, some 100 bytes each; beyond, everything is opened anew.
+const MOST_PYTHON_NAMES: usize = 1 << 18;
 
 /// Sets of targets that are known; more are looked through, and those given up that nobody is in.
 const MOST_GROUPS: usize = 4096;
@@ -61,11 +69,20 @@ pub(super) struct Looping {
     answers: Answers,
     commands: Receiver<Command>,
     waker: Waker,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     stats: Arc<Mutex<EngineStats>>,
     /// When the open windows have lasted long enough.
     boundary: MonoNs,
     looked_at: MonoNs,
+    past: Past,
+}
+
+/// What was before everything was opened anew the last time.
+#[derive(Debug, Default)]
+struct Past {
+    renewals: u64,
+    events: Vec<EventLedger>,
+    side_band_lost: u64,
 }
 
 /// What the loop is given by who holds the engine.
@@ -83,51 +100,23 @@ impl Looping {
     /// Opens everything and starts sampling, of nobody yet.
     pub(super) fn open(spec: EngineSpec, ends: Ends) -> anyhow::Result<Looping> {
         let run = spec.run();
-        let membership = Membership::new(spec.roots.proc.clone(), spec.limits.processes);
+        let domains = Cgroups::find(&spec.roots).ok().map(Domains::new);
+        let membership = Membership::new(spec.roots.proc.clone(), spec.limits.processes, domains);
         let Foundation {
-            mut stages,
+            stages,
             jit,
             begin,
             waker,
             cpus,
             notes,
-        } = foundation::lay(
-            &run,
-            &nobody(),
-            Members::OfTargets(Box::new(membership)),
-            Extent::Engine {
-                processes: spec.limits.processes,
-                walked_every: PACE.walked,
-            },
-        )?;
-        stages.pipeline.counting.stacks =
-            crate::aggregate::Stacks::with_room(spec.limits.stack_frames);
+        } = lay(&spec, &run, membership)?;
         let plan = stages.counters.plan().clone();
-        Opened {
-            spec: &run,
-            stages: &mut stages,
-        }
-        .cpus()?;
         let answers = Answers::new(ends.events, ends.heard);
-        let info = Arc::new(opening::describe(
-            &run,
-            &stages.sampling,
-            String::new(),
-            notes.clone(),
-        ));
-        let names = Names::start(
-            info,
-            spec.naming.clone(),
-            begin,
-            jit,
-            JitReporting::Off,
-            answers.voice(None),
-        )
-        .context("start the names thread")?;
+        let names = names(&spec, &run, &stages, begin, jit, answers.voice())?;
         let now = sys::now();
         let pump = Pump::new(stages, waker, PACE, now)?;
         pump.watch(&ends.waker, COMMANDS)?;
-        let mut looping = Looping {
+        let looping = Looping {
             boundary: now.plus(spec.interval),
             run,
             pump,
@@ -143,9 +132,9 @@ impl Looping {
             notes,
             stats: ends.stats,
             looked_at: now,
+            past: Past::default(),
             spec,
         };
-        looping.pump.stages.enable()?;
         Ok(looping)
     }
 
@@ -205,10 +194,7 @@ impl Looping {
             match self.commands.try_recv() {
                 Ok(Command::Attach(id, member, authority)) => {
                     let answer = match self.take_in(id, member, authority) {
-                        Ok(()) => EngineEvent::Attached {
-                            target: id,
-                            notes: self.notes.clone(),
-                        },
+                        Ok(notes) => EngineEvent::Attached { target: id, notes },
                         Err(error) => EngineEvent::Refused {
                             target: id,
                             fault: as_fault(&error),
@@ -271,7 +257,10 @@ impl Looping {
     fn end_targets(&mut self, now: MonoNs) {
         if self.looked_at.plus(LOOK_AFTER) <= now {
             self.looked_at = now;
-            self.membership().verify_all();
+            self.forget_who_ended_unheard();
+            let gone = |target: &&mut HeldTarget| target.whom.is_gone();
+            let gone = self.targets.values_mut().filter(gone);
+            gone.for_each(|target| target.end(now, TargetEnd::Exited));
         }
         let of_processes = self
             .targets
@@ -282,6 +271,19 @@ impl Looping {
             if let Some(target) = self.targets.get_mut(&id) {
                 target.end(now, why);
             }
+        }
+    }
+
+    /// Records were lost, perhaps those of processes that have ended.
+    fn forget_who_ended_unheard(&mut self) {
+        let pipeline = &mut self.pump.stages.pipeline;
+        let Some(membership) = pipeline.members.of_targets() else {
+            return;
+        };
+        if membership.take_has_lost() {
+            let gone = pipeline.processes.verify_all(sys::boot_offset());
+            gone.into_iter().for_each(|pid| membership.left(pid));
+            membership.verify_all();
         }
     }
 
@@ -306,17 +308,119 @@ impl Looping {
         if is_boundary {
             self.boundary = next_due(self.boundary, self.spec.interval, end);
             self.forget_what_is_not_needed();
+            if self.is_worn() && self.names.messages.is_empty() {
+                self.renew()?;
+            }
             self.measure()?;
         }
         Ok(())
     }
 
+    /// Whether there are so many modules, or names of threads, that there will soon be no room for new ones. Stacks that wait for names bear
+    /// their numbers, and so do tables in the kernel: they cannot be given again one by one.
+    fn is_worn(&self) -> bool {
+        let pipeline = &self.pump.stages.pipeline;
+        let python = pipeline.python.as_ref();
+        let most = self.spec.limits.modules;
+        pipeline.processes.modules.len() > most
+            || pipeline.processes.comms.len() > most
+            || python.is_some_and(|python| python.names.len() > MOST_PYTHON_NAMES)
+    }
+
+    /// Opens everything anew, and goes on with the same targets; the time in between is in the account.
+    fn renew(&mut self) -> anyhow::Result<()> {
+        let stopped = sys::now();
+        self.close_all(stopped)?;
+        let stages = &mut self.pump.stages;
+        let ledger = stages.account()?.ledger;
+        self.past.side_band_lost += ledger.side_band_lost;
+        self.past.add(ledger.events);
+        self.past.renewals += 1;
+        let members = std::mem::replace(&mut stages.pipeline.members, Members::Known);
+        let Members::OfTargets(mut membership) = members else {
+            unreachable!("an engine is laid with the members of targets");
+        };
+        // Nobody has followed processes meanwhile.
+        membership.records_lost();
+        let Foundation {
+            mut stages,
+            jit,
+            begin,
+            waker,
+            ..
+        } = lay(&self.spec, &self.run, *membership)?;
+        stages.reopened_gap_ns = u64::try_from(sys::now().since(stopped).as_nanos()).unwrap_or(0);
+        self.told = Told::default();
+        let pump = Pump::new(stages, waker, PACE, sys::now())?;
+        pump.watch(&self.waker, COMMANDS)?;
+        self.pump = pump;
+        self.tell_domains()?;
+        self.take_in_again();
+        self.follow_everybody()?;
+        let ids: Vec<TargetId> = self.targets.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.watch_target(id))?;
+        let stages = &self.pump.stages;
+        let (voice, before) = self.answers.voice_behind_another();
+        let new = names(&self.spec, &self.run, stages, begin, jit, voice)?;
+        // What it has still to say comes first.
+        let _ = before.send(std::mem::replace(&mut self.names, new));
+        let lost_until_now = self.past.side_band_lost;
+        for target in self.targets.values_mut() {
+            target.side_band_before = lost_until_now;
+        }
+        Ok(())
+    }
+
+    /// The programs are others, and know no cgroups.
+    fn tell_domains(&mut self) -> anyhow::Result<()> {
+        let stages = &mut self.pump.stages;
+        let (Some(kernel_walk), Some(membership)) = (
+            stages.sampling.kernel_walk_mut(),
+            stages.pipeline.members.of_targets(),
+        ) else {
+            return Ok(());
+        };
+        membership.forget_cgroups();
+        for (id, target) in &self.targets {
+            if let Whom::Cgroup { path, cgroup, .. } = &target.whom {
+                let domain = kernel_walk
+                    .add_domain(*cgroup)
+                    .context("tell the kernel's walk what is a target")?;
+                membership.add_cgroup(*id, domain, cgroup.id, path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up what the processes of all targets have mapped, and those that they have forked meanwhile.
+    fn take_in_again(&mut self) {
+        let pipeline = &mut self.pump.stages.pipeline;
+        let Some(membership) = pipeline.members.of_targets() else {
+            return;
+        };
+        membership.find_children();
+        let now = sys::now();
+        for pid in membership.processes() {
+            match pipeline.processes.add_running(pid, now) {
+                Ok(modules) => modules.into_iter().for_each(|module| pipeline.want(module)),
+                // It has ended; its exit record was for nobody.
+                Err(_) => {
+                    if let Some(membership) = pipeline.members.of_targets() {
+                        membership.left(pid);
+                    }
+                }
+            }
+            pipeline.found_mapped(pid);
+        }
+    }
+
     fn close_windows(&mut self, end: MonoNs, is_boundary: bool) -> anyhow::Result<Vec<Message>> {
+        let side_band_lost = self.lost_side_band();
         let stages = &mut self.pump.stages;
         let now = Now {
             end,
             is_boundary,
-            side_band_lost: stages.side_band_lost,
+            side_band_lost,
         };
         let events = stages.sampling.plan().events.clone();
         let (windows, ended) =
@@ -325,7 +429,15 @@ impl Looping {
         for id in ended {
             let target = self.targets.remove(&id);
             was_host |= target.is_some_and(|target| matches!(target.whom, Whom::Host));
+            let domain = self.membership().own_domain(id);
             self.membership().remove_target(id);
+            if let (Some(domain), Some(kernel_walk)) =
+                (domain, self.pump.stages.sampling.kernel_walk_mut())
+            {
+                kernel_walk
+                    .remove_domain(domain)
+                    .context("tell the kernel's walk what is a target")?;
+            }
         }
         if was_host {
             self.follow_everybody()?;
@@ -364,7 +476,8 @@ impl Looping {
     /// Draws up the account.
     fn measure(&mut self) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
-        let ledger = stages.account()?.ledger;
+        let mut ledger = stages.account()?.ledger;
+        self.past.add_to(&mut ledger);
         let stats = EngineStats {
             cpu_ns: sys::cpu_time_of_thread(),
             cost: ledger.cost.clone().unwrap_or_default(),
@@ -374,7 +487,7 @@ impl Looping {
             stacks: stages.pipeline.counting.stacks.len(),
             modules: stages.pipeline.processes.modules.len(),
             refused_processes: self.membership().refused(),
-            renewals: 0,
+            renewals: self.past.renewals,
             ledger,
         };
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
@@ -383,20 +496,24 @@ impl Looping {
 
     /// Ends the sampling, and closes the last windows of all targets.
     fn end_all(&mut self) -> anyhow::Result<()> {
+        let now = sys::now();
+        for target in self.targets.values_mut() {
+            target.end(now, TargetEnd::EngineEnded);
+        }
+        self.close_all(sys::now())?;
+        self.measure()
+    }
+
+    /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that.
+    fn close_all(&mut self, now: MonoNs) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
         stages
             .sampling
             .disable()
             .context("disable the sampled events")?;
-        let now = sys::now();
-        stages.meter.stop(&stages.sampling);
         self.pump.drain_to_end(now)?;
-        for target in self.targets.values_mut() {
-            target.end(now, TargetEnd::EngineEnded);
-        }
         let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
         let windows = self.close_windows(now, true)?;
-        self.measure()?;
         for message in new.into_iter().chain([Message::Several(windows)]) {
             let _ = self.names.messages.send(message);
         }
@@ -406,6 +523,11 @@ impl Looping {
     /// The events, as they are sampled.
     pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
         self.describe(&Whom::Host).events
+    }
+
+    /// Side-band records that were lost since the engine began.
+    pub(super) fn lost_side_band(&self) -> u64 {
+        self.past.side_band_lost + self.pump.stages.side_band_lost
     }
 
     pub(super) fn describe(&self, whom: &Whom) -> RunInfo {
@@ -422,6 +544,54 @@ impl Looping {
         let members = self.pump.stages.pipeline.members.of_targets();
         members.expect("an engine is laid with the members of targets")
     }
+}
+
+impl Past {
+    fn add(&mut self, events: Vec<EventLedger>) {
+        self.events.resize_with(events.len(), EventLedger::default);
+        for (all, event) in self.events.iter_mut().zip(&events) {
+            all.merge(event);
+        }
+    }
+
+    fn add_to(&self, ledger: &mut Ledger) {
+        ledger.side_band_lost += self.side_band_lost;
+        for (event, before) in ledger.events.iter_mut().zip(&self.events) {
+            event.merge(before);
+        }
+    }
+}
+
+/// Opens what an engine samples with, of the members that it has.
+fn lay(spec: &EngineSpec, run: &Spec, membership: Membership) -> anyhow::Result<Foundation> {
+    let members = Members::OfTargets(Box::new(membership));
+    let extent = Extent::Engine {
+        processes: spec.limits.processes,
+        walked_every: PACE.walked,
+    };
+    let mut foundation = foundation::lay(run, &nobody(), members, extent)?;
+    let stages = &mut foundation.stages;
+    stages.pipeline.counting.stacks = Stacks::with_room(spec.limits.stack_frames);
+    if cgroups::uncounted(&spec.roots).is_none() {
+        stages.sampling.tell_cgroups();
+    }
+    Opened { spec: run, stages }.cpus()?;
+    stages.enable()?;
+    Ok(foundation)
+}
+
+fn names(
+    spec: &EngineSpec,
+    run: &Spec,
+    stages: &Stages,
+    begin: Option<Begin>,
+    jit: Arc<Jit>,
+    voice: Voice,
+) -> anyhow::Result<Names<Voice>> {
+    let info = opening::describe(run, &stages.sampling, String::new(), Vec::new());
+    let naming = spec.naming.clone();
+    Names::start(info.into(), naming, begin, jit, JitReporting::Off, voice)
+        .context("start the names thread")
 }
 
 /// The error, as somebody else may tell it.

@@ -9,17 +9,18 @@
 //! Who a process is, and whose, is known from records. Where some were lost, it is looked at before anything more of it is believed: when it
 //! started (its number may have come back as another's), and for users' targets, whose it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Authority, TargetEnd};
-use crate::model::{EventIdx, LossReason, MonoNs, Pid, TargetId};
+use crate::model::{CgroupId, DomainId, EventIdx, LossReason, MonoNs, Pid, TargetId};
 use crate::procfs::credentials;
 use crate::procfs::tasks;
 use crate::session::groups::{GroupId, Groups};
 use crate::sys;
+use crate::target::Domains;
 
 /// `/proc` tells the start of a process in ticks of 10 ms; this much later than its fork record it is another process.
 const TICK: Duration = Duration::from_millis(20);
@@ -32,8 +33,26 @@ pub(in crate::session) struct Sampled {
     /// Several, if they have all of it in common.
     pub(in crate::session) n_samples: u64,
     pub(in crate::session) in_kernel_mode: bool,
-    /// `None`: counted in the kernel, at any time since that was last taken in.
-    pub(in crate::session) time: Option<MonoNs>,
+    pub(in crate::session) taken: When,
+}
+
+/// When a sample was taken, and in which cgroup.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::session) enum When {
+    /// It came through a ring, with the number of its cgroup if samples carry that.
+    At(MonoNs, Option<CgroupId>),
+    /// It was counted in the kernel, since that was last taken in.
+    Counted(Option<DomainId>),
+}
+
+impl Sampled {
+    /// Whether it was taken then or later; what is counted in the kernel was taken in when a target came.
+    fn is_since(&self, then: MonoNs) -> bool {
+        match self.taken {
+            When::At(time, _) => then <= time,
+            When::Counted(_) => true,
+        }
+    }
 }
 
 /// What is known of a process.
@@ -65,9 +84,14 @@ pub(in crate::session) struct Membership {
     must_drain: bool,
     /// Targets that everybody is in, and since when.
     hosts: Vec<(TargetId, MonoNs)>,
+    /// The same of those that whatever runs in a cgroup is in.
+    cgroups: Vec<(DomainId, TargetId, MonoNs)>,
+    /// `None` where there are no cgroups.
+    domains: Option<Domains>,
     /// How often records were lost, and up to when they were not the last time.
     losses: u32,
     sound_until: MonoNs,
+    has_lost: bool,
     most_processes: usize,
     refused: u64,
     lost: FxHashMap<TargetId, Vec<(EventIdx, LossReason, u64)>>,
@@ -79,7 +103,11 @@ pub(in crate::session) struct Membership {
 }
 
 impl Membership {
-    pub(in crate::session) fn new(proc_root: PathBuf, most_processes: usize) -> Membership {
+    pub(in crate::session) fn new(
+        proc_root: PathBuf,
+        most_processes: usize,
+        domains: Option<Domains>,
+    ) -> Membership {
         Membership {
             proc_root,
             groups: Groups::new(),
@@ -89,8 +117,11 @@ impl Membership {
             departed: FxHashMap::default(),
             must_drain: false,
             hosts: Vec::new(),
+            cgroups: Vec::new(),
+            domains,
             losses: 0,
             sound_until: sys::now(),
+            has_lost: false,
             most_processes,
             refused: 0,
             lost: FxHashMap::default(),
@@ -108,6 +139,37 @@ impl Membership {
     /// A target that everybody is in.
     pub(super) fn add_host(&mut self, target: TargetId) {
         self.hosts.push((target, sys::now()));
+    }
+
+    /// A target that whatever runs in a cgroup is in. `false`: there are no cgroups.
+    pub(super) fn add_cgroup(
+        &mut self,
+        target: TargetId,
+        domain: DomainId,
+        cgroup: CgroupId,
+        path: &Path,
+    ) -> bool {
+        let Some(domains) = &mut self.domains else {
+            return false;
+        };
+        domains.add(domain, cgroup, path);
+        self.cgroups.push((domain, target, sys::now()));
+        true
+    }
+
+    /// The cgroup of a target, if no other one has it.
+    pub(super) fn own_domain(&self, target: TargetId) -> Option<DomainId> {
+        let mut cgroups = self.cgroups.iter();
+        let (domain, ..) = *cgroups.find(|(_, of, _)| *of == target)?;
+        let mut cgroups = self.cgroups.iter();
+        let is_shared = cgroups.any(|(of, other, _)| *of == domain && *other != target);
+        (!is_shared).then_some(domain)
+    }
+
+    /// A number for a cgroup that no target has yet.
+    pub(super) fn unused_domain(&self) -> DomainId {
+        let last = self.cgroups.iter().map(|(domain, ..)| domain.0).max();
+        DomainId(last.unwrap_or(0).saturating_add(1))
     }
 
     /// Puts a process into a target. `false`: there are as many as there may be.
@@ -156,6 +218,10 @@ impl Membership {
             *group = groups.only(*group, |of| of != target);
         }
         self.hosts.retain(|(host, _)| *host != target);
+        if let (Some(domain), Some(domains)) = (self.own_domain(target), &mut self.domains) {
+            domains.remove(domain);
+        }
+        self.cgroups.retain(|(_, of, _)| *of != target);
         // Whom nobody else is after is told of in vain.
         self.has_left = true;
         self.authorities.remove(&target);
@@ -170,9 +236,50 @@ impl Membership {
         of.map(|(pid, _)| *pid).collect()
     }
 
+    /// All processes.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        self.processes.keys().copied().collect()
+    }
+
+    /// Takes in what processes of targets have forked, and no record has told.
+    pub(super) fn find_children(&mut self) {
+        let mut is_new = true;
+        while is_new {
+            is_new = false;
+            for pid in tasks::processes(&self.proc_root).unwrap_or_default() {
+                if !self.processes.contains_key(&pid) && self.has_room(0) {
+                    self.found(pid);
+                    is_new |= self.processes.contains_key(&pid);
+                }
+            }
+        }
+    }
+
+    /// No target has a cgroup, until it is given one again.
+    pub(super) fn forget_cgroups(&mut self) {
+        for (domain, ..) in std::mem::take(&mut self.cgroups) {
+            if let Some(domains) = &mut self.domains {
+                domains.remove(domain);
+            }
+        }
+    }
+
     /// Whether a process is in any target.
     pub(in crate::session) fn is_member(&self, pid: Pid) -> bool {
-        self.takes_everybody() || self.processes.contains_key(&pid)
+        self.takes_everybody() || !self.cgroups.is_empty() || self.processes.contains_key(&pid)
+    }
+
+    /// Whether a process is in a cgroup that is a target.
+    pub(in crate::session) fn is_in_cgroup(&mut self, pid: Pid, cgroup: Option<CgroupId>) -> bool {
+        let domains = self.domains.as_mut();
+        domains.is_some_and(|domains| domains.of_sample(cgroup, pid).is_some())
+    }
+
+    /// More is taken out of the rings.
+    pub(in crate::session) fn search_cgroups_again(&mut self) {
+        if let Some(domains) = &mut self.domains {
+            domains.search_again();
+        }
     }
 
     /// Whether there is a target that everybody is in.
@@ -195,11 +302,7 @@ impl Membership {
         self.refused
     }
 
-    /// Living processes of all targets.
-    pub(super) fn n_processes(&self) -> usize {
-        self.processes.len()
-    }
-
+    /// How many sets of targets are known.
     pub(super) fn n_groups(&self) -> usize {
         self.groups.len()
     }
@@ -288,6 +391,12 @@ impl Membership {
     /// Records were lost: all that is known of processes is in doubt from the last moment on at which none were.
     pub(in crate::session) fn records_lost(&mut self) {
         self.losses += 1;
+        self.has_lost = true;
+    }
+
+    /// Whether records were lost since that was last asked.
+    pub(super) fn take_has_lost(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost)
     }
 
     /// No records were lost until now.
@@ -332,14 +441,17 @@ impl Membership {
         &mut self,
         sampled: &Sampled,
     ) -> Result<GroupId, LossReason> {
-        let (mut group, unsure) = match sampled.time {
-            None => (self.group_when_counted(sampled.pid), GroupId::NONE),
-            Some(time) => self.group_at(sampled.pid, time),
+        let (mut group, unsure) = match sampled.taken {
+            When::Counted(_) => (self.group_when_counted(sampled.pid), GroupId::NONE),
+            When::At(time, _) => self.group_at(sampled.pid, time),
         };
         for (host, since) in &self.hosts {
-            if sampled.time.is_none_or(|time| *since <= time) {
+            if sampled.is_since(*since) {
                 group = self.groups.and(group, &[*host]);
             }
+        }
+        if !self.cgroups.is_empty() {
+            group = self.and_of_cgroup(group, sampled);
         }
         self.lose(unsure, sampled, LossReason::NotAuthorised);
         if group == GroupId::NONE {
@@ -354,6 +466,23 @@ impl Membership {
             return Err(LossReason::KernelMode);
         }
         Ok(group)
+    }
+
+    fn and_of_cgroup(&mut self, mut group: GroupId, sampled: &Sampled) -> GroupId {
+        let Some(domains) = &mut self.domains else {
+            return group;
+        };
+        let domain = match sampled.taken {
+            When::Counted(domain) => domain,
+            When::At(_, cgroup) => domains.of_sample(cgroup, sampled.pid),
+        };
+        let around = domain.map_or_else(Vec::new, |domain| domains.around(domain));
+        for (domain, target, since) in &self.cgroups {
+            if around.contains(domain) && sampled.is_since(*since) {
+                group = self.groups.and(group, &[*target]);
+            }
+        }
+        group
     }
 
     /// Counts samples as lost by all targets of a group.

@@ -18,7 +18,7 @@ mod voice;
 
 pub use event::{EngineEvent, TargetWindow};
 pub use handle::Engine;
-pub(super) use membership::{Membership, Sampled};
+pub(super) use membership::{Membership, Sampled, When};
 pub use spec::{EngineSpec, Limits, Sampling};
 pub use stats::EngineStats;
 pub use target::{Authority, Member, TargetEnd};

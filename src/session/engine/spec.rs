@@ -30,6 +30,8 @@ pub struct Limits {
     pub processes: usize,
     /// Frames that the distinct stacks of a window may have, 16 bytes each; stacks beyond stand in one bucket.
     pub stack_frames: usize,
+    /// Modules, and names of threads, that are known; beyond, everything is opened anew, at the end of a window.
+    pub modules: usize,
 }
 
 impl Default for Limits {
@@ -38,6 +40,8 @@ impl Default for Limits {
             targets: 64,
             processes: 1 << 15,
             stack_frames: 1 << 20,
+            // Three quarters of those that there are numbers for in the kernel.
+            modules: 3 << 14,
         }
     }
 }

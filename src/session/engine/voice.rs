@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::{EngineEvent, TargetWindow};
 use crate::model::{NamedSample, Profile};
@@ -16,24 +16,26 @@ pub(super) struct Voice {
     events: Sender<EngineEvent>,
     waker: Waker,
     /// Who has spoken before, and may have something left to say.
-    before: Option<Box<Names<Voice>>>,
+    before: Option<Receiver<Names<Voice>>>,
 }
 
 impl Voice {
     pub(super) fn new(
         events: Sender<EngineEvent>,
         waker: Waker,
-        before: Option<Names<Voice>>,
+        before: Option<Receiver<Names<Voice>>>,
     ) -> Voice {
         Voice {
             events,
             waker,
-            before: before.map(Box::new),
+            before,
         }
     }
 
     fn send(&mut self, event: EngineEvent) {
-        if let Some(before) = self.before.take() {
+        if let Some(before) = self.before.take()
+            && let Ok(before) = before.recv()
+        {
             before.finish();
         }
         // Fails when nobody wants to know any more.
@@ -99,9 +101,16 @@ impl Answers {
         true
     }
 
-    /// The ends of what is said, for another names thread.
-    pub(super) fn voice(&self, before: Option<Names<Voice>>) -> Voice {
-        Voice::new(self.events.clone(), self.waker.clone(), before)
+    /// The ends of what is said, for a names thread.
+    pub(super) fn voice(&self) -> Voice {
+        Voice::new(self.events.clone(), self.waker.clone(), None)
+    }
+
+    /// The same for one that takes the place of another, which it is to be given: what that one has to say comes first.
+    pub(super) fn voice_behind_another(&self) -> (Voice, Sender<Names<Voice>>) {
+        let (sender, before) = bounded(1);
+        let voice = Voice::new(self.events.clone(), self.waker.clone(), Some(before));
+        (voice, sender)
     }
 
     /// Waits until all is sent.
