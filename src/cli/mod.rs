@@ -9,6 +9,8 @@ mod attach;
 mod cache;
 mod cache_folder;
 mod completions;
+mod ctl;
+mod daemon_client;
 mod debuginfod;
 mod doctor;
 mod exit;
