@@ -142,11 +142,11 @@ impl Client {
     }
 }
 
-/// A window of one stack, whose name has as many bytes as asked for.
+/// A window of one stack, whose names have as many bytes as asked for.
 pub(in crate::daemon) fn window(
     sequence: u64,
     phase: Option<&str>,
-    name_length: usize,
+    n_bytes: usize,
 ) -> PhasedWindow {
     let spec: EventSpec = crate::model::parse_events::<EventSpec>("cpu-clock").unwrap()[0].clone();
     let event = SampledEvent {
@@ -154,6 +154,13 @@ pub(in crate::daemon) fn window(
         spec,
         rate: Rate::Period(1),
     };
+    // A long name would be cut.
+    const LONGEST: usize = 1000;
+    let frames = (0..n_bytes.div_ceil(LONGEST)).map(|idx| FrameName {
+        text: "f".repeat(LONGEST.min(n_bytes - idx * LONGEST)).into(),
+        kind: NameKind::User,
+        unnamed: None,
+    });
     let row = Row {
         task: TaskLabel {
             comm: "comm".into(),
@@ -161,11 +168,7 @@ pub(in crate::daemon) fn window(
             tid: None,
         },
         ended: Ended::Root,
-        frames: vec![FrameName {
-            text: "f".repeat(name_length).into(),
-            kind: NameKind::User,
-            unnamed: None,
-        }],
+        frames: frames.collect(),
         weights: vec![Weight::of(10)],
     };
     let profile = Profile {
