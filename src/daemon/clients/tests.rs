@@ -505,7 +505,8 @@ fn who_takes_nothing_for_too_long_is_sent_away_and_who_takes_a_little_is_not() {
     assert!(stage.pass(SECOND * 9).is_empty());
     let mut some = [0; 1 << 16];
     for _ in 0..8 {
-        std::io::Read::read(slow.0.get_mut(), &mut some).unwrap();
+        // As much as has come: less than all.
+        let _ = std::io::Read::read(slow.0.get_mut(), &mut some);
     }
     stage.turn();
     let heard = stage.pass(SECOND * 2);
@@ -542,7 +543,7 @@ fn what_cannot_be_kept_or_sent_is_a_gap() {
             .window(&window(sequence, Some(&format!("{sequence}")), 3));
     }
     let mut lines = String::new();
-    while lines.matches('\n').count() < 17 {
+    while lines.matches('\n').count() < 18 {
         stage.turn();
         let _ = client.0.read_line(&mut lines);
     }
