@@ -254,11 +254,12 @@ fn readme_commands() -> String {
     let mut flags: Vec<(String, String, Vec<String>)> = Vec::new();
     let mut perfd = perfd::cli::command();
     perfd.build();
-    for command in perfd.get_subcommands_mut() {
+    for command in perfd.get_subcommands_mut().flat_map(innermost) {
         let usage = command.render_usage().to_string();
         let usage = usage.trim_start_matches("Usage: ").replace('\n', " ");
         text += &format!("{usage}\n");
-        let name = command.get_name().to_owned();
+        let bin_name = command.get_bin_name().expect("built above");
+        let name = bin_name.trim_start_matches("perfd ").to_owned();
         for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
             if arg.get_id() == "help" {
                 continue;
@@ -277,6 +278,14 @@ fn readme_commands() -> String {
         text += &format!("| `{flag}` | {} | {help} |\n", commands.join(", "));
     }
     text
+}
+
+/// A command, or those that it consists of.
+fn innermost(command: &mut clap::Command) -> Vec<&mut clap::Command> {
+    match command.has_subcommands() {
+        true => command.get_subcommands_mut().flat_map(innermost).collect(),
+        false => vec![command],
+    }
 }
 
 fn flag_text(arg: &clap::Arg) -> String {

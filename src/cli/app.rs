@@ -19,6 +19,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::completions::CompletionsArgs;
 use super::config::ConfigArgs;
+use super::ctl::CtlArgs;
 use super::daemon::DaemonArgs;
 use super::doctor::DoctorArgs;
 use super::list::ListArgs;
@@ -27,7 +28,7 @@ use super::parse::ParseArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
-    attach, completions, config, daemon, doctor, hints, list, man, manual, parse, record, stat,
+    attach, completions, config, ctl, daemon, doctor, hints, list, man, manual, parse, record, stat,
     stdout, symbolize,
 };
 
@@ -47,6 +48,7 @@ enum Command {
     Stat(Box<StatArgs>),
     Symbolize(SymbolizeArgs),
     Daemon(DaemonArgs),
+    Ctl(Box<CtlArgs>),
     Config(ConfigArgs),
     Doctor(DoctorArgs),
     List(ListArgs),
@@ -82,6 +84,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Record(args) => record::run(*args),
         Command::Attach(args) => attach::run(*args),
         Command::Stat(args) => stat::run(*args),
+        Command::Ctl(args) => ctl::run(*args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Daemon(args) => daemon::run(&args),
         Command::Config(args) => config::run(&args),

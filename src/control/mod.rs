@@ -9,6 +9,7 @@
 
 mod answer;
 pub mod base64;
+pub mod client;
 pub mod codec;
 mod envelope;
 mod event;

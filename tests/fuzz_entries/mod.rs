@@ -1,6 +1,7 @@
 //! What each format that comes from outside is read by, as functions of bytes: a fuzzer calls them (`fuzz/`), and
 //! `tests/fuzz_corpus.rs` with what fuzzers have found. They end with any bytes whatever, or the bytes are a find.
 
+mod control;
 mod links;
 pub mod made;
 mod names_cache;
@@ -20,6 +21,7 @@ use perfd::procfs::maps;
 use perfd::symbolize::{Config, Demangle, Inline, Resolver, Shown, Srcline, Suffixes, Wanted};
 use perfd::unwind::Table;
 
+pub use control::control;
 pub use links::{debug_links, mini_debug_info};
 pub use names_cache::names_cache;
 pub use python::python;
@@ -47,6 +49,7 @@ pub const ALL: &[Entry] = &[
     ("perf_map", perf_map),
     ("jitdump", jitdump),
     ("jit_report", jit_report),
+    ("control", control),
     ("python", python),
 ];
 
