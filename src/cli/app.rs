@@ -19,12 +19,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::completions::CompletionsArgs;
 use super::doctor::DoctorArgs;
+use super::export::ExportArgs;
 use super::list::ListArgs;
 use super::man::ManArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
-    attach, completions, doctor, hints, list, man, manual, record, stat, stdout, symbolize,
+    attach, completions, doctor, export, hints, list, man, manual, record, stat, stdout, symbolize,
 };
 
 /// A sampling profiler for Linux: folded stacks and counters of real processes, every sample accounted for
@@ -41,6 +42,7 @@ enum Command {
     Record(Box<RecordArgs>),
     Attach(Box<AttachArgs>),
     Stat(Box<StatArgs>),
+    Export(Box<ExportArgs>),
     Symbolize(SymbolizeArgs),
     Doctor(DoctorArgs),
     List(ListArgs),
@@ -74,6 +76,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Record(args) => record::run(*args),
         Command::Attach(args) => attach::run(*args),
         Command::Stat(args) => stat::run(*args),
+        Command::Export(args) => export::run(&args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List(args) => list::run(&args),
