@@ -19,7 +19,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::moment::{self, Moment};
@@ -98,10 +97,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
     let failed = |error: io::Error| cannot_list(args, error);
     let mut found = archive.find(&wanted).map_err(failed)?;
     for damaged in &found.damaged {
-        say(&format!(
-            "perfd: left out: {:#}\n",
-            anyhow::Error::msg(chain(damaged))
-        ));
+        say(&format!("perfd: left out: {}\n", chain(damaged)));
     }
     let Some(profile) = found.profile.take() else {
         let kept = archive.kept().map_err(failed)?;
