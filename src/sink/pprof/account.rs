@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, lines};
+use super::{DecodeError, Labels, lines};
 use crate::model::{
     Cost, Count, EventLedger, EventSpec, Hz, JitFileNote, Ledger, Modes, MonoNs, Pid,
     ProcessCounts, Profile, PythonLedger, Rate, RateChange, RunInfo, SampledEvent, StackLedger,
@@ -119,10 +119,16 @@ pub(super) fn comments(profile: &Profile, labels: &Labels) -> Vec<String> {
 }
 
 /// Reads the lines of a file; `None` if perfd did not write it.
-pub(super) fn read<'a>(comments: impl IntoIterator<Item = &'a str>) -> Option<Account> {
+///
+/// # Errors
+/// An event that is not known: without it nobody knows whose the others' values are.
+pub(super) fn read<'a>(
+    comments: impl IntoIterator<Item = &'a str>,
+) -> Result<Option<Account>, DecodeError> {
     let mut comments = comments.into_iter();
-    let (topic, facts) = lines::parse(comments.next()?)?;
-    let run: RunLine = lines::read(facts).filter(|_| topic == "perfd")?;
+    let Some(run) = comments.next().and_then(run_of) else {
+        return Ok(None);
+    };
     let mut account = Account {
         run: run.into_run(),
         span: SpanLine::default().into_span(),
@@ -131,11 +137,23 @@ pub(super) fn read<'a>(comments: impl IntoIterator<Item = &'a str>) -> Option<Ac
         labels: Labels::default(),
     };
     for comment in comments {
-        if account.take_in(comment).is_none() {
-            account.run.notes.push(comment.to_owned());
+        match account.take_in(comment) {
+            Some(()) => (),
+            None if comment.starts_with("event ") => {
+                return Err(DecodeError::Malformed(
+                    "an event that this perfd does not know",
+                ));
+            }
+            None => account.run.notes.push(comment.to_owned()),
         }
     }
-    Some(account)
+    Ok(Some(account))
+}
+
+/// What the first line of a file says that perfd wrote.
+fn run_of(line: &str) -> Option<RunLine> {
+    let (topic, facts) = lines::parse(line)?;
+    lines::read(facts).filter(|_| topic == "perfd")
 }
 
 impl Account {
