@@ -38,7 +38,8 @@ struct Deadly {
 
 /// Whether the process is to end now.
 fn is_last(left: &AtomicU64) -> bool {
-    println!("operation");
+    // Whoever has started this may not listen.
+    let _ = writeln!(io::stdout(), "operation");
     left.fetch_sub(1, Ordering::Relaxed) == 1
 }
 
