@@ -22,13 +22,14 @@ use super::config::ConfigArgs;
 use super::ctl::CtlArgs;
 use super::daemon::DaemonArgs;
 use super::doctor::DoctorArgs;
+use super::export::ExportArgs;
 use super::list::ListArgs;
 use super::man::ManArgs;
 use super::parse::ParseArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
-    attach, completions, config, ctl, daemon, doctor, hints, list, man, manual, parse, record, stat,
+    attach, completions, config, ctl, daemon, doctor, export, hints, list, man, manual, parse, record, stat,
     stdout, symbolize,
 };
 
@@ -46,6 +47,7 @@ enum Command {
     Record(Box<RecordArgs>),
     Attach(Box<AttachArgs>),
     Stat(Box<StatArgs>),
+    Export(Box<ExportArgs>),
     Symbolize(SymbolizeArgs),
     Daemon(DaemonArgs),
     Ctl(Box<CtlArgs>),
@@ -85,6 +87,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Attach(args) => attach::run(*args),
         Command::Stat(args) => stat::run(*args),
         Command::Ctl(args) => ctl::run(*args),
+        Command::Export(args) => export::run(&args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Daemon(args) => daemon::run(&args),
         Command::Config(args) => config::run(&args),

@@ -94,7 +94,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "DURATION", value_parser = values::with_unit, help_heading = WHEN)]
     pub interval: Option<Duration>,
 
-    /// Where output goes, as often as you like: a file ending in .folded, .functions, .samples, .svg, .json or .jsonl, - for standard output, unix:PATH, tcp:HOST:PORT
+    /// Where output goes, as often as you like: a file ending in .folded, .functions, .samples, .svg, .json, .jsonl or .pb.gz, - for standard output, unix:PATH, tcp:HOST:PORT
     #[arg(short = 'o', long = "output", value_name = "[FORMAT:]WHERE", help_heading = OUTPUT)]
     pub outputs: Vec<String>,
 

@@ -109,22 +109,27 @@ fn sinks(args: &SamplingArgs, default_output: &str) -> anyhow::Result<Vec<SinkSp
     if typed.is_empty() {
         typed.push(default_output);
     }
-    let sinks = typed
-        .into_iter()
-        .map(|output| {
-            SinkSpec::parse(OsStr::new(output), unsaid)
-                .map_err(|error| usage(format!("-o {output}: {error}")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    if let Some(twice) = same_place_twice(&sinks) {
-        return Err(usage(format!("-o {twice} is given twice")).into());
-    }
+    let sinks = sink_specs(&typed, unsaid)?;
     if args.timestamps && sinks.iter().all(|sink| sink.format != Format::Samples) {
         let text =
             "--timestamps: every -o names another format, so that no output would hold the samples";
         return Err(usage(text.to_owned()).hint("try: -o out.samples").into());
     }
     Ok(sinks)
+}
+
+/// Outputs as they were typed; one that says no format has the one of `unsaid`.
+pub(super) fn sink_specs(typed: &[&str], unsaid: Format) -> Result<Vec<SinkSpec>, Fault> {
+    let usage = |text: String| Fault::new(FaultClass::Usage, text);
+    let parse = |output: &&str| {
+        SinkSpec::parse(OsStr::new(output), unsaid)
+            .map_err(|error| usage(format!("-o {output}: {error}")))
+    };
+    let sinks: Vec<SinkSpec> = typed.iter().map(parse).collect::<Result<_, _>>()?;
+    match same_place_twice(&sinks) {
+        Some(twice) => Err(usage(format!("-o {twice} is given twice"))),
+        None => Ok(sinks),
+    }
 }
 
 /// The position of `--show` among the events.

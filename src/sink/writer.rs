@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::carry::{Carry, FileCarrier, StdoutCarrier, TcpCarrier, UnixCarrier};
 use super::encode::{Measure, View, folded, functions, json, samples, svg};
-use super::pprof::Whole;
+use super::pprof::{Labels, Whole};
 use super::{Format, OpenError, Place, SinkSpec, WriteError, names};
 use crate::model::{EventIdx, NamedSample, Profile, RunInfo, WindowSpan};
 
@@ -208,6 +208,13 @@ impl Sink {
     /// What the output goes to, in words: files, sockets, standard output.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.outputs.iter().map(|output| output.place.as_str())
+    }
+
+    /// What the output says of all its samples, where its format has a place for that.
+    pub fn set_labels(&mut self, labels: &Labels) {
+        if let Encoder::Pprof(whole) = &mut self.encoder {
+            whole.set_labels(labels);
+        }
     }
 
     /// Writes a window. After [`WriteError::Io`] and [`WriteError::Stalled`] the same window may be written again, when

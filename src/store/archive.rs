@@ -37,6 +37,8 @@ pub struct Kept {
     pub start: u64,
     /// End of the last; where that was not read, its start.
     pub end: u64,
+    /// How many.
+    pub n_files: usize,
 }
 
 /// A file that cannot be read.
@@ -68,8 +70,8 @@ pub struct Found {
     pub profile: Option<Profile>,
     /// The time of what was found, by target and in order.
     pub kept: Vec<Kept>,
-    /// Files that were read.
-    pub n_files: usize,
+    /// Labels that all of it has.
+    pub labels: Labels,
     /// Files of that time, perhaps, that cannot be read.
     pub damaged: Vec<Damaged>,
 }
@@ -104,6 +106,7 @@ impl Archive {
                     target,
                     start: first.0.start_ms.saturating_mul(1_000_000),
                     end: last.0.start_ms.saturating_mul(1_000_000),
+                    n_files: files.len(),
                 });
             }
         }
@@ -186,12 +189,23 @@ impl Found {
         if !is_in_time || !has(&labels, wanted) {
             return;
         }
+        match self.profile {
+            None => self.labels = labels.clone(),
+            Some(_) => self.labels.keep_common(&labels),
+        }
         let target = labels.target.unwrap_or_else(|| folder.to_owned());
         match self.kept.last_mut().filter(|kept| kept.target == target) {
-            Some(kept) => kept.end = end.max(kept.end),
-            None => self.kept.push(Kept { target, start, end }),
+            Some(kept) => {
+                kept.end = end.max(kept.end);
+                kept.n_files += 1;
+            }
+            None => self.kept.push(Kept {
+                target,
+                start,
+                end,
+                n_files: 1,
+            }),
         }
-        self.n_files += 1;
         match &mut self.profile {
             None => self.profile = Some(profile),
             Some(all) => {

@@ -5,6 +5,7 @@ mod control;
 mod links;
 pub mod made;
 mod names_cache;
+mod pprof;
 mod python;
 mod questions;
 mod runtimes;
@@ -24,6 +25,7 @@ use perfd::unwind::Table;
 pub use control::control;
 pub use links::{debug_links, mini_debug_info};
 pub use names_cache::names_cache;
+pub use pprof::pprof;
 pub use python::python;
 pub use questions::questions;
 pub use runtimes::{jit_report, jitdump, perf_map};
@@ -51,6 +53,7 @@ pub const ALL: &[Entry] = &[
     ("jit_report", jit_report),
     ("control", control),
     ("python", python),
+    ("pprof", pprof),
 ];
 
 /// Sections whose bytes, compressed or not, are read whole.

@@ -89,7 +89,7 @@ fn window(random: &mut Random, run: &Arc<RunInfo>, sequence: u64) -> Arc<Profile
     });
     let processes = vec![ProcessCounts {
         pid: Some(Pid(1)),
-        comm: ["p", "q"][usize::from(sequence % 3 == 0)].into(),
+        comm: ["p", "q"][usize::from(sequence.is_multiple_of(3))].into(),
         counts: counts.collect(),
     }];
     Arc::new(Profile {

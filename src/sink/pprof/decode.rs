@@ -96,7 +96,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
     }
     let comments = comments(&message, limits)?;
     let (mut profile, labels, writer, columns) =
-        match account::read(comments.iter().map(String::as_str)) {
+        match account::read(comments.iter().map(String::as_str))? {
             Some(account) => {
                 let columns = Columns::of_perfd(&message, &account.run.events)?;
                 let labels = account.labels.clone();

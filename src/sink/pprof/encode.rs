@@ -331,7 +331,7 @@ fn unit(event: &SampledEvent) -> &'static str {
 fn period(event: &SampledEvent) -> u64 {
     match (event.rate, event.spec.unit()) {
         (Rate::Period(period), _) => period,
-        (Rate::Frequency(hz), Unit::Nanoseconds) => 1_000_000_000 / u64::from(hz.0).max(1),
+        (Rate::Frequency(hz), Unit::Nanoseconds) => 1_000_000_000 / hz.0.max(1),
         (Rate::Frequency(_), Unit::Occurrences) => 0,
     }
 }

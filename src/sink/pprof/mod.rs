@@ -54,6 +54,20 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// Forgets those that others do not have too.
+    pub fn keep_common(&mut self, others: &Labels) {
+        let pairs = [
+            (&mut self.target, &others.target),
+            (&mut self.unit, &others.unit),
+            (&mut self.phase, &others.phase),
+        ];
+        for (label, other) in pairs {
+            if label != other {
+                *label = None;
+            }
+        }
+    }
+
     /// Those that there are, as they stand on samples.
     fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [

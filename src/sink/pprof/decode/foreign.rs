@@ -112,7 +112,10 @@ fn event(name: &str, unit: &[u8], taken: &[SampledEvent]) -> EventSpec {
         true => character,
         false => '_',
     };
-    let name: String = name.chars().take(MAX_NAME).map(plain).collect();
+    let mut name: String = name.chars().take(MAX_NAME).map(plain).collect();
+    if name.is_empty() {
+        name.push_str("values");
+    }
     let called = |name: String| {
         EventSpec::new(EventSource::Tracepoint {
             subsystem: String::from("pprof"),
