@@ -113,6 +113,12 @@ impl Parser {
         self.running.as_ref().map(|_| self.begin.limits.idle)
     }
 
+    /// The child, if there is one now.
+    pub(super) fn child(&self) -> Option<Pid> {
+        let process = self.running.as_ref()?.process.as_ref()?;
+        Some(Pid(process.id()))
+    }
+
     /// Files over which children have died.
     pub(super) fn blamed(&self) -> &Blamed {
         &self.blamed
