@@ -24,7 +24,6 @@ use crate::bpf::{KernelWalk, Python};
 use crate::model::CallGraph;
 use crate::procfs::cpus;
 use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
-use crate::symbolize::jit::Jit;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
 use crate::sys::{self, Waker, limits};
@@ -92,7 +91,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         spec.table_budget,
     )
     .context("start the table workers")?;
-    let jit = Arc::new(Jit::new(&spec.roots.proc));
+    let jit = opening::codes(spec, begin.as_ref());
     let mut pipeline = Pipeline::new(
         processes,
         tables,
