@@ -42,7 +42,7 @@ pub(super) fn run(
         inherit: !args.no_inherit,
         python: args.python,
         naming: naming(args)?,
-        parsing: match args.parse_in_child || std::env::var_os("PERFD_X").is_some() {
+        parsing: match args.parse_in_child {
             true => Parsing::InChild(Limits::default()),
             false => Parsing::Here,
         },

@@ -4,6 +4,7 @@
 //! files from the beginning: then what was replaced before has no name, and all else has.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -79,11 +80,9 @@ impl Code {
 impl Codes for Code {
     fn watch(&self, pid: Pid, code: Option<(u64, u64)>) {
         let mut inner = self.inner();
-        let is_known = inner.processes.contains_key(&pid);
-        if !is_known && inner.processes.len() >= MAX_PROCESSES {
+        let Some(watched) = inner.watched(pid) else {
             return;
-        }
-        let watched = inner.processes.entry(pid).or_default();
+        };
         if let Some(range) = code
             && !watched.ranges.contains(&range)
             && watched.ranges.len() < MAX_RANGES
@@ -95,6 +94,9 @@ impl Codes for Code {
 
     fn add_dump(&self, pid: Pid, module: &Module) {
         let mut inner = self.inner();
+        if inner.watched(pid).is_none() {
+            return;
+        }
         let proc_root = &inner.begin.config.proc_root;
         let dump = open_dump(proc_root, module).and_then(|file| {
             // As for any other file of a runtime's; a root that is gone says nothing of it.
@@ -196,6 +198,15 @@ impl Codes for Code {
 }
 
 impl Inner {
+    /// A process that is looked after from now on, if it was not; `None` if there are too many.
+    fn watched(&mut self, pid: Pid) -> Option<&mut Watched> {
+        let has_room = self.processes.len() < MAX_PROCESSES;
+        match self.processes.entry(pid) {
+            Entry::Vacant(_) if !has_room => None,
+            entry => Some(entry.or_default()),
+        }
+    }
+
     /// Tells the child something of a process that is looked after; `None` if that has come to nothing.
     fn tell(&mut self, pid: Pid, request: &Request, file: Option<&File>) -> Option<Answer> {
         loop {
