@@ -4,6 +4,7 @@
 mod links;
 pub mod made;
 mod names_cache;
+mod parser;
 mod python;
 mod questions;
 mod runtimes;
@@ -22,6 +23,7 @@ use perfd::unwind::Table;
 
 pub use links::{debug_links, mini_debug_info};
 pub use names_cache::names_cache;
+pub use parser::{parser_answers, parser_requests};
 pub use python::python;
 pub use questions::questions;
 pub use runtimes::{jit_report, jitdump, perf_map};
@@ -48,6 +50,8 @@ pub const ALL: &[Entry] = &[
     ("jitdump", jitdump),
     ("jit_report", jit_report),
     ("python", python),
+    ("parser_answers", parser_answers),
+    ("parser_requests", parser_requests),
 ];
 
 /// Sections whose bytes, compressed or not, are read whole.
