@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Pid, Weight};
 
 /// Where figures of compiled code are from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JitSource {
     /// `perf-PID.map`.
@@ -17,7 +17,7 @@ pub enum JitSource {
 }
 
 /// What a process has compiled since it started, as its runtime wrote it down; of code in memory without a file alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JitFigures {
     /// Where they are from.
     pub source: JitSource,
@@ -32,7 +32,7 @@ pub struct JitFigures {
 }
 
 /// Two outcomes, counted since the process started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JitTally {
     /// Guards that held, look-ups that hit.
     pub good: u64,
@@ -41,7 +41,7 @@ pub struct JitTally {
 }
 
 /// What a runtime says of itself; `None` where it says nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JitRates {
     /// Guards of compiled code.
     pub guards: Option<JitTally>,
@@ -52,10 +52,15 @@ pub struct JitRates {
 /// A file of a runtime's that is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JitFileNote {
-    /// What it should be: `perf map`, `jitdump` or `report`.
+    /// What it should be: one of [`JitFileNote::FILES`].
     pub file: &'static str,
     /// Why it is not; nothing that stands in it.
     pub reason: String,
+}
+
+impl JitFileNote {
+    /// The kinds of files.
+    pub const FILES: [&'static str; 3] = ["perf map", "jitdump", "report"];
 }
 
 /// A process with code of its own making.

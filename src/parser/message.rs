@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::{NameKind, Unnamed};
+use crate::model::{JitFigures, JitRates, NameKind, Unnamed};
+use crate::procfs::jit_file::Refused;
 use crate::symbolize::{Inline, Shown, Wanted};
 use crate::sys::parcel::{Bounds, MAX_FILES};
 
@@ -30,6 +31,8 @@ pub(super) const MAX_FRAMES: usize = 64;
 pub(super) const MAX_FUNCTIONS: usize = 4096;
 /// Bytes of a name, its file and line included.
 pub(super) const MAX_NAME: usize = 64 << 10;
+/// Places in code made at run time that one request names.
+pub(super) const MAX_CODE: usize = 4096;
 /// Notes of one search, and bytes of each.
 pub(super) const MAX_NOTES: usize = 16;
 pub(super) const MAX_NOTE: usize = 8 << 10;
@@ -55,6 +58,18 @@ pub(super) enum Request {
     },
     /// Make the unwind table of the file that comes along.
     Table,
+    /// Look after a process that makes code, there if that is known.
+    Watch { pid: u32, code: Option<(u64, u64)> },
+    /// It has mapped the jitdump that comes along, or one that may not be read, and why.
+    AddDump { pid: u32, refused: Option<String> },
+    /// It is another program from that time on.
+    BeganAnew { pid: u32, at: u64 },
+    /// Read what is new of its files, and say whether code has taken the place of other code.
+    ReadCode { pid: u32, asks: bool },
+    /// What processes say of themselves.
+    CodeFacts,
+    /// Name addresses in processes, each for a span of time.
+    NameCode(Vec<(u32, u64, u64, u64)>),
     /// Leave in the cache what was learnt, and end.
     Finish,
 }
@@ -99,7 +114,24 @@ pub(super) enum Answer {
     },
     /// The table, if there can be one.
     Table(Option<SaidTable>),
+    /// Nothing is to be said of it.
+    Done,
+    /// When the last change was over, if there was one.
+    CodeRead(Option<u64>),
+    CodeFacts(Vec<SaidFacts>),
+    /// One for each that was asked.
+    CodeNamed(Vec<Result<String, Unnamed>>),
     Finished,
+}
+
+/// [`JitFacts`](crate::symbolize::jit::JitFacts).
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SaidFacts {
+    pub(super) pid: u32,
+    pub(super) figures: Option<JitFigures>,
+    pub(super) rates: JitRates,
+    /// The kind of file by its place in [`JitFileNote::FILES`](crate::model::JitFileNote::FILES), and why it is not believed.
+    pub(super) notes: Vec<(u32, String)>,
 }
 
 /// A [`FrameName`](crate::model::FrameName).
@@ -135,6 +167,35 @@ pub(super) enum Ask {
     Keep { inode: u64, key: String },
     /// Take away a file of the cache.
     Remove { key: String, number: u32 },
+    /// Take hold of the root of a process that makes code.
+    Root(u32),
+    /// Does the process of that root live?
+    IsAlive(u32),
+    /// Open what its runtime has left there, if it has at most so many bytes.
+    Temporary {
+        root: u32,
+        kind: Temporary,
+        max_size: u64,
+    },
+    /// Let go of a root.
+    LetGo(u32),
+}
+
+/// A file that a runtime leaves under a name that can be foreseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Temporary {
+    PerfMap,
+    Report,
+}
+
+impl Temporary {
+    /// Its name, for a process of that number in its own namespace.
+    pub(super) fn name(self, own_pid: u32) -> String {
+        match self {
+            Temporary::PerfMap => format!("perf-{own_pid}.map"),
+            Temporary::Report => format!("perfd-jit-{own_pid}.txt"),
+        }
+    }
 }
 
 /// What perfd has done about it.
@@ -154,6 +215,12 @@ pub(super) enum Reply {
     Created,
     /// It was done, if it could be.
     Done,
+    /// The number of the root, and that of the process in its own namespace.
+    Root { root: u32, own_pid: u32 },
+    /// The file comes along.
+    Temporary { is_stale: bool },
+    /// The rule that it breaks.
+    Refused(Refused),
 }
 
 /// Why a file was not opened.

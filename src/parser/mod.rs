@@ -24,6 +24,7 @@
 mod back_off;
 mod blamed;
 pub mod child;
+mod code;
 mod limits;
 mod message;
 mod names;
@@ -32,6 +33,7 @@ mod process;
 mod tables;
 mod tally;
 
+pub use code::Code;
 pub use limits::{Limits, Parsing};
 pub use names::Names;
 pub use process::{Begin, Source};

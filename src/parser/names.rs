@@ -13,7 +13,7 @@ use super::message::{
 use super::opener::begins_as_elf;
 use super::process::{About, Begin, Parser, Source};
 use crate::model::{
-    AddressKind, Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Unnamed,
+    AddressKind, Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Pid, Unnamed,
 };
 use crate::procfs::module_file;
 use crate::symbolize::jit::JitNames;
@@ -55,6 +55,11 @@ impl Names {
     /// How long to wait for more work before [`Names::rest`]; `None`: for ever.
     pub fn idle(&self) -> Option<Duration> {
         self.parser.idle()
+    }
+
+    /// The child, if there is one now: for who wants to know what it takes.
+    pub fn child(&self) -> Option<Pid> {
+        self.parser.child()
     }
 
     /// There is nothing to do: what the child takes is given back.

@@ -1,21 +1,23 @@
 //! What perfd opens for its child: the rules by which foreign files may be read.
 //!
 //! The child is taken for an enemy. It may have, open for reading: regular files that begin as ELF files do, in the tree of a process
-//! whose module it was given, or in perfd's own; files of the cache under a key that is made of files that it was given. It may write
+//! whose module it was given, or in perfd's own; what runtimes of targets leave for profilers, by the rules of
+//! [`jit_file`](crate::procfs::jit_file); files of the cache under a key that is made of files that it was given. It may write
 //! to files without a name, which get one by perfd, under such a key.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::message::{Ask, Bytes, Reply, WhyNot};
 use super::process::About;
 use crate::debug_files::{Found, NotFound, OwnTrees, Trees};
 use crate::model::Pid;
 use crate::object::ReadAt;
+use crate::procfs::jit_file::{ProcessRoot, Temporary};
 use crate::symbolize::{CacheFolder, Config};
 
 /// The first bytes of every ELF file.
@@ -32,11 +34,17 @@ const MAX_PATH: usize = 4096;
 /// Opens files for one child.
 pub(super) struct Opener {
     trees: OwnTrees,
+    proc_root: PathBuf,
     cache: Option<CacheFolder>,
     /// Processes whose modules the child was given.
     pids: FxHashSet<Pid>,
     /// Stamps of the files that it was given, as they stand in keys.
     stamps: FxHashSet<String>,
+    /// Processes whose runtimes' files it reads.
+    watched: FxHashSet<Pid>,
+    /// Roots that it has, by number.
+    roots: FxHashMap<u32, ProcessRoot>,
+    next_root: u32,
     /// Files that were made for it and have no name yet, with their inodes.
     created: Vec<(u64, File)>,
 }
@@ -55,8 +63,17 @@ impl Opener {
             cache: config.cache.clone(),
             pids: FxHashSet::default(),
             stamps: FxHashSet::default(),
+            proc_root: config.proc_root.clone(),
+            watched: FxHashSet::default(),
+            roots: FxHashMap::default(),
+            next_root: 0,
             created: Vec::new(),
         }
+    }
+
+    /// The child may read what the runtime of this process writes.
+    pub(super) fn watched(&mut self, pid: Pid) {
+        self.watched.insert(pid);
     }
 
     /// The child is given this file.
@@ -72,6 +89,8 @@ impl Opener {
         self.pids.clear();
         self.stamps.clear();
         self.created.clear();
+        self.watched.clear();
+        self.roots.clear();
     }
 
     /// Does what the child asks for. `None`: no child of ours asks that.
@@ -119,6 +138,43 @@ impl Opener {
                 let at = self.created.iter().position(|(known, _)| *known == inode)?;
                 let (_, file) = self.created.swap_remove(at);
                 self.cache(&key)?.shelf().keep(&file, &key);
+                Some((Reply::Done, Vec::new()))
+            }
+            Ask::Root(pid) => {
+                let pid = *self.watched.get(&Pid(pid))?;
+                if self.roots.len() >= MAX_KNOWN {
+                    return None;
+                }
+                let Ok(root) = ProcessRoot::open(&self.proc_root, pid) else {
+                    return Some((Reply::No, Vec::new()));
+                };
+                let (number, own_pid) = (self.next_root, root.own_pid);
+                self.next_root = number.checked_add(1)?;
+                self.roots.insert(number, root);
+                let root = number;
+                Some((Reply::Root { root, own_pid }, Vec::new()))
+            }
+            Ask::IsAlive(root) => {
+                let is_alive = self.roots.get(&root)?.is_alive();
+                Some((if is_alive { Reply::Yes } else { Reply::No }, Vec::new()))
+            }
+            Ask::Temporary {
+                root,
+                kind,
+                max_size,
+            } => {
+                let root = self.roots.get_mut(&root)?;
+                let name = kind.name(root.own_pid);
+                Some(match root.open_temporary(&name, max_size) {
+                    Ok(Some(Temporary { file, is_stale })) => {
+                        (Reply::Temporary { is_stale }, vec![file])
+                    }
+                    Ok(None) => (Reply::No, Vec::new()),
+                    Err(refused) => (Reply::Refused(refused), Vec::new()),
+                })
+            }
+            Ask::LetGo(root) => {
+                self.roots.remove(&root)?;
                 Some((Reply::Done, Vec::new()))
             }
             Ask::Remove { key, number } => {

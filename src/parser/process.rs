@@ -113,6 +113,12 @@ impl Parser {
         self.running.as_ref().map(|_| self.begin.limits.idle)
     }
 
+    /// The child, if there is one now.
+    pub(super) fn child(&self) -> Option<Pid> {
+        let process = self.running.as_ref()?.process.as_ref()?;
+        Some(Pid(process.id()))
+    }
+
     /// Files over which children have died.
     pub(super) fn blamed(&self) -> &Blamed {
         &self.blamed
@@ -129,23 +135,49 @@ impl Parser {
             return Err(Failure::Blamed);
         }
         for _ in 0..ATTEMPTS {
-            if !self.ensure_running() {
-                count(&self.begin.tally.refused);
-                return Err(Failure::NotStarted);
-            }
+            let child = self.ready().ok_or(Failure::NotStarted)?;
             self.opener.about(about);
-            let (request, file) = request(self.generation);
-            match self.exchange(&request, file.map(AsFd::as_fd)) {
-                Ok(answer) => {
-                    self.back_off.succeeded();
-                    return Ok(answer);
-                }
-                Err(error) => self.failed(&error),
+            let (request, file) = request(child);
+            if let Some(answer) = self.try_once(&request, file) {
+                return Ok(answer);
             }
         }
         self.blamed.add(about.file, about.path);
-        count(&self.begin.tally.blamed);
+        self.count_blamed();
         Err(Failure::Blamed)
+    }
+
+    /// Something is not tried again.
+    pub(super) fn count_blamed(&self) {
+        count(&self.begin.tally.blamed);
+    }
+
+    /// Sees to it that there is a child, and returns its number; `None` if there can be none now.
+    pub(super) fn ready(&mut self) -> Option<u64> {
+        if !self.ensure_running() {
+            count(&self.begin.tally.refused);
+            return None;
+        }
+        Some(self.generation)
+    }
+
+    /// Makes a request of the child that there is. `None`: it has failed, and is no more.
+    pub(super) fn try_once(&mut self, request: &Request, file: Option<&File>) -> Option<Answer> {
+        match self.exchange(request, file.map(AsFd::as_fd)) {
+            Ok(answer) => {
+                self.back_off.succeeded();
+                Some(answer)
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    /// The child may read what the runtime of this process writes.
+    pub(super) fn allow_code_of(&mut self, pid: Pid) {
+        self.opener.watched(pid);
     }
 
     /// The answer is one that may not be.

@@ -1,9 +1,11 @@
 //! Unwind tables that a child makes.
 
+use std::time::Duration;
+
 use super::message::{Answer, Request, SaidTable};
 use super::opener::begins_as_elf;
 use super::process::{About, Begin, Parser, Source};
-use crate::model::Module;
+use crate::model::{Module, Pid};
 use crate::procfs::module_file;
 use crate::unwind::{Table, TableParts};
 
@@ -24,8 +26,13 @@ impl Tables {
     }
 
     /// How long to wait for more work before [`Tables::rest`]; `None`: for ever.
-    pub fn idle(&self) -> Option<std::time::Duration> {
+    pub fn idle(&self) -> Option<Duration> {
         self.parser.idle()
+    }
+
+    /// The child, if there is one now: for who wants to know what it takes.
+    pub fn child(&self) -> Option<Pid> {
+        self.parser.child()
     }
 
     /// There is nothing to do: what the child takes is given back.

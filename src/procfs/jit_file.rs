@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
 
 use crate::model::Pid;
 
@@ -22,7 +23,7 @@ use crate::model::Pid;
 const SAME_TIME: Duration = Duration::from_millis(100);
 
 /// Why a file is not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Refused {
     /// A symbolic link.
     Link,

@@ -22,14 +22,14 @@ use crate::model::{CallGraph, Cpu, Rate};
 use crate::parser::Begin;
 use crate::procfs::cpus;
 use crate::sampler::{CopySize, PlannedEvent, Reach, SamplePlan, Sampling};
-use crate::symbolize::jit::Jit;
+use crate::symbolize::jit::Codes;
 use crate::sys::{self, Waker};
 use crate::target::{Processes, Selection};
 
 /// Stages in which nothing is sampled yet, and what belongs to them.
 pub(super) struct Foundation {
     pub(super) stages: Stages,
-    pub(super) jit: Arc<Jit>,
+    pub(super) jit: Arc<dyn Codes>,
     /// That of children, if files are read in such.
     pub(super) begin: Option<Begin>,
     /// Woken by their workers.
@@ -155,7 +155,7 @@ pub(super) fn lay(
         spec.table_budget,
     )
     .context("start the table workers")?;
-    let jit = Arc::new(Jit::new(&spec.roots.proc));
+    let jit = opening::codes(spec, begin.as_ref());
     let mut pipeline = Pipeline::new(
         processes,
         tables,

@@ -1,6 +1,6 @@
 //! The thread that reads what runtimes write down of their code, beside the way of the samples.
 //!
-//! It decides nothing: what it finds is in [`Jit`], where names are asked for, and in its answers, by which samples are told apart.
+//! It decides nothing: what it finds is in [`Codes`], where names are asked for, and in its answers, by which samples are told apart.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::table_workers::Queue;
 use crate::model::{Module, MonoNs, Pid};
-use crate::symbolize::jit::Jit;
+use crate::symbolize::jit::Codes;
 use crate::sys::{self, Waker};
 
 /// What it is asked.
@@ -44,7 +44,7 @@ impl JitReader {
     }
 
     /// Starts the thread; `waker` is woken for every answer.
-    pub(super) fn start(jit: Arc<Jit>, waker: &Waker) -> io::Result<JitReader> {
+    pub(super) fn start(jit: Arc<dyn Codes>, waker: &Waker) -> io::Result<JitReader> {
         let (asks, inbox) = Queue::new();
         // One question waits for its answer before the next is asked.
         let (sender, answers) = bounded(1);
@@ -53,13 +53,13 @@ impl JitReader {
             .name("perfd-jit".to_owned())
             .spawn(move || {
                 sys::lower_priority();
-                work(&jit, &inbox, &sender, &waker);
+                work(&*jit, &inbox, &sender, &waker);
             })?;
         Ok(JitReader { asks, answers })
     }
 }
 
-fn work(jit: &Jit, inbox: &Receiver<Ask>, answers: &Sender<Replaced>, waker: &Waker) {
+fn work(jit: &dyn Codes, inbox: &Receiver<Ask>, answers: &Sender<Replaced>, waker: &Waker) {
     for ask in inbox {
         match ask {
             Ask::Watch(pid, code) => jit.watch(pid, code),

@@ -7,7 +7,7 @@ use super::spec::JitReporting;
 use crate::model::{
     CompilerShare, Frame, FrameName, JitLedger, JitProcess, JitReport, ModuleId, Row, Unnamed,
 };
-use crate::symbolize::jit::{Jit, compilers};
+use crate::symbolize::jit::{Codes, compilers};
 
 /// Frames without a name, by reason and module.
 type Counts = BTreeMap<(Unnamed, String), u64>;
@@ -26,7 +26,7 @@ pub(super) enum Which {
 
 /// The frames of a run that are in code made at run time.
 pub(super) struct MadeAtRunTime {
-    jit: Arc<Jit>,
+    jit: Arc<dyn Codes>,
     reporting: JitReporting,
     /// Those that may be sampled again, in the order in which they came.
     frames: Vec<(Frame, Option<Unnamed>)>,
@@ -38,7 +38,7 @@ pub(super) struct MadeAtRunTime {
 }
 
 impl MadeAtRunTime {
-    pub(super) fn new(jit: Arc<Jit>, reporting: JitReporting) -> MadeAtRunTime {
+    pub(super) fn new(jit: Arc<dyn Codes>, reporting: JitReporting) -> MadeAtRunTime {
         MadeAtRunTime {
             jit,
             reporting,
@@ -60,10 +60,11 @@ impl MadeAtRunTime {
         self.jit.read_all();
     }
 
-    /// Asks for all names again.
-    pub(super) fn name_again(&mut self, mut name: impl FnMut(Frame) -> FrameName) {
-        for (frame, unnamed) in &mut self.frames {
-            *unnamed = name(*frame).unnamed;
+    /// Asks for all names again: `names` gives as many as there are frames.
+    pub(super) fn name_again(&mut self, names: impl FnOnce(&[Frame]) -> Vec<FrameName>) {
+        let frames: Vec<Frame> = self.frames.iter().map(|(frame, _)| *frame).collect();
+        for ((_, unnamed), name) in self.frames.iter_mut().zip(names(&frames)) {
+            *unnamed = name.unnamed;
         }
     }
 

@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::parser::Begin;
 use crate::symbolize::Config;
-use crate::symbolize::jit::{Jit, JitNames};
+use crate::symbolize::jit::{Codes, JitNames};
 use crate::sys;
 
 /// Messages that may wait. When they do, the sampling thread keeps its new stacks and lets the window grow.
@@ -94,7 +94,7 @@ impl<D: Destination> Names<D> {
         run: Arc<RunInfo>,
         config: Config,
         begin: Option<Begin>,
-        jit: Arc<Jit>,
+        jit: Arc<dyn Codes>,
         reporting: JitReporting,
         destination: D,
     ) -> std::io::Result<Names<D>> {
@@ -259,11 +259,15 @@ impl<D: Destination> Naming<D> {
             made_at_run_time,
             ..
         } = self;
-        made_at_run_time.name_again(|frame| {
-            let module = &modules[frame.module.0 as usize];
-            let name = namer.jit().name(module, frame);
-            folding.rename(frame, name.clone());
-            name
+        made_at_run_time.name_again(|frames| {
+            let module = |frame: &Frame| &*modules[frame.module.0 as usize];
+            let asked: Vec<(&Module, Frame)> =
+                frames.iter().map(|frame| (module(frame), *frame)).collect();
+            let names = namer.jit().names(&asked);
+            for (frame, name) in frames.iter().zip(&names) {
+                folding.rename(*frame, name.clone());
+            }
+            names
         });
     }
 

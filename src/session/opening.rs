@@ -11,11 +11,12 @@ use super::spec::{Spec, Target};
 use crate::model::{
     CallGraph, Cpu, EventIdx, EventSource, EventSpec, Fault, FaultClass, Pid, RunInfo, SampledEvent,
 };
-use crate::parser::{Begin, Parsing};
+use crate::parser::{Begin, Code, Parsing, Source};
 use crate::procfs::sysctl;
 use crate::sampler::counters::{Children, Counters, Plan, Request, Scope};
 use crate::sampler::{CopySize, RingsError, Sampling, StackSource};
 use crate::sink::{OpenContext, Sink};
+use crate::symbolize::jit::{Codes, Jit};
 use crate::sys::limits;
 use crate::sys::spawn::{Prepared, Stdout};
 use crate::target::Selection;
@@ -46,6 +47,14 @@ pub(super) fn children(spec: &Spec) -> Option<Begin> {
             config: spec.naming.clone(),
             tally: Arc::default(),
         }),
+    }
+}
+
+/// Who reads what runtimes write of the code that they make.
+pub(super) fn codes(spec: &Spec, begin: Option<&Begin>) -> Arc<dyn Codes> {
+    match begin {
+        None => Arc::new(Jit::new(&spec.roots.proc)),
+        Some(begin) => Arc::new(Code::new(begin.clone(), Source::Program)),
     }
 }
 

@@ -6,6 +6,7 @@ mod links;
 pub mod made;
 mod names_cache;
 mod pprof;
+mod parser;
 mod python;
 mod questions;
 mod runtimes;
@@ -26,6 +27,7 @@ pub use control::control;
 pub use links::{debug_links, mini_debug_info};
 pub use names_cache::names_cache;
 pub use pprof::pprof;
+pub use parser::{parser_answers, parser_requests};
 pub use python::python;
 pub use questions::questions;
 pub use runtimes::{jit_report, jitdump, perf_map};
@@ -54,6 +56,8 @@ pub const ALL: &[Entry] = &[
     ("control", control),
     ("python", python),
     ("pprof", pprof),
+    ("parser_answers", parser_answers),
+    ("parser_requests", parser_requests),
 ];
 
 /// Sections whose bytes, compressed or not, are read whole.

@@ -52,7 +52,7 @@ impl Process {
 fn ask(jit: Jit) {
     let jit = Arc::new(jit);
     black_box(jit.facts());
-    let mut names = JitNames::new(Arc::clone(&jit));
+    let mut names = JitNames::new(jit.clone());
     let module = Module {
         kind: ModuleKind::Anonymous { pid: PID, epoch: 0 },
         path: PathBuf::from("[anon]"),

@@ -96,6 +96,7 @@ fn frames_of_a_kilobyte_and_a_half_are_unwound() {
 fn a_stack_larger_than_the_copy_is_marked() {
     check_on(
         "perf",
+        &[],
         &Known {
             arguments: &["60"],
             fit: Fit::NotAll,
@@ -109,6 +110,7 @@ fn a_stack_larger_than_the_copy_is_marked() {
 fn a_stack_larger_than_the_copy_is_unwound_in_the_kernel() {
     check_on(
         "bpf",
+        &[],
         &Known {
             arguments: &["60"],
             fit: Fit::OnceKnown,
@@ -284,12 +286,14 @@ fn a_rust_program_is_unwound_in_both_its_threads() {
 
 fn check(known: Known) {
     for backend in support::BACKENDS {
-        check_on(backend, &known);
+        for reader in support::READERS {
+            check_on(backend, reader, &known);
+        }
     }
 }
 
 /// Compiles, records, judges.
-fn check_on(backend: &str, known: &Known) {
+fn check_on(backend: &str, reader: &[&str], known: &Known) {
     if let Some(reason) = support::backend_forbidden(backend) {
         return support::skip(&reason);
     }
@@ -318,6 +322,7 @@ fn check_on(backend: &str, known: &Known) {
         .arg(&out)
         .arg("-o")
         .arg(&windows)
+        .args(reader)
         .arg("--")
         .arg(program)
         .args(known.arguments)
@@ -337,7 +342,7 @@ fn check_on(backend: &str, known: &Known) {
     assert!(output.status.success(), "perfd: {}", said(&output));
     let text = std::fs::read_to_string(&out).expect("a folded file");
     if let Err(faults) = judge(&text, known) {
-        panic!("{} with {backend}: {faults}", known.source);
+        panic!("{} with {backend} {reader:?}: {faults}", known.source);
     }
     if known.fit == Fit::OnceKnown {
         let windows = std::fs::read_to_string(&windows).expect("windows");

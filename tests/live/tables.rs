@@ -196,6 +196,7 @@ fn without_room(program: &Program, library: &Path, backend: Backend) -> Spec {
         backend,
         inherit: true,
         python: false,
+        parsing: perfd::parser::Parsing::Here,
         naming: Config::default(),
         delay: Duration::ZERO,
         duration: None,

@@ -54,6 +54,9 @@ pub const BACKENDS: &[&str] = match cfg!(target_arch = "x86_64") {
     false => &["perf"],
 };
 
+/// Who reads foreign files, as flags of perfd: itself, or its child. Each has to give the same.
+pub const READERS: &[&[&str]] = &[&[], &["--parse-in-child"]];
+
 /// Why a backend cannot be used here, if so: BPF needs more permissions than the ring.
 pub fn backend_forbidden(backend: &str) -> Option<String> {
     let output = perfd()

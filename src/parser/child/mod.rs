@@ -1,6 +1,7 @@
 //! The child: takes requests, reads files that come along, and answers. It opens nothing itself.
 
 mod asker;
+mod code;
 mod shelf;
 mod trees;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use asker::Asker;
+use code::Code;
 use shelf::AskedShelf;
 use trees::AskedTrees;
 
@@ -46,7 +48,6 @@ pub enum Confinement {
 /// It could not give up its rights.
 pub fn run() -> io::Result<()> {
     let socket = confinement::take_socket()?;
-    confinement::end_with_parent()?;
     match serve(Parcels::of(socket), Confinement::Confined) {
         // perfd has no more use for it.
         Ok(()) | Err(ParcelError::Closed) => Ok(()),
@@ -85,6 +86,7 @@ pub fn serve(parcels: Parcels, confinement: Confinement) -> Result<(), ParcelErr
     }
     let mut work = Work {
         resolver: Some(resolver(&naming, &asker)),
+        code: Code::new(&asker, memory),
         modules: FxHashMap::default(),
         n_notes: 0,
     };
@@ -133,6 +135,7 @@ fn resolver(naming: &Naming, asker: &Arc<Asker>) -> Resolver {
 }
 
 struct Work {
+    code: Code,
     /// `None` when it is finished.
     resolver: Option<Resolver>,
     modules: FxHashMap<u32, Module>,
@@ -159,6 +162,12 @@ impl Work {
                 let table = table(File::from(files.pop()?));
                 Some(Answer::Table(table.map(|table| said_table(&table))))
             }
+            Request::Watch { .. }
+            | Request::AddDump { .. }
+            | Request::BeganAnew { .. }
+            | Request::ReadCode { .. }
+            | Request::CodeFacts
+            | Request::NameCode(_) => self.code.answer(request, files.pop().map(File::from)),
             Request::Finish => {
                 if let Some(resolver) = self.resolver.take() {
                     resolver.finish();

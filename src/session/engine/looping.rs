@@ -27,7 +27,7 @@ use crate::session::stages::Stages;
 use crate::session::told::Told;
 use crate::session::window::next_due;
 use crate::session::{JitReporting, Spec, opening};
-use crate::symbolize::jit::Jit;
+use crate::symbolize::jit::Codes;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{self, Waker, Wakeup};
 use crate::target::{Domains, Selection};
@@ -585,7 +585,7 @@ fn names(
     run: &Spec,
     stages: &Stages,
     begin: Option<Begin>,
-    jit: Arc<Jit>,
+    jit: Arc<dyn Codes>,
     voice: Voice,
 ) -> anyhow::Result<Names<Voice>> {
     let info = opening::describe(run, &stages.sampling, String::new(), Vec::new());

@@ -6,8 +6,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::history::{Full, History, Origin, When};
 use super::perf_map::Lines;
+use super::roots::Root;
 use crate::model::MonoNs;
-use crate::procfs::jit_file::{ProcessRoot, Refused, Temporary};
+use crate::procfs::jit_file::{Refused, Temporary};
 
 /// Bytes of a file.
 const MAX_SIZE: u64 = 64 << 20;
@@ -48,12 +49,12 @@ struct Open {
 
 impl MapFile {
     /// Reads what is new; `now` tells the time.
-    pub(super) fn read(&mut self, root: &mut ProcessRoot, now: &impl Fn() -> MonoNs) {
+    pub(super) fn read(&mut self, root: &mut dyn Root, now: &impl Fn() -> MonoNs) {
         if self.is_done {
             return;
         }
         let before = now();
-        let name = format!("perf-{}.map", root.own_pid);
+        let name = format!("perf-{}.map", root.own_pid());
         let found = match root.open_temporary(&name, MAX_SIZE) {
             Ok(Some(Temporary {
                 file,

@@ -10,6 +10,7 @@
 //! span of time and given only if it holds in all of it. Whoever counts samples learns from [`Jit::read`] that code was replaced, and
 //! keeps what was sampled before and after apart.
 
+mod codes;
 pub mod compilers;
 mod dump_file;
 mod history;
@@ -19,9 +20,13 @@ mod names;
 mod perf_map;
 mod process;
 mod report_file;
+mod roots;
 
+pub use codes::Codes;
 pub use names::JitNames;
+pub use roots::{OwnRoots, Root, Roots, open_dump};
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,8 +35,6 @@ use rustc_hash::FxHashMap;
 use process::Process;
 
 use crate::model::{JitFigures, JitFileNote, JitRates, Module, MonoNs, Pid, Span, Unnamed};
-use crate::procfs::jit_file::ProcessRoot;
-use crate::procfs::module_file::{self, OpenError};
 use crate::sys;
 
 /// Processes that are looked after; each takes two or three descriptors while it lives.
@@ -43,6 +46,9 @@ const MEMORY_BUDGET: usize = 512 << 20;
 #[derive(Debug)]
 pub struct Jit {
     proc_root: PathBuf,
+    roots: Box<dyn Roots>,
+    /// Bytes that all that was read may take.
+    memory_budget: usize,
     processes: Mutex<FxHashMap<Pid, Process>>,
 }
 
@@ -62,8 +68,23 @@ pub struct JitFacts {
 impl Jit {
     /// Looks after nobody yet; `proc_root` is `/proc`.
     pub fn new(proc_root: &Path) -> Jit {
+        let proc_root = proc_root.to_owned();
         Jit {
-            proc_root: proc_root.to_owned(),
+            roots: Box::new(OwnRoots {
+                proc_root: proc_root.clone(),
+            }),
+            proc_root,
+            memory_budget: MEMORY_BUDGET,
+            processes: Mutex::default(),
+        }
+    }
+
+    /// The same where somebody else opens files; all that was read takes `memory_budget` bytes at most.
+    pub fn within(roots: Box<dyn Roots>, memory_budget: usize) -> Jit {
+        Jit {
+            proc_root: PathBuf::new(),
+            roots,
+            memory_budget: memory_budget.min(MEMORY_BUDGET),
             processes: Mutex::default(),
         }
     }
@@ -81,14 +102,11 @@ impl Jit {
 
     /// The process has mapped `module`, which is named as a jitdump is.
     pub fn add_dump(&self, pid: Pid, module: &Module) {
-        let dump =
-            module_file::open_as_file(&self.proc_root, module).map_err(|error| match error {
-                OpenError::Changed(_) => "another file is in its place".to_owned(),
-                OpenError::NotRegular(_) => "it is not a regular file".to_owned(),
-                OpenError::Unreadable { .. } | OpenError::NoFile => {
-                    "it cannot be opened".to_owned()
-                }
-            });
+        self.add_opened_dump(pid, open_dump(&self.proc_root, module));
+    }
+
+    /// The process has mapped this jitdump, or one that could not be opened, and why.
+    pub fn add_opened_dump(&self, pid: Pid, dump: Result<File, String>) {
         let mut processes = self.processes();
         if let Some(process) = self.process(&mut processes, pid) {
             process.add_dump(dump);
@@ -99,7 +117,7 @@ impl Jit {
     /// The process became another program at `at`, or its number another process's.
     pub fn began_anew(&self, pid: Pid, at: MonoNs) {
         if let Some(process) = self.processes().get_mut(&pid) {
-            process.began_anew(ProcessRoot::open(&self.proc_root, pid).ok(), at);
+            process.began_anew(self.roots.open(pid), at);
         }
     }
 
@@ -115,8 +133,19 @@ impl Jit {
                 changed.extend(at.map(|at| (*pid, at)));
             }
         }
-        keep_within_budget(&mut processes);
+        keep_within_budget(&mut processes, self.memory_budget);
         changed
+    }
+
+    /// Reads what is new of these processes; changes are told when they are asked for.
+    pub fn read_files(&self, pids: &[Pid]) {
+        let mut processes = self.processes();
+        for pid in pids {
+            if let Some(process) = processes.get_mut(pid) {
+                process.read(&sys::now);
+            }
+        }
+        keep_within_budget(&mut processes, self.memory_budget);
     }
 
     /// Reads what is new of all processes.
@@ -125,7 +154,7 @@ impl Jit {
         for process in processes.values_mut() {
             process.read(&sys::now);
         }
-        keep_within_budget(&mut processes);
+        keep_within_budget(&mut processes, self.memory_budget);
     }
 
     /// What all processes say of themselves, by number.
@@ -145,7 +174,7 @@ impl Jit {
     }
 
     /// The function of a process at `address` while samples of `span` were taken, or why it has no name.
-    fn name(&self, pid: Pid, address: u64, span: Span) -> Result<Arc<str>, Unnamed> {
+    pub fn name(&self, pid: Pid, address: u64, span: Span) -> Result<Arc<str>, Unnamed> {
         let processes = self.processes();
         let process = processes.get(&pid).ok_or(Unnamed::Anonymous)?;
         process.name(address, span)
@@ -160,8 +189,7 @@ impl Jit {
             if processes.len() >= MAX_PROCESSES {
                 return None;
             }
-            let root = ProcessRoot::open(&self.proc_root, pid).ok();
-            let mut process = Process::new(root);
+            let mut process = Process::new(self.roots.open(pid));
             // At once: what stands in its files was there before the next sample.
             process.read(&sys::now);
             processes.insert(pid, process);
@@ -177,9 +205,9 @@ impl Jit {
 }
 
 /// The largest have to go first.
-fn keep_within_budget(processes: &mut FxHashMap<Pid, Process>) {
+fn keep_within_budget(processes: &mut FxHashMap<Pid, Process>, budget: usize) {
     let mut memory: usize = processes.values().map(Process::memory).sum();
-    while memory > MEMORY_BUDGET {
+    while memory > budget {
         let Some(largest) = processes
             .values_mut()
             .max_by_key(|process| process.memory())

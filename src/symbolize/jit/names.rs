@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Jit;
+use super::Codes;
 use crate::model::{
-    Frame, FrameName, Module, ModuleId, ModuleKind, MonoNs, NameKind, Span, Unnamed,
+    Frame, FrameName, Module, ModuleId, ModuleKind, MonoNs, NameKind, Pid, Span, Unnamed,
 };
 
 /// What frames without a name are called: their addresses differ from run to run, and tell where things are.
@@ -15,14 +15,14 @@ const ANONYMOUS: &str = "[anon]";
 /// Names frames of one run, whose module ids it goes by.
 #[derive(Default)]
 pub struct JitNames {
-    jit: Option<Arc<Jit>>,
+    jit: Option<Arc<dyn Codes>>,
     /// When the samples of each module were taken.
     spans: FxHashMap<ModuleId, Span>,
 }
 
 impl JitNames {
     /// Names what `jit` knows.
-    pub fn new(jit: Arc<Jit>) -> JitNames {
+    pub fn new(jit: Arc<dyn Codes>) -> JitNames {
         JitNames {
             jit: Some(jit),
             spans: FxHashMap::default(),
@@ -41,26 +41,52 @@ impl JitNames {
 
     /// The name of a frame, as far as it is known now: it may be another one later.
     pub fn name(&self, module: &Module, frame: Frame) -> FrameName {
-        match self.find(module, frame) {
-            Ok(text) => FrameName {
-                text,
-                kind: NameKind::Jit,
-                unnamed: None,
-            },
-            Err(why) => FrameName {
-                text: Arc::from(ANONYMOUS),
-                kind: NameKind::User,
-                unnamed: Some(why),
-            },
-        }
+        let mut names = self.names(&[(module, frame)]);
+        names
+            .pop()
+            .unwrap_or_else(|| named(Err(Unnamed::Anonymous)))
     }
 
-    fn find(&self, module: &Module, frame: Frame) -> Result<Arc<str>, Unnamed> {
-        let (ModuleKind::Anonymous { pid, .. }, Some(jit)) = (&module.kind, &self.jit) else {
-            return Err(Unnamed::Anonymous);
+    /// The same for many frames, as many as there are frames.
+    pub fn names(&self, frames: &[(&Module, Frame)]) -> Vec<FrameName> {
+        let asked: Vec<(Pid, u64, Span)> = frames
+            .iter()
+            .filter_map(|(module, frame)| self.question(module, *frame))
+            .collect();
+        let found = match &self.jit {
+            Some(jit) => jit.names(&asked),
+            None => Vec::new(),
+        };
+        let mut found = found.into_iter();
+        let answer = |(module, frame): &(&Module, Frame)| {
+            let found = self.question(module, *frame).and_then(|_| found.next());
+            named(found.unwrap_or(Err(Unnamed::Anonymous)))
+        };
+        frames.iter().map(answer).collect()
+    }
+
+    /// What is asked of a frame that is in such code.
+    fn question(&self, module: &Module, frame: Frame) -> Option<(Pid, u64, Span)> {
+        let ModuleKind::Anonymous { pid, .. } = &module.kind else {
+            return None;
         };
         // One whose samples nobody has told of may have been sampled at any time.
         let span = self.spans.get(&frame.module).copied();
-        jit.name(*pid, frame.lookup().0, span.unwrap_or(Span::ALWAYS))
+        Some((*pid, frame.lookup().0, span.unwrap_or(Span::ALWAYS)))
+    }
+}
+
+fn named(found: Result<Arc<str>, Unnamed>) -> FrameName {
+    match found {
+        Ok(text) => FrameName {
+            text,
+            kind: NameKind::Jit,
+            unnamed: None,
+        },
+        Err(why) => FrameName {
+            text: Arc::from(ANONYMOUS),
+            kind: NameKind::User,
+            unnamed: Some(why),
+        },
     }
 }

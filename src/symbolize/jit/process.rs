@@ -7,8 +7,9 @@ use super::dump_file::DumpFile;
 use super::history::{Changed, Found, History};
 use super::map_file::MapFile;
 use super::report_file::ReportFile;
+use super::roots::Root;
 use crate::model::{JitFigures, JitFileNote, JitSource, MonoNs, Span, Unnamed};
-use crate::procfs::jit_file::{ProcessRoot, Refused};
+use crate::procfs::jit_file::Refused;
 
 /// Runs of addresses with code that are told apart; more are taken for one.
 const MAX_RANGES: usize = 1024;
@@ -17,7 +18,7 @@ const MAX_RANGES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Process {
     /// `None`: it was gone before it could be looked at.
-    root: Option<ProcessRoot>,
+    root: Option<Box<dyn Root>>,
     map: MapFile,
     dumps: Vec<DumpFile>,
     /// Why the dump was not opened, if so.
@@ -37,7 +38,7 @@ pub(super) struct Process {
 const MAX_DUMPS: usize = 8;
 
 impl Process {
-    pub(super) fn new(root: Option<ProcessRoot>) -> Process {
+    pub(super) fn new(root: Option<Box<dyn Root>>) -> Process {
         Process {
             root,
             map: MapFile::default(),
@@ -72,7 +73,7 @@ impl Process {
     pub(super) fn add_dump(&mut self, dump: Result<File, String>) {
         let root = self.root.as_ref();
         let checked = dump.and_then(|file| {
-            let checked = root.map_or(Ok(()), |root| root.check(&file, u64::MAX));
+            let checked = root.map_or(Ok(()), |root| root.check(&file));
             checked.map(|()| file).map_err(|why| why.to_string())
         });
         match checked {
@@ -83,7 +84,7 @@ impl Process {
     }
 
     /// It is another program from now on.
-    pub(super) fn began_anew(&mut self, root: Option<ProcessRoot>, at: MonoNs) {
+    pub(super) fn began_anew(&mut self, root: Option<Box<dyn Root>>, at: MonoNs) {
         self.map.began_anew(at);
         for dump in &mut self.dumps {
             let when = super::history::When::exactly(at);
@@ -108,12 +109,12 @@ impl Process {
         };
         // In this order: what a process has written before its end is read.
         let is_alive = root.is_alive();
-        self.map.read(root, now);
-        let own_pid = root.own_pid;
+        self.map.read(root.as_mut(), now);
+        let own_pid = root.own_pid();
         self.dumps
             .iter_mut()
             .for_each(|dump| dump.read(own_pid, now));
-        self.report.read(root);
+        self.report.read(root.as_mut());
         if !is_alive {
             self.is_over = true;
             self.root = None;

@@ -11,8 +11,9 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::roots::Root;
 use crate::model::{JitRates, JitTally};
-use crate::procfs::jit_file::{ProcessRoot, Refused, Temporary};
+use crate::procfs::jit_file::{Refused, Temporary};
 
 /// Bytes of a file.
 const MAX_SIZE: u64 = 1 << 20;
@@ -28,8 +29,8 @@ pub(super) struct ReportFile {
 
 impl ReportFile {
     /// Reads it anew.
-    pub(super) fn read(&mut self, root: &mut ProcessRoot) {
-        let name = format!("perfd-jit-{}.txt", root.own_pid);
+    pub(super) fn read(&mut self, root: &mut dyn Root) {
+        let name = format!("perfd-jit-{}.txt", root.own_pid());
         let found = match root.open_temporary(&name, MAX_SIZE) {
             Ok(Some(found)) if found.is_stale => Err(Refused::Stale),
             Ok(found) => Ok(found),

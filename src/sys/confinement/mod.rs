@@ -56,14 +56,6 @@ pub fn take_socket() -> io::Result<OwnedFd> {
     io::stdin().as_fd().try_clone_to_owned()
 }
 
-/// Lets the process be killed by the kernel when the thread that has started it ends.
-pub fn end_with_parent() -> io::Result<()> {
-    control(
-        libc::PR_SET_PDEATHSIG,
-        u64::from(libc::SIGKILL.unsigned_abs()),
-    )
-}
-
 /// Lets the process use so many seconds of a CPU from now on; the kernel ends it behind that.
 pub fn allow_cpu_time(seconds: u64) -> io::Result<()> {
     let used = super::cpu_time_of_process() / 1_000_000_000;

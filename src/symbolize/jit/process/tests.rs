@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::model::Pid;
+use crate::procfs::jit_file::ProcessRoot;
 
 struct Scene {
     folder: tempfile::TempDir,
@@ -31,7 +32,7 @@ impl Scene {
         fs::write(path.join("7/stat"), began).expect("written");
         let root = ProcessRoot::open(path, Pid(7)).expect("opened");
         Scene {
-            process: Process::new(Some(root)),
+            process: Process::new(Some(Box::new(root))),
             clock: Cell::new(0),
             folder,
         }

@@ -1,0 +1,8 @@
+//! What perfd says to a child that parses files.
+#![no_main]
+
+#[path = "../../tests/fuzz_entries/mod.rs"]
+#[allow(dead_code, reason = "each target uses one entry")]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::parser_requests(bytes));
