@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use perfd::bpf::{CountEach, KernelWalk, Python, TableWords};
+use perfd::bpf::{CountEach, KernelWalk, Python, Room, TableWords};
 use perfd::model::{Module, ModuleId, ModuleKind};
 use perfd::object::Elf;
 use perfd::session::tables::{TABLE_BUDGET, Tables};
@@ -122,7 +122,14 @@ fn times(files: &[PathBuf]) -> Result<()> {
     let mut runs = Vec::new();
     let mut told = String::new();
     for _ in 0..RUNS {
-        let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]);
+        let walk = KernelWalk::load(
+            1,
+            true,
+            CountEach::Stack,
+            Python::Leave,
+            Room::default(),
+            [1, 2],
+        );
         told = match &walk {
             Ok(_) => format!("all {} in the kernel", modules.len()),
             Err(error) => format!("all {} built; none in the kernel: {error}", modules.len()),

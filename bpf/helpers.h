@@ -30,6 +30,8 @@ static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*bpf_get_current_comm)(void *buffer, u32 size) = (void *)16;
 static long (*bpf_get_stack)(void *context, void *buffer, u32 size, u64 flags) = (void *)67;
+/* In the unified hierarchy, 0 being the root's level; 0 if the task's own cgroup is above that level. */
+static u64 (*bpf_get_current_ancestor_cgroup_id)(int level) = (void *)123;
 static long (*bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;
 static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
@@ -57,6 +59,8 @@ struct pid {
 
 struct task_struct {
 	unsigned int flags;
+	/* The thread's number, and its process's. */
+	int pid;
 	int tgid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;

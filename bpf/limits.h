@@ -76,6 +76,13 @@
 /* Forks in a row that perfd has not heard of yet, some ms, 25 at most: a shell's child of a compiler driver's child. */
 #define MAX_UNHEARD_FORKS 4
 
+/* Cgroups that samples are told apart by. */
+#define MAX_DOMAINS 256
+
+/* Levels of the tree of cgroups that they may be at, the root's included. A container's is at the second to fifth; what lies in it may be as deep as
+ * it likes. */
+#define MAX_DOMAIN_LEVELS 16
+
 /* Distinct stacks (by chunk) and counts between two drains. perfd looks every 25 ms (100 ms while few come), and drains when 4096 samples wait: 12,000 more in that
  * time, 500 for each of 24 CPUs at 20 kHz, still have room. What has none goes to the ring. */
 #define MAX_STACK_CHUNKS 16384

@@ -61,6 +61,14 @@ struct {
 	__type(value, struct change);
 } changes SEC(".maps");
 
+/* Cgroups by their ids: the number that perfd has given each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_DOMAINS);
+	__type(key, u64);
+	__type(value, u32);
+} domains SEC(".maps");
+
 /* The interpreters of processes. This map and those of Python's below have one entry where nobody asks for Python. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

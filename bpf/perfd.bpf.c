@@ -15,6 +15,9 @@ volatile const u32 timestamps = 0;
 /* Whether Python frames are read. Fixed when the programs are loaded, too. */
 volatile const u32 with_python = 0;
 
+/* Whether samples are told apart by cgroups. Fixed when the programs are loaded, too. */
+volatile const u32 with_domains = 0;
+
 INLINE s64 opaque(s64 value)
 {
 	asm volatile("" : "+r"(value));
@@ -312,6 +315,21 @@ INLINE int is_unheard_fork(const struct control *set)
 	return 0;
 }
 
+/* The number of the deepest domain that the running task's cgroup lies in; 0 if it lies in none. */
+INLINE u32 domain_of_current(const struct control *set)
+{
+	u32 levels = set->domain_levels;
+	for (int level = MAX_DOMAIN_LEVELS - 1; level >= 0; level--) {
+		if (!(levels & 1u << level))
+			continue;
+		u64 id = bpf_get_current_ancestor_cgroup_id(level);
+		u32 *number = bpf_map_lookup_elem(&domains, &id);
+		if (number)
+			return *number;
+	}
+	return 0;
+}
+
 /* Walks and counts a sample. */
 INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, const struct control *set, u32 event)
 {
@@ -321,8 +339,10 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 	struct change *last = bpf_map_lookup_elem(&changes, &pid);
 	if (space && last && last->time > space->as_of)
 		return OUTCOME_TO_RING;
+	u32 domain = with_domains && set->domain_levels ? domain_of_current(set) : 0;
 	if (set->only_targets && !space) {
-		if (set->only_targets == SOME_TARGETS_UNTOLD)
+		/* In a domain: perfd learns of the process by its sample. */
+		if (domain || set->only_targets == SOME_TARGETS_UNTOLD)
 			return OUTCOME_TO_RING;
 		return is_unheard_fork(set) ? OUTCOME_TO_RING : OUTCOME_FOREIGN;
 	}
@@ -357,6 +377,7 @@ INLINE u32 take_sample(struct bpf_perf_event_data *context, struct walk *w, cons
 		.n_kernel = w->n_kernel,
 		.n_user = w->n_user,
 		.ended = w->ended,
+		.domain = domain,
 		.stack = w->hash,
 	};
 	if (python) {
@@ -409,14 +430,28 @@ PROGRAM(7)
  * ring, where they meet the records of what was mapped in the order of time. */
 INLINE void note_change(u32 pid, u64 start)
 {
+	if (!bpf_map_lookup_elem(&spaces, &pid))
+		return;
 	struct change change = {.time = bpf_ktime_get_ns(), .start = start};
-	if (bpf_map_lookup_elem(&spaces, &pid))
-		bpf_map_update_elem(&changes, &pid, &change, 0);
+	bpf_map_update_elem(&changes, &pid, &change, 0);
 }
 
 SEC("raw_tracepoint/sched_process_exec") int on_exec(void *context)
 {
 	note_change(bpf_get_current_pid_tgid() >> 32, 0);
+	return 0;
+}
+
+/* A process comes up, with the number of one that has ended, but whose end perfd has not read of yet: its samples go to the ring, where they
+ * come behind the records of both. It has not run yet, and its record is made already (`perf_event_fork` in `copy_process`). */
+SEC("raw_tracepoint/sched_process_fork") int on_fork(u64 *context)
+{
+	const struct task_struct *child = (const void *)context[1];
+	u32 tid = 0, pid = 0;
+	bpf_probe_read_kernel(&tid, 4, __builtin_preserve_access_index(&child->pid));
+	bpf_probe_read_kernel(&pid, 4, __builtin_preserve_access_index(&child->tgid));
+	if (tid == pid)
+		note_change(pid, NEW_PROCESS);
 	return 0;
 }
 

@@ -109,9 +109,11 @@ WIRE_SIZE(space, 16 + 8 * MAX_MAPPING_BLOCKS);
 struct change {
 	/* On CLOCK_MONOTONIC. */
 	u64 time;
-	/* Where the known mapping begins in whose place something new goes: its record comes later. 0 if all records came before. */
+	/* Where the known mapping begins in whose place something new goes: its record comes later. 0 if all records came before, and
+	 * NEW_PROCESS if the number is another process's now. */
 	u64 start;
 };
+#define NEW_PROCESS 1
 WIRE_SIZE(change, 16);
 
 struct mapping_block_key {
@@ -253,7 +255,10 @@ struct count_key {
 	/* Frames of Python, leaf first, in the chunks behind MAX_CHUNKS, and `enum python_read`. */
 	u16 n_python;
 	u8 python;
-	u8 unused[5];
+	u8 unused;
+	/* The number of the cgroup that the thread was in, as perfd has told it; 0 if in none of them. */
+	u16 domain;
+	u16 unused_too;
 };
 WIRE_SIZE(count_key, 64);
 
@@ -282,5 +287,8 @@ struct control {
 	u32 only_targets;
 	/* On CLOCK_MONOTONIC: forks from then on are known from records. */
 	u64 since;
+	/* A bit for each level of the tree of cgroups that has any of `domains`. */
+	u32 domain_levels;
+	u32 unused;
 };
-WIRE_SIZE(control, 16);
+WIRE_SIZE(control, 24);

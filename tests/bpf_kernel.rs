@@ -5,19 +5,23 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::BorrowedFd;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use folded::chain::Chain;
 use folded::{Stack, bare, parse, said};
-use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS, Python, TableWords};
+use perfd::bpf::{CountEach, KernelWalk, MAX_EVENTS, Python, Room, TableWords};
 use perfd::model::{
     AddressSpace, EventIdx, KernelWalkLedger, Modes, ModuleId, MonoNs, Pid, Rate, ResolvedEvent,
     Rule, Tid,
 };
 use perfd::procfs::SysRoots;
-use perfd::sys::{Callchain, EventFd, EventScope, SampleContent, Start, Wakes, open_sampling};
+use perfd::procfs::memory::of_bpf_map;
+use perfd::sys::{
+    Callchain, EventFd, EventScope, SampleContent, Start, Wakes, Whom, open_sampling,
+};
 use serde_json::Value;
 use support::calls::CALLS;
 use support::{compile_c, perfd, skip};
@@ -175,22 +179,28 @@ fn the_kernel_takes_the_programs() {
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable");
     let python = Python::Read(ModuleId(1));
-    for (n_events, count_each, python) in [
-        (1, CountEach::Stack, Python::Leave),
-        (MAX_EVENTS, CountEach::Stack, Python::Leave),
-        (MAX_EVENTS, CountEach::Sample, Python::Leave),
-        (1, CountEach::Stack, python),
-        (MAX_EVENTS, CountEach::Sample, python),
+    let (large, small) = (Room::default(), Room::for_samples(100, 1000));
+    for (n_events, count_each, python, room) in [
+        (1, CountEach::Stack, Python::Leave, large),
+        (1, CountEach::Stack, Python::Leave, small),
+        (MAX_EVENTS, CountEach::Stack, Python::Leave, large),
+        (MAX_EVENTS, CountEach::Sample, Python::Leave, large),
+        (1, CountEach::Stack, python, large),
+        (MAX_EVENTS, CountEach::Sample, python, small),
     ] {
         let start = Instant::now();
-        let loaded = KernelWalk::load(n_events, true, count_each, python, [1, 2]);
+        let loaded = KernelWalk::load(n_events, true, count_each, python, room, [1, 2]);
         let took = start.elapsed();
-        if let Err(error) = loaded {
-            panic!("{:#}", anyhow::Error::new(error));
-        }
+        let walk = match loaded {
+            Ok(walk) => walk,
+            Err(error) => panic!("{:#}", anyhow::Error::new(error)),
+        };
+        let size = |map: BorrowedFd<'_>| of_bpf_map(&SysRoots::default().proc, map);
+        let bytes = walk.cost(size).map_bytes.expect("the kernel tells");
         eprintln!(
-            "Linux {}: programs for {n_events} events are loaded in {took:.1?} ({python:?})",
-            release.trim()
+            "Linux {}: programs for {n_events} events are loaded in {took:.1?} ({python:?}), maps take {} KiB",
+            release.trim(),
+            bytes >> 10
         );
     }
 }
@@ -201,7 +211,15 @@ fn tables_are_loaded_together_and_taken_out_again() {
     if is_forbidden() {
         return;
     }
-    let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]).expect("loaded");
+    let walk = KernelWalk::load(
+        1,
+        true,
+        CountEach::Stack,
+        Python::Leave,
+        Room::default(),
+        [1, 2],
+    )
+    .expect("loaded");
     let loader = walk.table_loader();
     let (index, rows) = (vec![0; 3000], vec![0; 5000]);
     let words = |n: usize| TableWords {
@@ -299,8 +317,15 @@ fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
     if is_forbidden() {
         return;
     }
-    let mut walk =
-        KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]).expect("as above");
+    let mut walk = KernelWalk::load(
+        1,
+        true,
+        CountEach::Stack,
+        Python::Leave,
+        Room::default(),
+        [1, 2],
+    )
+    .expect("as above");
     let event = ResolvedEvent {
         type_: 1,
         config: 0,
@@ -314,12 +339,15 @@ fn samples_of_targets_that_find_no_room_are_left_to_the_ring() {
         callchain: Callchain::None,
         registers: false,
         stack_bytes: 0,
+        cgroup: false,
     };
     // This thread's, which is no target.
     let scope = |cpu| EventScope {
-        tid: Some(Tid(nix::unistd::gettid().as_raw().cast_unsigned())),
+        whom: Whom::Thread {
+            tid: Tid(nix::unistd::gettid().as_raw().cast_unsigned()),
+            inherit: false,
+        },
         cpu,
-        inherit: false,
     };
     let cpus = perfd::procfs::cpus::online(&SysRoots::default()).expect("readable");
     let events: Vec<EventFd> = { cpus.into_iter() }

@@ -12,7 +12,7 @@ use super::wire::{
     FRAME_RETURN, MAX_CHUNKS,
 };
 use crate::model::{
-    AddressKind, Cpu, Ended, EventIdx, FileOffset, Frame, ModuleId, Modules, MonoNs, Pid,
+    AddressKind, Cpu, DomainId, Ended, EventIdx, FileOffset, Frame, ModuleId, Modules, MonoNs, Pid,
     PythonRead, Tid, Weight,
 };
 
@@ -25,6 +25,8 @@ pub struct WalkedSamples<'a> {
     pub pid: Pid,
     /// Thread.
     pub tid: Tid,
+    /// The deepest domain that the thread was in when the samples were taken; `None` if it was in none.
+    pub domain: Option<DomainId>,
     /// The thread's name when the samples were taken.
     pub comm: &'a [u8],
     /// Leaf first: the kernel's frames, then the user's, those of Python among them.
@@ -67,7 +69,9 @@ pub(super) fn drain(
         ended: 0,
         n_python: 0,
         python: 0,
-        unused: [0; 5],
+        unused: 0,
+        domain: 0,
+        unused_too: 0,
     };
     let no_count = Count {
         weight: 0,
@@ -125,6 +129,7 @@ pub(super) fn drain(
             event,
             pid: Pid(key.pid),
             tid: Tid(key.tid),
+            domain: (key.domain != 0).then_some(DomainId(key.domain)),
             comm: &key.comm[..n_comm.unwrap_or(key.comm.len())],
             frames: &frames,
             python: read,
@@ -235,7 +240,9 @@ mod tests {
             ended: 0,
             n_python: 0,
             python: 0,
-            unused: [0; 5],
+            unused: 0,
+            domain: 0,
+            unused_too: 0,
         };
         let mut chunks = [[0u64; CHUNK_FRAMES]; 2];
         chunks[0][0] = 0xffff_ffff_8100_0000;

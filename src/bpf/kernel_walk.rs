@@ -7,19 +7,22 @@ use std::time::Duration;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::domains::{DomainError, Domains};
 use super::drain::{self, Set, WalkedSamples};
 use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::python::{Python, PythonNames, PythonProcess, PythonSide};
+use super::room::Room;
 use super::spaces;
 use super::tables::TableLoader;
 use super::wire::{
     Account, Change, Control, EVERYBODY, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey,
-    SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
+    NEW_PROCESS, SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
 };
 use crate::model::{
-    AddressSpace, Avma, BpfCost, BpfTime, EventIdx, KernelWalkLedger, Mapping, MonoNs, Pid,
+    AddressSpace, Avma, BpfCost, BpfTime, Cgroup, DomainId, EventIdx, KernelWalkLedger, Mapping,
+    MonoNs, Pid,
 };
 use crate::sys::EventFd;
 
@@ -71,6 +74,10 @@ pub struct KernelWalk {
     changes: HashMap<MapData, u32, Change>,
     /// What each process's mappings are known by.
     published: FxHashMap<Pid, Published>,
+    /// Those that there was no room for.
+    untold: FxHashSet<Pid>,
+    only_targets: bool,
+    domains: Domains,
     generation: u32,
     control: Array<MapData, Control>,
     state: Control,
@@ -96,12 +103,14 @@ struct Published {
 impl KernelWalk {
     /// Loads a program for each of `n_events`. `seeds`: random numbers that no target can know.
     ///
-    /// With `only_targets` samples of processes without published mappings are left out, unless a parent that has some forked them since [`KernelWalk::forks_are_known_since`].
+    /// With `only_targets` samples of processes without published mappings are left out, unless a parent that has some forked them since
+    /// [`KernelWalk::forks_are_known_since`], or they are in a domain.
     pub fn load(
         n_events: usize,
         only_targets: bool,
         count_each: CountEach,
         python: Python,
+        room: Room,
         seeds: [u64; 2],
     ) -> Result<KernelWalk, LoadError> {
         if n_events > MAX_EVENTS {
@@ -109,16 +118,26 @@ impl KernelWalk {
         }
         let timestamps = u32::from(count_each == CountEach::Sample);
         let with_python = u32::from(python != Python::Leave);
+        let with_domains = u32::from(room.domains > 0);
         let mut loader = EbpfLoader::new();
         loader
             .override_global("seeds", &seeds[..], true)
             .override_global("timestamps", &timestamps, true)
-            .override_global("with_python", &with_python, true);
-        if python == Python::Leave {
-            for name in PYTHON_MAPS {
+            .override_global("with_python", &with_python, true)
+            .override_global("with_domains", &with_domains, true);
+        match python {
+            Python::Leave => PYTHON_MAPS.iter().for_each(|name| {
                 loader.map_max_entries(name, 1);
+            }),
+            Python::Read(_) => {
+                room.of_python().into_iter().for_each(|(name, entries)| {
+                    loader.map_max_entries(name, entries);
+                });
             }
         }
+        room.entries().into_iter().for_each(|(name, entries)| {
+            loader.map_max_entries(name, entries);
+        });
         let mut ebpf = loader.load(OBJECT)?;
         let map_fds = meter::descriptors(&ebpf).map_err(MapError::from)?;
         for event in 0..n_events {
@@ -126,6 +145,7 @@ impl KernelWalk {
             program.load()?;
         }
         attach(&mut ebpf, "on_exec", "sched_process_exec")?;
+        attach(&mut ebpf, "on_fork", "sched_process_fork")?;
         // Linux 5.7. Without it, a module at the place of another is known from its record alone, some 25 ms later.
         let _ = attach(&mut ebpf, "on_place", "vm_unmapped_area");
         let loader = TableLoader::new(
@@ -139,16 +159,17 @@ impl KernelWalk {
             mappings: HashMap::try_from(map(&mut ebpf, "mappings"))?,
             changes: HashMap::try_from(map(&mut ebpf, "changes"))?,
             published: FxHashMap::default(),
+            untold: FxHashSet::default(),
+            only_targets,
+            domains: Domains::new(HashMap::try_from(map(&mut ebpf, "domains"))?, room.domains),
             generation: 0,
             control: Array::try_from(map(&mut ebpf, "control"))?,
             state: Control {
                 active: 0,
-                only_targets: if only_targets {
-                    TOLD_TARGETS
-                } else {
-                    EVERYBODY
-                },
+                only_targets: EVERYBODY,
                 since: 0,
+                domain_levels: 0,
+                unused: 0,
             },
             python: match python {
                 Python::Read(module) => Some(PythonSide::new(
@@ -169,7 +190,7 @@ impl KernelWalk {
             ebpf,
             n_events,
         };
-        walk.control.set(0, walk.state, 0)?;
+        walk.tell_whom()?;
         Ok(walk)
     }
 
@@ -184,11 +205,43 @@ impl KernelWalk {
 
     /// Takes everybody's samples from now on, or those of targets alone. Samples of processes whose mappings are not told go to the ring.
     pub fn follow_everybody(&mut self, everybody: bool) -> Result<(), LoadError> {
-        self.state.only_targets = if everybody { EVERYBODY } else { TOLD_TARGETS };
+        self.only_targets = !everybody;
+        self.tell_whom()
+    }
+
+    fn tell_whom(&mut self) -> Result<(), LoadError> {
+        self.state.only_targets = match (self.only_targets, self.untold.is_empty()) {
+            (false, _) => EVERYBODY,
+            (true, true) => TOLD_TARGETS,
+            (true, false) => SOME_TARGETS_UNTOLD,
+        };
+        self.state.domain_levels = self.domains.levels();
         Ok(self.control.set(0, self.state, 0)?)
     }
 
-    /// Says from when on forks are known from records: with `only_targets` what a target has forked before is none.
+    /// Tells samples in a cgroup from others, from now on: those of processes that were not told of go to the ring.
+    ///
+    /// # Errors
+    /// There is no room for it (`Room::domains`), or it lies too deep in the tree.
+    pub fn add_domain(&mut self, cgroup: Cgroup) -> Result<DomainId, DomainError> {
+        let domain = self.domains.add(cgroup)?;
+        self.tell_levels()?;
+        Ok(domain)
+    }
+
+    /// The opposite; samples that were counted before keep the domain.
+    pub fn remove_domain(&mut self, domain: DomainId) -> Result<(), DomainError> {
+        self.domains.remove(domain);
+        self.tell_levels()
+    }
+
+    fn tell_levels(&mut self) -> Result<(), DomainError> {
+        self.state.domain_levels = self.domains.levels();
+        Ok(self.control.set(0, self.state, 0)?)
+    }
+
+    /// Says from when on forks are known from records: with `only_targets` what a target has forked before is none. To be told anew where
+    /// targets are added while the programs run: a moment up to which all records have been read.
     pub fn forks_are_known_since(&mut self, since: MonoNs) -> io::Result<()> {
         self.state.since = since.0;
         self.control.set(0, self.state, 0).map_err(io::Error::other)
@@ -235,9 +288,12 @@ impl KernelWalk {
             Err(_) => Some(new),
         };
         self.remove_blocks(pid, unused);
-        if inserted.is_err() && self.state.only_targets == TOLD_TARGETS {
-            self.state.only_targets = SOME_TARGETS_UNTOLD;
-            self.control.set(0, self.state, 0)?;
+        let has_changed = match &inserted {
+            Ok(()) => self.untold.remove(&pid),
+            Err(_) => self.untold.insert(pid),
+        };
+        if has_changed {
+            self.tell_whom()?;
         }
         Ok(inserted?)
     }
@@ -264,7 +320,11 @@ impl KernelWalk {
     /// that was made until `now` tells what: it is no code.
     pub fn is_outdated(&self, pid: Pid, now: MonoNs) -> bool {
         self.published.get(&pid).is_some_and(|known| {
-            let changed = self.change(pid).map(|change| MonoNs(change.time));
+            // Of a process that has taken the number, records tell, or that some were lost.
+            let change = self
+                .change(pid)
+                .filter(|change| change.start != NEW_PROCESS);
+            let changed = change.map(|change| MonoNs(change.time));
             changed.is_some_and(|at| known.as_of < at && at.plus(PLACE_FILLED) < now)
         })
     }
@@ -280,6 +340,10 @@ impl KernelWalk {
             // Nothing but this removes it.
             let _ = self.spaces.remove(&pid.0);
             let _ = self.changes.remove(&pid.0);
+        }
+        if self.untold.remove(&pid) {
+            // Or with the next process that goes.
+            let _ = self.tell_whom();
         }
         // To say that there is none cannot fail.
         let _ = self.tell_python(pid, None);
@@ -336,7 +400,7 @@ impl KernelWalk {
 
     /// Whether samples of other processes are left out.
     pub fn only_targets(&self) -> bool {
-        self.state.only_targets != 0
+        self.only_targets
     }
 
     /// Samples that were counted since the last drain.

@@ -9,18 +9,22 @@
 
 mod batch;
 mod blocks;
+mod domains;
 mod drain;
 mod kernel_walk;
 mod meter;
 mod python;
+mod room;
 mod spaces;
 mod splice;
 mod tables;
 mod wire;
 
 pub use blocks::TableWords;
+pub use domains::DomainError;
 pub use drain::WalkedSamples;
 pub use kernel_walk::{CountEach, KernelWalk, LoadError};
 pub use python::{Python, PythonLayout, PythonNames, PythonProcess};
+pub use room::Room;
 pub use tables::{LoadedTable, TableLoader};
 pub use wire::{MAX_EVENTS, MAX_MODULES};

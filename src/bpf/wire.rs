@@ -20,6 +20,14 @@ pub(super) const MAX_EVAL_RANGES: usize = 4;
 pub(super) const NO_OFFSET: u16 = 0xffff;
 /// In the second word of a Python frame: with it a call of the evaluation function begins.
 pub(super) const PYTHON_ENTRY: u64 = 1;
+pub(super) const MAX_PROCESSES: u32 = 16384;
+pub(super) const MAX_PYTHONS: u32 = 4096;
+pub(super) const MAX_STACK_CHUNKS: u32 = 16384;
+pub(super) const MAX_COUNTS: u32 = 16384;
+pub(super) const MAX_DOMAINS: u32 = 256;
+pub(super) const MAX_DOMAIN_LEVELS: u32 = 16;
+/// Where a change has it, the process's number is another one's now.
+pub(super) const NEW_PROCESS: u64 = 1;
 pub(super) const N_OUTCOMES: usize = 5;
 
 pub(super) const MODULE_UNKNOWN: u32 = 0;
@@ -73,7 +81,7 @@ wire! {
     /// `struct count_key`
     CountKey, 64, {
         stack: [u64; 2], pid: u32, tid: u32, comm: [u8; 16], time: u64, cpu: u16, n_kernel: u16, n_user: u16, event: u8, ended: u8,
-        n_python: u16, python: u8, unused: [u8; 5],
+        n_python: u16, python: u8, unused: u8, domain: u16, unused_too: u16,
     }
     /// `struct count`
     Count, 24, { weight: u64, samples: u64, squares: u64 }
@@ -97,7 +105,7 @@ wire! {
     /// `struct python_name_key`
     PythonNameKey, 16, { hash: [u64; 2] }
     /// `struct control`
-    Control, 16, { active: u32, only_targets: u32, since: u64 }
+    Control, 24, { active: u32, only_targets: u32, since: u64, domain_levels: u32, unused: u32 }
     /// `struct account`
     Account, 8 + 8 * MAX_EVENTS * N_OUTCOMES, { at_work: u64, outcomes: [[u64; N_OUTCOMES]; MAX_EVENTS] }
 }

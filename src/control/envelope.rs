@@ -5,7 +5,6 @@
 //! request   {"id":1,"do":"list"}                       the id is the client's, and may be left out
 //! answer    {"id":1,"ok":{…}}   {"id":1,"error":{…}}
 //! event     {"window":{…}}
-//! farewell  {"error":{…}}                              no id: of the connection, which ends with it
 //! ```
 
 use serde::de::DeserializeOwned;
@@ -79,7 +78,7 @@ pub struct Answer<'a, T> {
 pub enum Outcome<'a, T> {
     /// Done.
     Ok(&'a T),
-    /// Not done, or the connection's farewell.
+    /// Not done.
     Error(&'a Refusal),
 }
 
@@ -128,7 +127,7 @@ pub enum Message {
         /// Of the request's own type: see [`Message::read`].
         ok: serde_json::Value,
     },
-    /// A request was not done; without an id the connection ends with this line.
+    /// A request was not done.
     Refused {
         /// That of the request.
         id: Option<u64>,
@@ -157,7 +156,7 @@ impl Message {
             return Ok(Message::Refused { id, refusal });
         }
         match fields.keys().next().map(String::as_str) {
-            Some("window" | "gap" | "heartbeat" | "end") => {
+            Some("window" | "gap" | "heartbeat" | "end" | "farewell") => {
                 Event::deserialize(serde_json::Value::Object(fields)).map(Message::Event)
             }
             _ => Ok(Message::Unknown),
@@ -224,13 +223,18 @@ mod tests {
             other => panic!("{other:?}"),
         }
         let refusal = Refusal::new(RefusalClass::Limit, "64 targets").hint("y");
-        let farewell = Answer::<()> {
+        let refused = Answer::<()> {
             id: None,
             outcome: Outcome::Error(&refusal),
         };
-        let read = Message::parse(&farewell.line()).unwrap();
-        assert_eq!(read, Message::Refused { id: None, refusal });
+        let read = Message::parse(&refused.line()).unwrap();
+        let expected = Message::Refused {
+            id: None,
+            refusal: refusal.clone(),
+        };
+        assert_eq!(read, expected);
         for event in [
+            Event::Farewell(refusal),
             Event::End(Ended {
                 target: 7,
                 reason: EndReason::Elevated,

@@ -1,8 +1,8 @@
-//! What comes without being asked for each time: windows, gaps between them, signs of life, the end of a target.
+//! What comes without being asked for each time: windows, gaps between them, signs of life, the end of a target or of the connection.
 
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
+use super::{Phase, Refusal};
 
 /// An event, under its name as the one field of a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub enum Event {
     Heartbeat(Heartbeat),
     /// There will be no more windows of a target.
     End(Ended),
+    /// The connection ends with this line, and why.
+    Farewell(Refusal),
 }
 
 /// A window, or several in one because the client was behind.

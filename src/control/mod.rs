@@ -8,6 +8,8 @@
 //! know in answers and events, so that fields may be added without a new [`VERSION`].
 
 mod answer;
+pub mod base64;
+pub mod codec;
 mod envelope;
 mod event;
 mod refusal;

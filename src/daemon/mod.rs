@@ -1,10 +1,13 @@
 //! The daemon: one process that many may ask for profiles, and none can misuse.
 //!
-//! It brings together what others do: targets come from the configuration and from clients (`registry.rs`), engines sample them
+//! It brings together what others do: targets come from the configuration and from clients (`registry/`), engines sample them
 //! (`session::engine`), windows go to clients, files and outputs. One thread waits for all of it (`run.rs`); what can block has threads of its
 //! own. See `docs/DAEMON.md` for its use and `docs/PROTOCOL.md` for its clients.
 
 pub mod activation;
+pub mod authorize;
+mod bare;
+pub mod clients;
 pub mod config;
 pub mod engines;
 pub mod files;
@@ -15,10 +18,14 @@ pub mod listening;
 pub mod log;
 pub mod metrics;
 pub mod notify;
+pub mod outputs;
+mod places;
 pub mod registry;
+pub mod requests;
 mod run;
 pub mod selector;
 pub mod settings;
+pub mod snapshot;
 pub mod target;
 
 pub use run::run;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::activation;
+use super::clients::{Clients, Heard, Leave};
 use super::config::Config;
 use super::files::{self, Files};
 use super::heartbeat::Heartbeat;
@@ -15,12 +16,14 @@ use super::log::Log;
 use super::metrics::{self, Answers, Sources};
 use super::notify::Notify;
 use super::registry::{Registry, Said};
+use super::requests::{Came, Outcome, Requests, Scene, client_limits};
 use super::settings::Settings;
 use super::target::Target;
-use crate::control::EndReason;
+use crate::control::{EndReason, Refusal, RefusalClass};
 use crate::model::{Fault, FaultClass, MonoNs};
 use crate::sink::pprof::Labels;
 use crate::sys::signals::{EndRequest, Signals};
+use crate::sys::unix_socket::LineListener;
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup, limits};
 
 /// How often what waits is looked for, and how often who watches is told.
@@ -63,6 +66,10 @@ struct Daemon {
     notify: Notify,
     heartbeat: Heartbeat,
     registry: Registry,
+    clients: Clients,
+    requests: Requests,
+    /// What clients have said, while it is worked on.
+    heard: Vec<Heard>,
     files: Option<Files>,
     metrics: Option<Answers>,
     /// Sockets that perfd has made itself.
@@ -86,7 +93,7 @@ impl Daemon {
         let waker = Waker::new().context("create an eventfd")?;
         let settings = Arc::new(settings);
         let mut own = Vec::new();
-        let (_control, place) = control_socket(&settings, passed.control, &mut own)?;
+        let (control, place) = control_socket(&settings, passed.control, &mut own)?;
         let metrics = serve_metrics(&settings, passed.metrics, &mut own, &waker)?;
         let files = start_files(&settings, &config, &waker, &log);
         let poller = Poller::new().context("create an epoll")?;
@@ -94,6 +101,10 @@ impl Daemon {
         poller.add(&signals, SIGNALS).context("wait for signals")?;
         poller.add(&waker, WAKER).context("wait for engines")?;
         poller.add(&clock, CLOCK).context("wait for the clock")?;
+        let listener = LineListener::from_fd(control).context("use the control socket")?;
+        let clients = Clients::new(listener, client_limits(&config), &poller);
+        let clients = clients.context("wait for clients")?;
+        let requests = Requests::new(&config, settings.roots.clone(), waker.clone());
         let n_configured = config.targets.len();
         let registry = Registry::new(config, settings.clone(), waker.clone());
         let mut daemon = Daemon {
@@ -106,6 +117,9 @@ impl Daemon {
             log,
             notify,
             registry,
+            clients,
+            requests,
+            heard: Vec::new(),
             files,
             metrics,
             own,
@@ -131,15 +145,19 @@ impl Daemon {
                     SIGNALS => self.take_signals()?,
                     WAKER => self.waker.acknowledge(),
                     CLOCK => self.tick(),
-                    _ => (),
+                    client => self
+                        .clients
+                        .ready(client, &self.poller, sys::now(), &mut self.heard),
                 }
             }
+            self.take_heard();
             if self.registry.hear() {
                 // There is more, which waits for who else has something.
                 self.waker.wake();
             }
             self.pass_on();
             self.answer_metrics();
+            self.flush_clients();
             if self.course == Course::AtOnce || self.registry.is_over() {
                 return Ok(());
             }
@@ -171,6 +189,8 @@ impl Daemon {
                 if let Some(files) = &mut self.files {
                     files.set_limits(files::limits(&config.files));
                 }
+                self.clients.set_limits(client_limits(&config));
+                self.requests.configure(&config);
                 let reloaded = self.registry.reload(config);
                 self.log.info(format!(
                     "reloaded: {} configured targets go on, {} end, {} begin",
@@ -202,6 +222,10 @@ impl Daemon {
             let news = files.news();
             news.iter().for_each(|line| self.log.warning(line));
         }
+        for line in self.requests.news() {
+            self.log.of_client(sys::now(), line);
+        }
+        self.clients.tick(&self.poller, sys::now(), &mut self.heard);
         if self.course == Course::On {
             let status = self.status();
             self.notify.status(status);
@@ -215,6 +239,81 @@ impl Daemon {
         }
     }
 
+    /// Does what clients have asked for, and forgets those that have left.
+    fn take_heard(&mut self) {
+        for heard in std::mem::take(&mut self.heard) {
+            match heard {
+                Heard::Request {
+                    client,
+                    peer,
+                    id,
+                    request,
+                    descriptors,
+                } => {
+                    let came = Came {
+                        client,
+                        peer: &peer,
+                        id,
+                        request,
+                        descriptors,
+                    };
+                    let (requests, mut scene) = self.scene();
+                    match requests.take(came, &mut scene) {
+                        Outcome::GoOn => (),
+                        Outcome::TellStats { client, id } => {
+                            let stats = self.sources().stats();
+                            self.clients.answer(client, id, &stats);
+                        }
+                        Outcome::Stop if self.course == Course::On => {
+                            self.stop(&format!("asked by user {}", peer.uid));
+                        }
+                        Outcome::Stop => (),
+                    }
+                }
+                Heard::Gone(client, leave) => {
+                    self.registry.client_left(client);
+                    self.requests.client_left(client);
+                    let why = match leave {
+                        Leave::Closed => continue,
+                        Leave::TookNothing => "it took nothing of what waited for it",
+                        Leave::HalfRequest => "a request never came to its end",
+                    };
+                    self.log.of_client(
+                        sys::now(),
+                        format!("client {}: disconnected, {why}", client.0),
+                    );
+                }
+                Heard::OutOfDescriptors => {
+                    self.log.of_client(
+                        sys::now(),
+                        "no descriptor is left for another client; accepting pauses",
+                    );
+                }
+            }
+        }
+    }
+
+    /// Sends clients what there is for them.
+    fn flush_clients(&mut self) {
+        let (requests, mut scene) = self.scene();
+        requests.answer_made(&mut scene);
+        self.clients
+            .flush(&self.poller, sys::now(), &mut self.heard);
+        if !self.heard.is_empty() {
+            // Who has left is seen to at once, and not with the next event.
+            self.take_heard();
+            self.pass_on();
+        }
+    }
+
+    fn scene(&mut self) -> (&mut Requests, Scene<'_>) {
+        let scene = Scene {
+            registry: &mut self.registry,
+            clients: &mut self.clients,
+        };
+        (&mut self.requests, scene)
+    }
+
     /// Hands on what the registry has to say.
     fn pass_on(&mut self) {
         while let Some(said) = self.registry.next() {
@@ -222,6 +321,8 @@ impl Daemon {
             if let Some(files) = &mut self.files {
                 keep(files, &self.registry, &said);
             }
+            let (requests, mut scene) = self.scene();
+            requests.pass_on(&said, &mut scene);
         }
     }
 
@@ -301,7 +402,7 @@ impl Daemon {
     fn sources(&self) -> Sources<'_> {
         Sources {
             registry: &self.registry,
-            clients: metrics::ClientFigures::default(),
+            clients: self.clients.figures(),
             files: self.files.as_ref().map(Files::figures),
             roots: &self.settings.roots,
             started: self.started,
@@ -315,7 +416,8 @@ impl Daemon {
             .targets()
             .filter(|target| target.is_running())
             .count();
-        format!("{n_running} of {n_targets} targets running")
+        let n_clients = self.clients.figures().connected;
+        format!("{n_running} of {n_targets} targets running, {n_clients} clients")
     }
 
     fn finish(self) {
@@ -324,9 +426,13 @@ impl Daemon {
             log,
             own,
             registry,
+            requests,
+            clients,
             started,
             ..
         } = self;
+        clients.stop(&Refusal::new(RefusalClass::Stopping, "the daemon ends"));
+        requests.finish();
         if let Some(files) = files {
             files.finish().iter().for_each(|line| log.warning(line));
         }
@@ -431,7 +537,7 @@ fn keep(files: &mut Files, registry: &Registry, said: &Said) {
 }
 
 /// What a file says of the windows of a target.
-fn labels(target: &Target, phase: Option<String>) -> Labels {
+pub(super) fn labels(target: &Target, phase: Option<String>) -> Labels {
     Labels {
         target: Some(target.name().to_owned()),
         unit: match target.selector() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashSet;
 
+use super::clients::ClientId;
 use super::config::Sampling;
 use super::engines::EngineId;
 use super::kept::Kept;
@@ -33,10 +34,6 @@ pub enum Owner {
 /// A number under which who has asked waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
-
-/// A connection; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(pub u64);
 
 /// What a target is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod address;
 mod address_space;
 mod asked_event;
 mod call_graph;
+mod cgroup;
 mod civil;
 mod cost;
 mod event;
@@ -30,6 +31,7 @@ pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
 pub use asked_event::AskedEvent;
 pub use call_graph::{CallGraph, ParseCallGraphError};
+pub use cgroup::{Cgroup, CgroupId, DomainId};
 pub use civil::Civil;
 pub use cost::{BpfCost, BpfTime, Cost, TableCost};
 pub use event::{

@@ -1,6 +1,6 @@
 //! A sample as the sampler hands it over: who, when, how much, and what is needed to find the stack.
 
-use super::{Cpu, EventIdx, MonoNs, Pid, Tid};
+use super::{CgroupId, Cpu, DomainId, EventIdx, MonoNs, Pid, Tid};
 
 /// The user registers that unwinding starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub struct RawSample<'a> {
     pub tid: Tid,
     /// CPU that took it.
     pub cpu: Cpu,
+    /// The cgroup that the thread was in, where that was asked for; otherwise `None`.
+    pub cgroup: Option<CgroupId>,
+    /// The domain that its event was opened on; `None` for events of threads and of whole CPUs.
+    pub domain: Option<DomainId>,
     /// When.
     pub time: MonoNs,
     /// Counts of the event that this sample stands for (its period); nanoseconds for clocks.

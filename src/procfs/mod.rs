@@ -2,6 +2,7 @@
 //!
 //! Every reader takes the root of its tree (all of them together: [`SysRoots`]), so that tests can plant their own.
 
+pub mod cgroups;
 pub mod cpu_pmu;
 pub mod cpus;
 pub mod credentials;

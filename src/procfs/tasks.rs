@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::{Pid, Tid};
+
+/// `USER_HZ` is 100 on every architecture that perfd is built for.
+const MS_PER_TICK: u64 = 10;
 
 /// The living threads of a process, sorted.
 ///
@@ -51,8 +55,21 @@ pub struct ProcessStat {
     pub state: char,
     /// The process that started it.
     pub parent: Pid,
-    /// When it started: clock ticks (`sysconf(_SC_CLK_TCK)`) since the host did, the time of suspension included.
-    pub started: u64,
+}
+
+/// When a process was started, since the host was, in steps of 10 ms (rounded down): field 22 of `/proc/PID/stat`, in `USER_HZ`.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn started(proc_root: &Path, pid: Pid) -> io::Result<Duration> {
+    let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"))?;
+    let ticks = parse_start(&text).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Duration::from_millis(ticks.saturating_mul(MS_PER_TICK)))
+}
+
+/// Field 22 is the 20th behind the name.
+fn parse_start(text: &[u8]) -> Option<u64> {
+    fields_behind_name(text)?.nth(19)?.parse().ok()
 }
 
 /// Reads state and parent of a process.
@@ -63,16 +80,17 @@ pub fn stat(proc_root: &Path, pid: Pid) -> io::Result<ProcessStat> {
 
 /// `PID (COMM) STATE PPID …`, where COMM may hold anything: the fields begin behind the *last* parenthesis.
 fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
-    let behind = text.iter().rposition(|byte| *byte == b')')? + 1;
-    let mut fields = std::str::from_utf8(text.get(behind..)?)
-        .ok()?
-        .split_ascii_whitespace();
+    let mut fields = fields_behind_name(text)?;
     Some(ProcessStat {
         state: fields.next()?.chars().next()?,
         parent: Pid(fields.next()?.parse().ok()?),
-        // Field 22; the state is field 3.
-        started: fields.nth(17)?.parse().ok()?,
     })
+}
+
+fn fields_behind_name(text: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    let behind = text.iter().rposition(|byte| *byte == b')')? + 1;
+    let fields = std::str::from_utf8(text.get(behind..)?).ok()?;
+    Some(fields.split_ascii_whitespace())
 }
 
 /// The living descendants of a process, parents before children.
@@ -105,12 +123,12 @@ mod tests {
 
     #[test]
     fn a_hostile_name_does_not_shift_the_fields_of_stat() {
-        let text =
-            b"42 (a) Z 1 (b) R 7 42 42 0 -1 4194304 11 12 13 14 15 16 17 18 20 0 1 0 4711 24 25";
-        let stat = parse_stat(text).unwrap();
+        let stat = parse_stat(b"42 (a) Z 1 (b) R 7 42 42 0 -1").unwrap();
         assert_eq!((stat.state, stat.parent), ('R', Pid(7)));
-        assert_eq!(stat.started, 4711);
         assert_eq!(parse_stat(b"42 (a"), None);
+        let text = [&b"42 (a) Z) S"[..], &b" 7".repeat(18), b" 123 9"].concat();
+        assert_eq!(parse_start(&text), Some(123));
+        assert_eq!(parse_start(b"42 (a) S 1 2"), None);
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl PlannedEvent {
             callchain,
             registers,
             stack_bytes,
+            cgroup: false,
         }
     }
 }

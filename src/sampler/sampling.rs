@@ -1,5 +1,6 @@
 //! The open events of a run, and what comes out of their rings.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -10,12 +11,12 @@ use super::plan::SamplePlan;
 use super::rings::{Rings, RingsError, default_pages};
 use crate::bpf::{KernelWalk, WalkedSamples};
 use crate::model::{
-    Cpu, EventIdx, EventSource, EventSpec, KernelWalkLedger, MonoNs, Pid, RawSample, Registers,
-    SoftwareEvent, StackCopy, Tid,
+    CgroupId, Cpu, DomainId, EventIdx, EventSource, EventSpec, KernelWalkLedger, MonoNs, Pid,
+    RawSample, Registers, SoftwareEvent, StackCopy, Tid,
 };
 use crate::sys::event_error::{OpenEventError, Place};
 use crate::sys::record::{self, SideBand};
-use crate::sys::{self, EventFd, EventScope, SampleContent, Start, Wakes};
+use crate::sys::{self, EventFd, EventScope, SampleContent, Start, Wakes, Whom};
 
 /// What a drain gives.
 #[derive(Debug)]
@@ -48,9 +49,52 @@ pub struct Totals {
     pub throttled: u64,
 }
 
+/// On what events are opened.
+#[derive(Clone, Copy)]
+enum On<'a> {
+    Thread(Pid, Tid),
+    Cpus,
+    Cgroup(DomainId, CgroupId, &'a File),
+}
+
+impl<'a> On<'a> {
+    fn new(thread: Option<(Pid, Tid)>) -> On<'a> {
+        thread.map_or(On::Cpus, |(pid, tid)| On::Thread(pid, tid))
+    }
+
+    fn place(self, cpu: Cpu) -> Place {
+        match self {
+            On::Thread(pid, tid) => Place::Thread(pid, tid),
+            On::Cpus => Place::Cpu(cpu),
+            On::Cgroup(_, cgroup, _) => Place::Cgroup(cgroup, cpu),
+        }
+    }
+
+    fn owner(self) -> Option<Tid> {
+        match self {
+            On::Thread(_, tid) => Some(tid),
+            On::Cpus | On::Cgroup(..) => None,
+        }
+    }
+
+    fn domain(self) -> Option<DomainId> {
+        match self {
+            On::Cgroup(domain, ..) => Some(domain),
+            On::Thread(..) | On::Cpus => None,
+        }
+    }
+}
+
 struct Opened {
     event: EventIdx,
     fd: EventFd,
+    domain: Option<DomainId>,
+}
+
+/// An event that brings records about processes.
+struct SideBandEvent {
+    fd: EventFd,
+    domain: Option<DomainId>,
 }
 
 /// Which event a sample's identifier stands for.
@@ -58,6 +102,7 @@ struct Opened {
 struct Identity {
     event: EventIdx,
     owner: Option<Tid>,
+    domain: Option<DomainId>,
     generation: Generation,
     content: SampleContent,
     /// Weight of samples that do not carry their period.
@@ -69,7 +114,13 @@ pub struct Sampling {
     plan: SamplePlan,
     rings: Rings,
     opened: Vec<Opened>,
-    side_band: Vec<EventFd>,
+    side_band: Vec<SideBandEvent>,
+    /// Records that events of it had lost when they were closed.
+    lost_side_band: u64,
+    /// Those of closed events that may still be in the rings, with the time at which they were closed.
+    closed: Vec<(MonoNs, u64)>,
+    /// Whether samples carry their cgroup.
+    with_cgroups: bool,
     identities: FxHashMap<u64, Identity>,
     owners: Owners,
     /// Whether events were opened on threads, rather than on whole CPUs.
@@ -99,6 +150,9 @@ impl Sampling {
             rings,
             opened: Vec::new(),
             side_band: Vec::new(),
+            lost_side_band: 0,
+            closed: Vec::new(),
+            with_cgroups: false,
             identities: FxHashMap::default(),
             owners: Owners::default(),
             is_on_threads: false,
@@ -198,19 +252,82 @@ impl Sampling {
         thread: Option<(Pid, Tid)>,
         start: Start,
     ) -> Result<(), OpenEventError> {
+        self.open_side_band_on(On::new(thread), start)
+    }
+
+    fn open_side_band_on(&mut self, on: On<'_>, start: Start) -> Result<(), OpenEventError> {
         let cpus: Vec<Cpu> = self.rings.cpus().collect();
         for cpu in cpus {
-            let failed = |error| OpenEventError::new(&dummy(), place(thread, cpu), &error);
-            let scope = self.scope(thread, cpu);
-            let event = sys::open_side_band(scope, start).map_err(failed)?;
-            self.route(&event, cpu).map_err(failed)?;
-            self.side_band.push(event);
+            let failed = |error| OpenEventError::new(&dummy(), on.place(cpu), &error);
+            let scope = self.scope(on, cpu);
+            let fd = sys::open_side_band(scope, start).map_err(failed)?;
+            self.route(&fd, cpu).map_err(failed)?;
+            self.side_band.push(SideBandEvent {
+                fd,
+                domain: on.domain(),
+            });
         }
         Ok(())
     }
 
+    /// Lets samples of events that are opened from now on carry the cgroup that their thread is in; to be asked for only where the hierarchy that
+    /// the perf_event controller is in has the cgroups that are meant (`procfs::cgroups::uncounted`).
+    pub fn tell_cgroups(&mut self) {
+        self.with_cgroups = true;
+    }
+
+    /// Opens all sampled events and the side-band on a cgroup: one of each on every CPU, for what is in it or below it at the moment. Their samples
+    /// carry `domain`. A thread that other events are open on is sampled by both, each for its own purpose; `RawSample::domain` tells which.
+    ///
+    /// # Errors
+    /// Also if `directory` is no cgroup of the hierarchy that has the perf_event controller. What was opened is closed then.
+    pub fn open_cgroup(
+        &mut self,
+        domain: DomainId,
+        cgroup: CgroupId,
+        directory: &File,
+        start: Start,
+    ) -> Result<(), OpenEventError> {
+        let on = On::Cgroup(domain, cgroup, directory);
+        let opened = self.open_side_band_on(on, Start::Enabled);
+        let opened = opened.and_then(|()| self.open_on(on, start));
+        if opened.is_err() {
+            // Nothing that could not be read was counted.
+            let _ = self.close_cgroup(domain);
+        }
+        opened
+    }
+
+    /// Closes the events of a cgroup; what they have counted is kept, and what they have sampled until now still comes.
+    pub fn close_cgroup(&mut self, domain: DomainId) -> io::Result<()> {
+        let of_domain = |of: &Option<DomainId>| *of == Some(domain);
+        let mut closing = std::mem::take(&mut self.side_band);
+        self.side_band = closing
+            .extract_if(.., |event| !of_domain(&event.domain))
+            .collect();
+        self.lost_side_band += lost(&mut closing)?;
+        let (closing, open): (Vec<Opened>, Vec<Opened>) = std::mem::take(&mut self.opened)
+            .into_iter()
+            .partition(|opened| of_domain(&opened.domain));
+        self.opened = open;
+        let mut read_all = Ok(());
+        for mut opened in closing {
+            let stopped = opened.fd.disable();
+            match stopped.and_then(|()| opened.fd.read()) {
+                Ok(read) => add(&mut self.past[opened.event.0], read),
+                Err(error) => read_all = Err(error),
+            }
+            self.closed.push((sys::now(), opened.fd.id()));
+        }
+        read_all
+    }
+
     /// Opens all sampled events of a thread, or of the whole host, on every CPU.
     pub fn open(&mut self, thread: Option<(Pid, Tid)>, start: Start) -> Result<(), OpenEventError> {
+        self.open_on(On::new(thread), start)
+    }
+
+    fn open_on(&mut self, on: On<'_>, start: Start) -> Result<(), OpenEventError> {
         let cpus: Vec<Cpu> = self.rings.cpus().collect();
         let wakes = match self.kernel_walk {
             // What it leaves to the ring, it leaves for want of what perfd can tell it.
@@ -218,15 +335,18 @@ impl Sampling {
             None => Wakes::AtWatermark,
         };
         for (idx, event) in self.plan.events.iter().enumerate() {
-            let content = event.content(self.plan.stack_source);
+            let content = SampleContent {
+                cgroup: self.with_cgroups,
+                ..event.content(self.plan.stack_source)
+            };
             for &cpu in &cpus {
-                let failed = |error| OpenEventError::new(&event.spec, place(thread, cpu), &error);
+                let failed = |error| OpenEventError::new(&event.spec, on.place(cpu), &error);
                 let fd = sys::open_sampling(
                     event.resolved,
                     event.modes,
                     event.rate,
                     &content,
-                    self.scope(thread, cpu),
+                    self.scope(on, cpu),
                     start,
                     wakes,
                 );
@@ -237,7 +357,8 @@ impl Sampling {
                 }
                 let identity = Identity {
                     event: EventIdx(idx),
-                    owner: thread.map(|(_, tid)| tid),
+                    owner: on.owner(),
+                    domain: on.domain(),
                     generation: self.generation,
                     content,
                     period: event.fixed_period().unwrap_or(0),
@@ -246,23 +367,27 @@ impl Sampling {
                 self.opened.push(Opened {
                     event: EventIdx(idx),
                     fd,
+                    domain: on.domain(),
                 });
             }
         }
-        if let Some((_, tid)) = thread {
+        if let Some(tid) = on.owner() {
             self.owners.open(self.generation, tid);
             self.is_on_threads = true;
         }
         Ok(())
     }
 
-    fn scope(&self, thread: Option<(Pid, Tid)>, cpu: Cpu) -> EventScope {
-        let tid = thread.map(|(_, tid)| tid);
-        EventScope {
-            tid,
-            cpu,
-            inherit: self.plan.inherit && tid.is_some(),
-        }
+    fn scope<'a>(&self, on: On<'a>, cpu: Cpu) -> EventScope<'a> {
+        let whom = match on {
+            On::Thread(_, tid) => Whom::Thread {
+                tid,
+                inherit: self.plan.inherit,
+            },
+            On::Cpus => Whom::Everybody,
+            On::Cgroup(_, _, directory) => Whom::Cgroup(directory),
+        };
+        EventScope { whom, cpu }
     }
 
     fn route(&self, event: &EventFd, cpu: Cpu) -> io::Result<()> {
@@ -343,8 +468,7 @@ impl Sampling {
     ///
     /// Before Linux 6.0 events do not count their losses; then this is 0 and [`Sampling::lost_records`] is all there is.
     pub fn lost_side_band(&mut self) -> io::Result<u64> {
-        let reads = self.side_band.iter_mut().map(EventFd::read);
-        reads.map(|read| Ok(read?.lost.unwrap_or(0))).sum()
+        Ok(self.lost_side_band + lost(&mut self.side_band)?)
     }
 
     /// Records that came later than the time order they belong in.
@@ -398,6 +522,13 @@ impl Sampling {
             }
             visit(Item::Sample(raw_sample(&sample, identity, cpu)));
         });
+        self.closed.retain(|(at, id)| {
+            let may_come = *at >= horizon;
+            if !may_come {
+                self.identities.remove(id);
+            }
+            may_come
+        });
     }
 }
 
@@ -406,14 +537,15 @@ fn dummy() -> EventSpec {
     EventSpec::new(EventSource::Software(SoftwareEvent::Dummy))
 }
 
-fn place(thread: Option<(Pid, Tid)>, cpu: Cpu) -> Place {
-    thread.map_or(Place::Cpu(cpu), |(pid, tid)| Place::Thread(pid, tid))
-}
-
 /// Events of an earlier generation, still running.
 pub struct Retiring {
     opened: Vec<Opened>,
     plan: SamplePlan,
+}
+
+fn lost(events: &mut [SideBandEvent]) -> io::Result<u64> {
+    let reads = events.iter_mut().map(|event| event.fd.read());
+    reads.map(|read| Ok(read?.lost.unwrap_or(0))).sum()
 }
 
 fn add(totals: &mut Totals, read: sys::ReadOut) {
@@ -441,6 +573,8 @@ fn raw_sample<'a>(sample: &record::Sample<'a>, identity: &Identity, cpu: Cpu) ->
         pid: sample.pid,
         tid: sample.tid,
         cpu,
+        cgroup: sample.cgroup,
+        domain: identity.domain,
         time: sample.time,
         weight: sample.period.unwrap_or(identity.period),
         registers: if has_stack {

@@ -93,7 +93,7 @@ impl Opened<'_> {
         self.stages
             .pipeline
             .processes
-            .add_empty(pid, comm.as_bytes());
+            .add_empty(pid, comm.as_bytes(), sys::now());
         self.foresee(prepared);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What every run stands on, opened before it is known of any process: events, rings, programs, tables.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -16,11 +17,11 @@ use super::stages::Stages;
 use super::tables::Tables;
 use super::{events, kernel_walk, opening};
 use crate::aggregate::Timeline;
-use crate::bpf::{KernelWalk, Python};
-use crate::model::{CallGraph, Cpu};
+use crate::bpf::{KernelWalk, Python, Room};
+use crate::model::{CallGraph, Cpu, Rate};
 use crate::parser::Begin;
 use crate::procfs::cpus;
-use crate::sampler::{CopySize, Reach, SamplePlan, Sampling};
+use crate::sampler::{CopySize, PlannedEvent, Reach, SamplePlan, Sampling};
 use crate::symbolize::jit::Jit;
 use crate::sys::{self, Waker};
 use crate::target::{Processes, Selection};
@@ -38,14 +39,78 @@ pub(super) struct Foundation {
     pub(super) notes: Vec<String>,
 }
 
+/// How much there is to be room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Extent {
+    /// As much as the fastest run may need: it will not be long.
+    Run,
+    /// What follows from the rates, for good.
+    Engine {
+        /// Processes at a time.
+        processes: usize,
+        /// How often what the kernel has walked is taken in.
+        walked_every: Duration,
+    },
+}
+
+impl Extent {
+    fn room(self, events: &[PlannedEvent], n_cpus: usize) -> Room {
+        match self {
+            Extent::Run => Room::default(),
+            Extent::Engine {
+                processes,
+                walked_every,
+            } => Room::for_samples(
+                samples_in(walked_every, events, n_cpus),
+                u32::try_from(processes).unwrap_or(u32::MAX),
+            ),
+        }
+    }
+
+    /// Pages of each ring, if that is not left to what fits the host.
+    fn ring_pages(self, events: &[PlannedEvent]) -> Option<usize> {
+        let Extent::Engine { .. } = self else {
+            return None;
+        };
+        let copies = samples_in(RING_LASTS, events, 1).saturating_mul(LARGEST_SAMPLE);
+        let bytes = usize::try_from(copies).unwrap_or(usize::MAX);
+        let bytes = bytes.clamp(SMALLEST_RING, LARGEST_RING);
+        Some((bytes / sys::page_size()).next_power_of_two())
+    }
+}
+
+/// So long a ring of an engine has room for the samples of a CPU, if the kernel can walk none of them.
+const RING_LASTS: Duration = Duration::from_millis(250);
+/// A copy of a stack, and what goes with it.
+const LARGEST_SAMPLE: u64 = 1 << 16;
+/// Room for some thousand records of processes that come and go.
+const SMALLEST_RING: usize = 512 << 10;
+const LARGEST_RING: usize = 8 << 20;
+
+/// The most samples that come in so long.
+fn samples_in(time: Duration, events: &[PlannedEvent], n_cpus: usize) -> u64 {
+    let a_second: u64 = events
+        .iter()
+        .map(|event| match event.rate {
+            Rate::Frequency(hz) => u64::from(hz.0),
+            Rate::Period(_) => u64::MAX,
+        })
+        .fold(0, u64::saturating_add);
+    let samples = u128::from(a_second) * n_cpus as u128 * time.as_millis() / 1000;
+    u64::try_from(samples).unwrap_or(u64::MAX).max(1)
+}
+
 /// Lays it for what a spec asks for; `members` are whom its samples count for.
 pub(super) fn lay(
     spec: &Spec,
     selection: &Selection,
     members: Members,
+    extent: Extent,
 ) -> anyhow::Result<Foundation> {
     let (events, mut notes) = events::choose(spec)?;
     let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
+    let room = extent.room(&events, cpus.len());
+    let ring_pages = spec.ring_pages.or_else(|| extent.ring_pages(&events));
     let mut processes = Processes::new(spec.roots.proc.clone());
     let python = match spec.python {
         true => Python::Read(Interpreters::module(&mut processes.modules)),
@@ -55,7 +120,7 @@ pub(super) fn lay(
         kernel_walk,
         reach,
         note,
-    } = kernel_walk::choose(spec, &events, python)?;
+    } = kernel_walk::choose(spec, &events, python, room)?;
     notes.extend(note);
     let copy_size = match (&kernel_walk, &members) {
         // Only what the kernel cannot walk is copied; and the processes of targets that come and go have no depth in common.
@@ -72,7 +137,7 @@ pub(super) fn lay(
         },
         inherit: spec.inherit,
     };
-    let mut sampling = Sampling::new(plan, &cpus, spec.ring_pages).map_err(opening::ring_fault)?;
+    let mut sampling = Sampling::new(plan, &cpus, ring_pages).map_err(opening::ring_fault)?;
     let table_loader = kernel_walk.as_ref().map(KernelWalk::table_loader);
     if let Some(kernel_walk) = kernel_walk {
         sampling.walk_in_kernel(kernel_walk);

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::spec::{Backend, Spec, Target};
 use crate::arch::host;
-use crate::bpf::{CountEach, KernelWalk, MAX_EVENTS, Python};
+use crate::bpf::{CountEach, KernelWalk, MAX_EVENTS, Python, Room};
 use crate::model::{CallGraph, EventSource, Fault, FaultClass, Rate};
 use crate::procfs::SysRoots;
 use crate::sampler::{PlannedEvent, Reach};
@@ -34,6 +34,7 @@ pub(super) fn choose(
     spec: &Spec,
     events: &[PlannedEvent],
     python: Python,
+    room: Room,
 ) -> Result<Choice, Fault> {
     let on_host = matches!(
         spec.target,
@@ -70,7 +71,7 @@ pub(super) fn choose(
     };
     let loaded = match unfit {
         Some(unfit) => Err(unfit),
-        None => match KernelWalk::load(events.len(), only_targets, count_each, python, seeds()) {
+        None => match KernelWalk::load(events.len(), only_targets, count_each, python, room, seeds()) {
             Ok(walk) if spec.max_overhead.is_some() && walk.time().is_none() => Err((
                 FaultClass::Unavailable,
                 "--max-overhead needs the run time of BPF programs, which the kernel measures with CAP_SYS_ADMIN alone".to_owned(),
@@ -135,9 +136,16 @@ fn asks_for_copies(spec: &Spec) -> bool {
 pub fn works(roots: &SysRoots) -> Result<(), String> {
     match unfit_host(roots) {
         Some(reason) => Err(reason),
-        None => KernelWalk::load(1, true, CountEach::Stack, Python::Leave, seeds())
-            .map(drop)
-            .map_err(|error| format!("{:#}", anyhow::Error::new(error))),
+        None => KernelWalk::load(
+            1,
+            true,
+            CountEach::Stack,
+            Python::Leave,
+            Room::default(),
+            seeds(),
+        )
+        .map(drop)
+        .map_err(|error| format!("{:#}", anyhow::Error::new(error))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::foundation::{self, Foundation};
+use super::foundation::{self, Extent, Foundation};
 use super::members::Members;
 use super::meter::Meter;
 use super::names::Names;
@@ -48,7 +48,7 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         waker,
         cpus,
         notes,
-    } = foundation::lay(spec, &selection, members)?;
+    } = foundation::lay(spec, &selection, members, Extent::Run)?;
     let reach = stages.sampling.plan().reach;
     let run_info = Arc::new(opening::describe(
         spec,

@@ -3,6 +3,7 @@
 //! Decides nothing about what to sample; puts together the `perf_event_attr` that [`super::record`] can read back.
 //! Counting events that take no samples are opened in `sampler::counters`.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -50,6 +51,8 @@ pub struct SampleContent {
     pub registers: bool,
     /// Bytes of user stack, a multiple of 8; at most 65528.
     pub stack_bytes: u32,
+    /// The cgroup that the thread is in, in the hierarchy that has the perf_event controller (Linux 5.7).
+    pub cgroup: bool,
 }
 
 impl SampleContent {
@@ -59,15 +62,29 @@ impl SampleContent {
     }
 }
 
-/// Which task and CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventScope {
-    /// The thread; `None` for all of the CPU.
-    pub tid: Option<Tid>,
+/// Whom an event is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Whom<'a> {
+    /// Whatever runs on the CPU.
+    Everybody,
+    /// A thread, and, if so, the threads and processes that it creates later.
+    Thread {
+        /// Which.
+        tid: Tid,
+        /// Whether what it creates is included.
+        inherit: bool,
+    },
+    /// What is in a cgroup, or below it, while it runs: its directory.
+    Cgroup(&'a File),
+}
+
+/// Which tasks and CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct EventScope<'a> {
+    /// The tasks.
+    pub whom: Whom<'a>,
     /// The CPU.
     pub cpu: Cpu,
-    /// Whether threads and processes that it creates later are included.
-    pub inherit: bool,
 }
 
 /// When an event begins to count.
@@ -184,15 +201,15 @@ impl AsFd for EventFd {
     }
 }
 
-fn scoped<'a>(event: ResolvedEvent, scope: EventScope) -> Builder<'a> {
+fn scoped(event: ResolvedEvent, scope: EventScope<'_>) -> Builder<'_> {
     let mut builder = Builder::new(event);
-    match scope.tid {
-        Some(tid) => builder.observe_pid(tid.0.cast_signed()),
-        None => builder.any_pid(),
+    match scope.whom {
+        Whom::Everybody => builder.any_pid(),
+        Whom::Thread { tid, inherit } => builder.observe_pid(tid.0.cast_signed()).inherit(inherit),
+        Whom::Cgroup(directory) => builder.observe_cgroup(directory),
     };
     builder
         .one_cpu(scope.cpu.0 as usize)
-        .inherit(scope.inherit)
         .clockid(Clock::MONOTONIC)
         .sample_id_all(true);
     builder
@@ -211,7 +228,7 @@ pub fn open_sampling(
     modes: Modes,
     rate: Rate,
     content: &SampleContent,
-    scope: EventScope,
+    scope: EventScope<'_>,
     start: Start,
     wakes: Wakes,
 ) -> io::Result<EventFd> {
@@ -221,6 +238,7 @@ pub fn open_sampling(
     fields.set(SampleFlag::CALLCHAIN, content.has_callchain());
     fields.set(SampleFlag::REGS_USER, content.registers);
     fields.set(SampleFlag::STACK_USER, content.stack_bytes > 0);
+    fields.set(SampleFlag::CGROUP, content.cgroup);
     builder
         .sample(fields)
         .exclude_user(!modes.user)
@@ -276,7 +294,7 @@ const DUMMY: ResolvedEvent = ResolvedEvent {
 
 /// Opens the event that brings mmap, comm, fork and exit records: one that never samples, so that the loss of
 /// such a record is never counted as a lost sample.
-pub fn open_side_band(scope: EventScope, start: Start) -> io::Result<EventFd> {
+pub fn open_side_band(scope: EventScope<'_>, start: Start) -> io::Result<EventFd> {
     let mut builder = scoped(DUMMY, scope);
     builder
         .sample(IN_EVERY_RECORD)

@@ -7,7 +7,9 @@ use std::fmt;
 use std::io;
 
 use super::limits;
-use crate::model::{Cpu, EventSource, EventSpec, Fault, FaultClass, Pid, SoftwareEvent, Tid};
+use crate::model::{
+    CgroupId, Cpu, EventSource, EventSpec, Fault, FaultClass, Pid, SoftwareEvent, Tid,
+};
 
 /// On what the event was to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Place {
     Thread(Pid, Tid),
     /// All of one CPU.
     Cpu(Cpu),
+    /// A cgroup, on one CPU.
+    Cgroup(CgroupId, Cpu),
 }
 
 impl fmt::Display for Place {
@@ -27,6 +31,7 @@ impl fmt::Display for Place {
             Place::Thread(pid, tid) if pid.main_thread() == *tid => write!(f, "for pid {pid}"),
             Place::Thread(pid, tid) => write!(f, "for thread {tid} of pid {pid}"),
             Place::Cpu(cpu) => write!(f, "on cpu {cpu}"),
+            Place::Cgroup(cgroup, cpu) => write!(f, "for cgroup {cgroup} on cpu {cpu}"),
         }
     }
 }
@@ -87,6 +92,9 @@ impl OpenEventError {
     pub fn cause(&self) -> String {
         let hardware = self.counts_in_hardware();
         match self.errno {
+            _ if self.is_no_cgroup() => {
+                "the kernel counts no events in this tree of cgroups, or it is gone".to_owned()
+            }
             libc::EACCES | libc::EPERM => "permission denied".to_owned(),
             libc::ESRCH => "no such process".to_owned(),
             libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV | libc::ENXIO if hardware => {
@@ -117,6 +125,10 @@ impl OpenEventError {
     /// What is so now and what would help; empty if nothing is known to help.
     fn remedy(&self, paranoid: Option<i32>) -> Vec<String> {
         match self.class() {
+            _ if self.is_no_cgroup() => vec![
+                "the kernel must have CONFIG_CGROUP_PERF, and perf_event not be mounted as a hierarchy of cgroups version 1 (try: umount /sys/fs/cgroup/perf_event, or boot with cgroup_no_v1=perf_event)"
+                    .to_owned(),
+            ],
             FaultClass::Permission => self.permission_remedy(paranoid),
             FaultClass::NoSuchTarget => Vec::new(),
             FaultClass::System if self.errno == libc::EMFILE => limits::more_open_files(),
@@ -137,6 +149,7 @@ impl OpenEventError {
     fn permission_remedy(&self, paranoid: Option<i32>) -> Vec<String> {
         let (asked, needed) = match self.place {
             Place::Cpu(_) => ("counting on whole CPUs", 0),
+            Place::Cgroup(..) => ("counting cgroups", 0),
             _ if self.event.modes.kernel => ("counting the kernel's part of a process", 1),
             _ => ("counting your own processes", 2),
         };
@@ -153,6 +166,12 @@ impl OpenEventError {
                 "try: sudo, CAP_PERFMON and CAP_SYS_PTRACE, or: perfd doctor".to_owned(),
             ],
         }
+    }
+
+    /// The directory is not that of a cgroup in the tree that the perf_event controller has (`perf_cgroup_connect`); one that is gone is none either.
+    fn is_no_cgroup(&self) -> bool {
+        let is_cgroup = matches!(self.place, Place::Cgroup(..));
+        is_cgroup && matches!(self.errno, libc::EBADF | libc::ENOENT | libc::ENODEV)
     }
 
     fn counts_in_hardware(&self) -> bool {

@@ -23,16 +23,17 @@ mod ring;
 pub mod signals;
 pub mod spawn;
 pub mod start_error;
+pub mod unix_socket;
 mod usage;
 
-pub use clock::{at_tick, now, unix_ns_at};
+pub use clock::{boot_offset, now, unix_ns_at};
 pub use event::{
-    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes,
+    Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes, Whom,
     open_ring_owner, open_sampling, open_side_band,
 };
 pub use local_time::{local_date, unix_ns_now, unix_of_local};
 pub use nameless_file::{create_nameless, has_no_nameless_files, name_file};
-pub use poller::{Poller, Ticker, Waker, Wakeup, has_input};
+pub use poller::{Interest, Poller, Ticker, Waker, Wakeup, has_input};
 pub use priority::lower_priority;
 pub use private_folder::{PrivateFolderError, private_folder};
 pub use ring::{Ring, page_size};

@@ -15,6 +15,19 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wakeup(pub u64);
 
+/// What a descriptor wakes for, beside its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Its end alone.
+    Nothing,
+    /// When it can be read.
+    Input,
+    /// When it can be written to.
+    Room,
+    /// Either.
+    InputAndRoom,
+}
+
 /// Whether a descriptor can be read at once; also at its end.
 pub fn has_input(fd: impl AsFd) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
@@ -42,7 +55,20 @@ impl Poller {
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, wakeup.0))?)
     }
 
-    /// The same, once per change from empty to readable: for perf rings, which are not read by a call.
+    /// Changes what a descriptor that was added wakes for.
+    pub fn change(&self, fd: impl AsFd, interest: Interest, wakeup: Wakeup) -> io::Result<()> {
+        let flags = match interest {
+            // A closed connection wakes all the same.
+            Interest::Nothing => EpollFlags::empty(),
+            Interest::Input => EpollFlags::EPOLLIN,
+            Interest::Room => EpollFlags::EPOLLOUT,
+            Interest::InputAndRoom => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
+        };
+        let mut event = EpollEvent::new(flags, wakeup.0);
+        Ok(self.epoll.modify(fd, &mut event)?)
+    }
+
+    /// Wakes with `wakeup` once per change from empty to readable: for perf rings, which are not read by a call.
     pub fn add_edge(&self, fd: impl AsFd, wakeup: Wakeup) -> io::Result<()> {
         Ok(self.epoll.add(
             fd,

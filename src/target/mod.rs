@@ -4,10 +4,12 @@
 //! (`Selection`), opening them is the sampler's work.
 
 mod comms;
+mod domains;
 mod forked;
 mod processes;
 mod selection;
 
 pub use comms::{CommId, Comms};
+pub use domains::Domains;
 pub use processes::{Processes, Task};
 pub use selection::{FindError, Found, Selection, find};

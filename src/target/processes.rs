@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -16,6 +17,7 @@ use crate::model::{
     SeenIn, Tid,
 };
 use crate::procfs::{maps, tasks};
+use crate::sys;
 use crate::sys::record::SideBand;
 
 /// What is known of a thread.
@@ -36,6 +38,8 @@ struct Process {
     space: Arc<AddressSpace>,
     /// Its threads in the table; with the last one it goes.
     n_tasks: usize,
+    /// A moment at which it was there: what records say of an earlier one is about another process of that number, or known already.
+    since: MonoNs,
 }
 
 /// The living processes of a run.
@@ -75,12 +79,13 @@ impl Processes {
     /// Those of reading `/proc/PID/maps`.
     pub fn add_running(&mut self, pid: Pid, since: MonoNs) -> io::Result<Vec<ModuleId>> {
         let lines = maps::executable(&self.proc_root, pid)?;
-        self.processes.entry(pid).or_default();
+        let process = self.processes.entry(pid).or_default();
+        process.since = process.since.max(since);
         for tid in tasks::threads(&self.proc_root, pid).unwrap_or_default() {
             if let Ok(comm) = tasks::comm(&self.proc_root, pid, tid) {
                 let comm = self.comms.intern(&comm);
                 let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
-                self.add_task(tid, Task { pid, comm, is_new });
+                self.add_task(tid, Task { pid, comm, is_new }, since);
             }
         }
         let mut mapped = Vec::new();
@@ -121,17 +126,17 @@ impl Processes {
         Ok(file.into_iter().chain(shared).map(intern).collect())
     }
 
-    /// Adds a process of which nothing is known yet but its name.
-    pub fn add_empty(&mut self, pid: Pid, comm: &[u8]) {
+    /// Adds a process of which nothing is known yet but its name, and that it is there at a moment.
+    pub fn add_empty(&mut self, pid: Pid, comm: &[u8], since: MonoNs) {
         let comm = self.comms.intern(comm);
-        self.processes.entry(pid).or_default();
+        self.processes.entry(pid).or_default().since = since;
         self.changed.insert(pid);
         let task = Task {
             pid,
             comm,
             is_new: true,
         };
-        self.add_task(pid.main_thread(), task);
+        self.add_task(pid.main_thread(), task, since);
     }
 
     /// The parent of a process, as `/proc` shows it now.
@@ -181,6 +186,7 @@ impl Processes {
                 comm,
                 is_new: true,
             },
+            sys::now(),
         );
         comm
     }
@@ -235,13 +241,15 @@ impl Processes {
         new.map(|(tid, task)| (task.pid, *tid))
     }
 
-    /// Whether a record is about a process of the table, or about what such a one has forked, or about a new process that has the number of
-    /// one of the table.
+    /// Whether a record is about a process of the table, about what such a one has forked, or about another that has got its number.
     pub fn concerns_known(&self, record: &SideBand<'_>) -> bool {
         let pid = match record {
             SideBand::Mmap { pid, .. } | SideBand::Comm { pid, .. } => pid,
-            SideBand::Fork { pid, .. } if self.processes.contains_key(pid) => return true,
-            SideBand::Fork { parent_pid, .. } => parent_pid,
+            SideBand::Fork {
+                pid, parent_pid, ..
+            } => {
+                return self.processes.contains_key(parent_pid) || self.processes.contains_key(pid);
+            }
             SideBand::Exit { .. }
             | SideBand::Lost { .. }
             | SideBand::Throttled { .. }
@@ -289,9 +297,9 @@ impl Processes {
             } => {
                 let comm = self.comms.intern(&comm);
                 let is_new = self.tasks.get(&tid).is_some_and(|task| task.is_new);
-                self.add_task(tid, Task { pid, comm, is_new });
+                self.add_task(tid, Task { pid, comm, is_new }, time);
                 if by_exec {
-                    self.processes.entry(pid).or_default().space = Arc::default();
+                    self.process(pid, time).space = Arc::default();
                     self.changed.insert(pid);
                 }
                 None
@@ -302,18 +310,23 @@ impl Processes {
                 tid,
                 parent_tid,
             } => {
-                if pid != parent_pid && self.processes.remove(&pid).is_some() {
-                    // Its exit record was lost.
-                    self.changed.insert(pid);
-                    self.tasks.retain(|_, task| task.pid != pid);
-                }
-                if pid != parent_pid
-                    && let Some(parent) = self.processes.get(&parent_pid)
-                {
-                    let mut space = parent.space.clone();
-                    forked::own_anonymous(pid, &mut self.modules, &mut space);
-                    self.processes.insert(pid, Process { space, n_tasks: 0 });
-                    self.changed.insert(pid);
+                if pid != parent_pid {
+                    if self.is_told_already(pid, time) {
+                        return None;
+                    }
+                    // The number is used again, and no record has told of its end.
+                    self.remove_process(pid);
+                    if let Some(parent) = self.processes.get(&parent_pid) {
+                        let mut space = parent.space.clone();
+                        forked::own_anonymous(pid, &mut self.modules, &mut space);
+                        let child = Process {
+                            space,
+                            n_tasks: 0,
+                            since: time,
+                        };
+                        self.processes.insert(pid, child);
+                        self.changed.insert(pid);
+                    }
                 }
                 if let Some(parent) = self.tasks.get(&parent_tid) {
                     let child = Task {
@@ -321,22 +334,81 @@ impl Processes {
                         comm: parent.comm,
                         is_new: true,
                     };
-                    self.add_task(tid, child);
+                    self.add_task(tid, child, time);
                 }
                 None
             }
             SideBand::Exit { tid, .. } => {
-                self.remove_task(tid);
+                let process = self.tasks.get(&tid).map(|task| task.pid);
+                // The end of another that had the number before.
+                if !process.is_some_and(|pid| self.is_told_already(pid, time)) {
+                    self.remove_task(tid);
+                }
                 None
             }
             SideBand::Lost { .. } | SideBand::Throttled { .. } | SideBand::Other => None,
         }
     }
 
-    fn add_task(&mut self, tid: Tid, task: Task) {
+    /// Whether a process was added after that moment, as it was then.
+    fn is_told_already(&self, pid: Pid, time: MonoNs) -> bool {
+        let process = self.processes.get(&pid);
+        process.is_some_and(|process| time < process.since)
+    }
+
+    /// Checks every process and thread against `/proc`, to be done when records were lost: what has ended, and whose number has gone to another,
+    /// is forgotten. Returns the processes that are; they are among the changed ones too.
+    ///
+    /// `boot_offset` is what the kernel adds to the clock of records to tell when a process was started (`sys::boot_offset`). It tells that in
+    /// hundredths of a second: one that began in the same as another was last seen in is taken for it.
+    pub fn verify_all(&mut self, boot_offset: Duration) -> Vec<Pid> {
+        let mut gone = Vec::new();
+        for (pid, process) in &self.processes {
+            let last_seen = process.since.plus(boot_offset);
+            let is_same = tasks::started(&self.proc_root, *pid)
+                .is_ok_and(|since_boot| since_boot <= Duration::from_nanos(last_seen.0));
+            if !is_same {
+                gone.push(*pid);
+            }
+        }
+        for pid in &gone {
+            self.remove_process(*pid);
+        }
+        let pids: Vec<Pid> = self.processes.keys().copied().collect();
+        for pid in pids {
+            let Ok(there) = tasks::threads(&self.proc_root, pid) else {
+                continue;
+            };
+            let is_gone = |(tid, task): (&Tid, &Task)| {
+                (task.pid == pid && !there.contains(tid)).then_some(*tid)
+            };
+            let ended: Vec<Tid> = self.tasks.iter().filter_map(is_gone).collect();
+            ended.into_iter().for_each(|tid| self.remove_task(tid));
+        }
+        gone
+    }
+
+    /// Forgets a process with all its threads.
+    fn remove_process(&mut self, pid: Pid) {
+        if self.processes.remove(&pid).is_some() {
+            self.tasks.retain(|_, task| task.pid != pid);
+            self.changed.insert(pid);
+        }
+    }
+
+    /// A process of the table, added if it was not there at a moment at which it was heard of.
+    fn process(&mut self, pid: Pid, heard_of: MonoNs) -> &mut Process {
+        let unknown = || Process {
+            since: heard_of,
+            ..Process::default()
+        };
+        self.processes.entry(pid).or_insert_with(unknown)
+    }
+
+    fn add_task(&mut self, tid: Tid, task: Task, since: MonoNs) {
         self.remove_task_of_other_process(tid, task.pid);
         if self.tasks.insert(tid, task).is_none() {
-            self.processes.entry(task.pid).or_default().n_tasks += 1;
+            self.process(task.pid, since).n_tasks += 1;
         }
     }
 
@@ -381,7 +453,7 @@ impl Processes {
         });
         let (start, end) = (line.start, line.end);
         self.changed.insert(pid);
-        let space = &mut self.processes.entry(pid).or_default().space;
+        let space = &mut self.process(pid, since).space;
         Arc::make_mut(space).insert(Mapping {
             start,
             end,
@@ -478,7 +550,7 @@ mod tests {
             pid: Pid(pid),
             tid: Tid(tid),
         };
-        processes.add_empty(Pid(1), b"main");
+        processes.add_empty(Pid(1), b"main", MonoNs(0));
         for round in 0..100 {
             processes.apply(MonoNs(round), &fork(2, 2));
             processes.apply(MonoNs(round), &fork(1, 3));
@@ -489,6 +561,105 @@ mod tests {
         assert_eq!((processes.processes.len(), processes.tasks.len()), (1, 1));
         processes.apply(MonoNs(200), &exit(1, 1));
         assert!(processes.space(Pid(1)).is_none());
+    }
+
+    fn fork(parent: u32, pid: u32) -> SideBand<'static> {
+        SideBand::Fork {
+            pid: Pid(pid),
+            parent_pid: Pid(parent),
+            tid: Tid(pid),
+            parent_tid: Tid(parent),
+        }
+    }
+
+    fn exit(pid: u32) -> SideBand<'static> {
+        SideBand::Exit {
+            pid: Pid(pid),
+            tid: Tid(pid),
+        }
+    }
+
+    #[test]
+    fn a_fork_that_takes_a_known_number_forgets_who_had_it() {
+        let mut processes = Processes::new("/proc".into());
+        processes.add_empty(Pid(1), b"main", MonoNs(0));
+        processes.apply(MonoNs(1), &fork(1, 2));
+        processes.apply(MonoNs(2), &mmap(2, 0x1000, b"/bin/old"));
+        // Of a parent that nobody has heard of, and the record of the old one's end is lost.
+        let stranger = fork(99, 2);
+        assert!(processes.concerns_known(&stranger));
+        processes.apply(MonoNs(3), &stranger);
+        assert!(processes.space(Pid(2)).is_none() && processes.task(Tid(2)).is_none());
+        assert!(processes.take_changed().contains(&Pid(2)));
+        // And of one of the table: it has its parent's mappings, and ends with its one thread.
+        processes.apply(MonoNs(4), &fork(1, 2));
+        processes.apply(MonoNs(5), &mmap(2, 0x1000, b"/bin/old"));
+        processes.apply(MonoNs(6), &fork(1, 2));
+        assert_eq!(module_at(&processes, 2, 0x1800), None);
+        processes.apply(MonoNs(7), &exit(2));
+        assert!(processes.space(Pid(2)).is_none());
+    }
+
+    #[test]
+    fn records_from_before_a_process_was_added_are_about_others() {
+        let mut processes = Processes::new("/proc".into());
+        processes.add_empty(Pid(2), b"late", MonoNs(10));
+        processes.apply(MonoNs(8), &exit(2));
+        processes.apply(MonoNs(9), &fork(1, 2));
+        assert!(processes.space(Pid(2)).is_some() && processes.task(Tid(2)).is_some());
+        processes.apply(MonoNs(11), &exit(2));
+        assert!(processes.space(Pid(2)).is_none());
+    }
+
+    #[test]
+    fn what_has_ended_or_became_another_is_forgotten_when_all_is_checked() {
+        let planted = tempfile::tempdir().expect("a folder");
+        let plant = |pid: u32, start_ticks: u64, tids: &[u32]| {
+            let process = planted.path().join(pid.to_string());
+            for tid in tids {
+                std::fs::create_dir_all(process.join("task").join(tid.to_string())).expect("made");
+            }
+            let fields = "0 ".repeat(17);
+            let stat = format!("{pid} (x) S 1 {fields}{start_ticks} 0");
+            std::fs::write(process.join("stat"), stat).expect("written");
+        };
+        let mut processes = Processes::new(planted.path().to_owned());
+        let second = |n: u64| MonoNs(n * 1_000_000_000);
+        for pid in [1, 2, 3] {
+            processes.add_empty(Pid(pid), b"x", second(50));
+        }
+        let thread = SideBand::Fork {
+            pid: Pid(1),
+            parent_pid: Pid(1),
+            tid: Tid(11),
+            parent_tid: Tid(1),
+        };
+        processes.apply(second(51), &thread);
+        // 1 has run since before it was added, and has lost a thread; 2 was started later; 3 is not there.
+        plant(1, 100 * (50 + 7), &[1]);
+        plant(2, 100 * (50 + 7) + 1, &[2]);
+        let mut gone = processes.verify_all(Duration::from_secs(7));
+        gone.sort_unstable();
+        assert_eq!(gone, [Pid(2), Pid(3)]);
+        assert!(processes.task(Tid(1)).is_some() && processes.task(Tid(11)).is_none());
+        assert!(
+            processes
+                .take_changed()
+                .is_superset(&gone.into_iter().collect())
+        );
+        processes.apply(second(60), &exit(1));
+        assert!(processes.space(Pid(1)).is_none());
+    }
+
+    #[test]
+    fn this_process_stays_when_all_is_checked() {
+        let mut processes = Processes::new("/proc".into());
+        let own = Pid(std::process::id());
+        processes
+            .add_running(own, crate::sys::now())
+            .expect("ourselves");
+        assert_eq!(processes.verify_all(crate::sys::boot_offset()), []);
+        assert!(processes.space(own).is_some());
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn record(script: &str, folder: &Path) -> Result<Scene, String> {
         n_bytes: 0,
         scene: Scene::default(),
     };
-    recording.processes.add_empty(pid, b"sh");
+    recording.processes.add_empty(pid, b"sh", MonoNs(0));
     let mut child = prepared.start().expect("sh is installed");
     let poller = Poller::new().expect("an epoll");
     for ring in sampling.descriptors() {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perfd::bpf::{CountEach, KernelWalk, Python, TableLoader};
+use perfd::bpf::{CountEach, KernelWalk, Python, Room, TableLoader};
 use perfd::model::{CallGraph, Module, ModuleId, ModuleKind, Rate};
 use perfd::procfs::SysRoots;
 use perfd::session::progress::Status;
@@ -311,7 +311,14 @@ fn a_table_that_nobody_has_mapped_makes_room_and_comes_back_when_it_is_wanted() 
     if !BACKENDS.contains(&"bpf") {
         return;
     }
-    match KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]) {
+    match KernelWalk::load(
+        1,
+        true,
+        CountEach::Stack,
+        Python::Leave,
+        Room::default(),
+        [1, 2],
+    ) {
         Ok(walk) => check_eviction(&a, &b, Some(&walk.table_loader())),
         Err(error) => skip(&format!("{:#}", anyhow::Error::new(error))),
     }

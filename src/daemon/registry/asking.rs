@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
+use super::super::clients::ClientId;
 use super::super::config::Sampling;
 use super::super::finder::{Found, Thoroughly};
 use super::super::kept::Kept;
 use super::super::selector::Selector;
-use super::super::target::{ClientId, Owner, PendingMark, State, Target, Ticket, Totals};
+use super::super::target::{Owner, PendingMark, State, Target, Ticket, Totals};
 use super::{Registry, Said, no_such};
 use crate::control::EndReason;
 use crate::model::{EventSource, Fault, FaultClass, Pid, Rate, TargetId};

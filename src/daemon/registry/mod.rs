@@ -29,7 +29,7 @@ use crate::model::{Fault, FaultClass, Profile, TargetId};
 use crate::session::engine::EngineStats;
 use crate::sys::Waker;
 
-pub use super::target::{ClientId, Owner, Ticket};
+pub use super::target::{Owner, Ticket};
 pub use asking::Asked;
 pub use reload::Reloaded;
 

@@ -194,7 +194,7 @@ fn probe_builder(resolved: ResolvedEvent, modes: Modes, scope: Scope) -> Builder
 }
 
 /// An event that counts and takes no samples; disabled, and on nothing yet.
-pub(super) fn counting(resolved: ResolvedEvent, modes: Modes) -> Builder<'static> {
+pub(super) fn counting<'a>(resolved: ResolvedEvent, modes: Modes) -> Builder<'a> {
     let mut builder = Builder::new(resolved);
     builder
         .exclude_user(!modes.user)

@@ -1,13 +1,14 @@
 //! Open counting events on targets, and their sums.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perf_event::Counter;
+use perf_event::{Builder, Counter};
 
 use super::plan::{Plan, Planned, counting};
-use crate::model::{Count, Cpu, Pid, ProcessCounts, Tid};
+use crate::model::{CgroupId, Count, Cpu, Pid, ProcessCounts, Tid};
 use crate::sys::event_error::{OpenEventError, Place};
 
 /// What becomes of threads and processes that a target creates after its events were opened.
@@ -20,7 +21,9 @@ pub enum Children {
     Left,
 }
 
-/// The open events of all targets. A thread's counts stay when it ends.
+/// The open events of targets. A thread's counts stay when it ends.
+///
+/// Where several targets may have the same process, each has its own `Counters`.
 #[derive(Debug)]
 pub struct Counters {
     plan: Plan,
@@ -30,11 +33,18 @@ pub struct Counters {
 
 #[derive(Debug)]
 struct Target {
-    /// `None` for the whole host.
-    pid: Option<Pid>,
+    counted: Counted,
     comm: Arc<str>,
     /// One for each thread or CPU.
     opened: Vec<Opened>,
+}
+
+/// What the counts of a target are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Process(Pid),
+    Cgroup(CgroupId),
+    Host,
 }
 
 /// The events of one thread or CPU, in the plan's order.
@@ -42,6 +52,24 @@ struct Target {
 struct Opened {
     counters: Vec<Counter>,
     begin: Begin,
+}
+
+/// What events are opened on.
+#[derive(Clone, Copy)]
+enum On<'a> {
+    Thread(Pid, Tid),
+    Cpu(Cpu),
+    Cgroup(CgroupId, &'a File, Cpu),
+}
+
+impl On<'_> {
+    fn place(self) -> Place {
+        match self {
+            On::Thread(pid, tid) => Place::Thread(pid, tid),
+            On::Cpu(cpu) => Place::Cpu(cpu),
+            On::Cgroup(cgroup, _, cpu) => Place::Cgroup(cgroup, cpu),
+        }
+    }
 }
 
 /// When the events begin to count.
@@ -77,7 +105,7 @@ impl Counters {
     ) -> Result<Vec<Tid>, OpenEventError> {
         let (mut opened, mut there) = (Vec::new(), Vec::new());
         for tid in tids {
-            match self.open(Place::Thread(pid, tid), Begin::WhenEnabled) {
+            match self.open(On::Thread(pid, tid), Begin::WhenEnabled) {
                 Ok(events) => {
                     opened.push(events);
                     there.push(tid);
@@ -86,30 +114,60 @@ impl Counters {
                 Err(error) => return Err(error),
             }
         }
-        self.target(Some(pid), comm).opened.extend(opened);
+        self.target(Counted::Process(pid), comm)
+            .opened
+            .extend(opened);
         Ok(there)
     }
 
     /// Opens the events on a command that waits before its `exec`; they begin with it.
     pub fn add_prepared(&mut self, pid: Pid, comm: &str) -> Result<(), OpenEventError> {
-        let place = Place::Thread(pid, pid.main_thread());
-        let events = self.open(place, Begin::OnExec)?;
-        self.target(Some(pid), comm).opened.push(events);
+        let events = self.open(On::Thread(pid, pid.main_thread()), Begin::OnExec)?;
+        self.target(Counted::Process(pid), comm).opened.push(events);
         Ok(())
     }
 
     /// Opens the events on CPUs, disabled, whatever runs there.
     pub fn add_host(&mut self, cpus: &[Cpu]) -> Result<(), OpenEventError> {
         for &cpu in cpus {
-            let events = self.open(Place::Cpu(cpu), Begin::WhenEnabled)?;
-            self.target(None, "host").opened.push(events);
+            let events = self.open(On::Cpu(cpu), Begin::WhenEnabled)?;
+            self.target(Counted::Host, "host").opened.push(events);
         }
         Ok(())
     }
 
+    /// Opens the events on a cgroup, disabled: what runs in it, or below it, is counted from the moment it is there until it leaves. Such events
+    /// are of CPUs, and want a plan of [`super::Scope::Host`].
+    ///
+    /// # Errors
+    /// Also if `directory` is no cgroup of the hierarchy that has the perf_event controller.
+    pub fn add_cgroup(
+        &mut self,
+        cgroup: CgroupId,
+        directory: &File,
+        name: &str,
+        cpus: &[Cpu],
+    ) -> Result<(), OpenEventError> {
+        let open = |cpu: &Cpu| {
+            let on = On::Cgroup(cgroup, directory, *cpu);
+            self.open(on, Begin::WhenEnabled)
+        };
+        let opened: Vec<Opened> = cpus.iter().map(open).collect::<Result<_, _>>()?;
+        let target = self.target(Counted::Cgroup(cgroup), name);
+        target.opened.extend(opened);
+        Ok(())
+    }
+
+    /// Closes the events of a cgroup.
+    pub fn remove_cgroup(&mut self, cgroup: CgroupId) {
+        let of_others = |target: &Target| target.counted != Counted::Cgroup(cgroup);
+        self.targets.retain(of_others);
+    }
+
     /// Closes the events of a process, with all that was inherited from them.
     pub fn remove(&mut self, pid: Pid) {
-        self.targets.retain(|target| target.pid != Some(pid));
+        let of_others = |target: &Target| target.counted != Counted::Process(pid);
+        self.targets.retain(of_others);
     }
 
     /// Starts all events that do not begin with an `exec`.
@@ -158,7 +216,10 @@ impl Counters {
                     }
                 }
                 Ok(ProcessCounts {
-                    pid: target.pid,
+                    pid: match target.counted {
+                        Counted::Process(pid) => Some(pid),
+                        Counted::Cgroup(_) | Counted::Host => None,
+                    },
                     comm: Arc::clone(&target.comm),
                     counts,
                 })
@@ -166,20 +227,22 @@ impl Counters {
             .collect()
     }
 
-    fn open(&self, place: Place, begin: Begin) -> Result<Opened, OpenEventError> {
+    fn open(&self, on: On<'_>, begin: Begin) -> Result<Opened, OpenEventError> {
         let mut counters: Vec<Counter> = Vec::with_capacity(self.plan.events.len());
         let mut leader = None;
         for (index, event) in self.plan.events.iter().enumerate() {
-            let mut builder = counting(event.resolved, event.spec.modes);
-            match place {
-                Place::Thread(_, tid) => {
+            let mut builder: Builder<'_> = counting(event.resolved, event.spec.modes);
+            match on {
+                On::Thread(_, tid) => {
                     builder.observe_pid(tid.0.cast_signed()).any_cpu();
                     builder.inherit(self.children == Children::Counted);
                 }
-                Place::Cpu(cpu) => {
+                On::Cpu(cpu) => {
                     builder.any_pid().one_cpu(cpu.0 as usize);
                 }
-                Place::Probe => {}
+                On::Cgroup(_, directory, cpu) => {
+                    builder.observe_cgroup(directory).one_cpu(cpu.0 as usize);
+                }
             }
             let in_group = Some(event.group) == self.plan.hardware_group;
             let result = match leader.filter(|_| in_group) {
@@ -191,7 +254,7 @@ impl Counters {
                 None => builder.enable_on_exec(begin == Begin::OnExec).build(),
             };
             let counter =
-                result.map_err(|error| OpenEventError::new(&event.spec, place, &error))?;
+                result.map_err(|error| OpenEventError::new(&event.spec, on.place(), &error))?;
             counters.push(counter);
             if in_group && leader.is_none() {
                 leader = Some(index);
@@ -200,11 +263,12 @@ impl Counters {
         Ok(Opened { counters, begin })
     }
 
-    fn target(&mut self, pid: Option<Pid>, comm: &str) -> &mut Target {
-        let known = self.targets.iter().position(|target| target.pid == pid);
+    fn target(&mut self, counted: Counted, comm: &str) -> &mut Target {
+        let is_it = |target: &Target| target.counted == counted;
+        let known = self.targets.iter().position(is_it);
         let position = known.unwrap_or_else(|| {
             self.targets.push(Target {
-                pid,
+                counted,
                 comm: comm.into(),
                 opened: Vec::new(),
             });

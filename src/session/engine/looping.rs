@@ -16,7 +16,7 @@ use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, SampledEvent, TargetId};
 use crate::sampler::counters::Plan;
 use crate::session::attach::Opened;
-use crate::session::foundation::{self, Foundation};
+use crate::session::foundation::{self, Extent, Foundation};
 use crate::session::members::Members;
 use crate::session::names::{Message, Names};
 use crate::session::pump::{OTHERS, Pace, Pump};
@@ -91,7 +91,15 @@ impl Looping {
             waker,
             cpus,
             notes,
-        } = foundation::lay(&run, &nobody(), Members::OfTargets(Box::new(membership)))?;
+        } = foundation::lay(
+            &run,
+            &nobody(),
+            Members::OfTargets(Box::new(membership)),
+            Extent::Engine {
+                processes: spec.limits.processes,
+                walked_every: PACE.walked,
+            },
+        )?;
         stages.pipeline.counting.stacks =
             crate::aggregate::Stacks::with_room(spec.limits.stack_frames);
         let plan = stages.counters.plan().clone();

@@ -16,7 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Authority, TargetEnd};
 use crate::model::{EventIdx, LossReason, MonoNs, Pid, TargetId};
-use crate::procfs::credentials::Credentials;
+use crate::procfs::credentials;
 use crate::procfs::tasks;
 use crate::session::groups::{GroupId, Groups};
 use crate::sys;
@@ -42,6 +42,8 @@ struct Process {
     group: GroupId,
     /// It is the process that had the number then.
     since: MonoNs,
+    /// What it was in before it was put into a target, and until when.
+    before: (GroupId, MonoNs),
     /// In these times it may have been another's than it is.
     doubt: Option<(MonoNs, MonoNs)>,
     /// Of which loss of records it has been looked at since.
@@ -61,8 +63,8 @@ pub(in crate::session) struct Membership {
     departed: FxHashMap<Pid, GroupId>,
     /// That must be taken in before anything more is counted there.
     must_drain: bool,
-    /// Targets that everybody is in.
-    hosts: Vec<TargetId>,
+    /// Targets that everybody is in, and since when.
+    hosts: Vec<(TargetId, MonoNs)>,
     /// How often records were lost, and up to when they were not the last time.
     losses: u32,
     sound_until: MonoNs,
@@ -105,7 +107,7 @@ impl Membership {
 
     /// A target that everybody is in.
     pub(super) fn add_host(&mut self, target: TargetId) {
-        self.hosts.push(target);
+        self.hosts.push((target, sys::now()));
     }
 
     /// Puts a process into a target. `false`: there are as many as there may be.
@@ -122,10 +124,17 @@ impl Membership {
         let process = known.unwrap_or(Process {
             group,
             since: sys::now(),
+            before: (GroupId::NONE, MonoNs(0)),
             doubt: None,
             sound: self.losses,
         });
-        self.put(pid, Some(Process { group, ..process }));
+        let before = (before, sys::now());
+        let process = Process {
+            group,
+            before,
+            ..process
+        };
+        self.put(pid, Some(process));
         self.examine(pid, MonoNs(0));
         true
     }
@@ -146,7 +155,7 @@ impl Membership {
         for group in self.departed.values_mut() {
             *group = groups.only(*group, |of| of != target);
         }
-        self.hosts.retain(|host| *host != target);
+        self.hosts.retain(|(host, _)| *host != target);
         // Whom nobody else is after is told of in vain.
         self.has_left = true;
         self.authorities.remove(&target);
@@ -213,7 +222,12 @@ impl Membership {
 
     /// A process has been forked.
     pub(in crate::session) fn forked(&mut self, parent: Pid, child: Pid, time: MonoNs) {
-        self.left(child);
+        // One that had the number before; not the one that was attached to while this record was on its way.
+        let known = self.processes.get(&child).map(|known| known.since);
+        match known.is_none_or(|since| since < time) {
+            true => self.left(child),
+            false => return,
+        }
         self.look_at(parent);
         let parent = self.processes.get(&parent).copied();
         if let Some(parent) = parent.filter(|parent| parent.since <= time) {
@@ -232,7 +246,8 @@ impl Membership {
         let parent = stat.and_then(|stat| {
             self.look_at(stat.parent);
             let parent = self.processes.get(&stat.parent).copied();
-            parent.filter(|parent| parent.since <= sys::at_tick(stat.started).plus(TICK))
+            let started = self.started(pid)?;
+            parent.filter(|parent| parent.since <= started.plus(TICK))
         });
         let Some(parent) = parent else {
             return self.takes_everybody();
@@ -317,13 +332,15 @@ impl Membership {
         &mut self,
         sampled: &Sampled,
     ) -> Result<GroupId, LossReason> {
-        let (group, unsure) = match sampled.time {
+        let (mut group, unsure) = match sampled.time {
             None => (self.group_when_counted(sampled.pid), GroupId::NONE),
             Some(time) => self.group_at(sampled.pid, time),
         };
-        let hosts = std::mem::take(&mut self.hosts);
-        let group = self.groups.and(group, &hosts);
-        self.hosts = hosts;
+        for (host, since) in &self.hosts {
+            if sampled.time.is_none_or(|time| *since <= time) {
+                group = self.groups.and(group, &[*host]);
+            }
+        }
         self.lose(unsure, sampled, LossReason::NotAuthorised);
         if group == GroupId::NONE {
             return Err(match unsure {
@@ -388,6 +405,7 @@ impl Membership {
         self.population.clear();
         for process in self.processes.values_mut() {
             process.group = groups.and(GroupId::NONE, old.targets(process.group));
+            process.before = (GroupId::NONE, MonoNs(0));
             *self.population.entry(process.group).or_default() += 1;
         }
         self.departed.clear();
@@ -410,13 +428,17 @@ impl Membership {
             let of_users = self.of_users(group);
             return (GroupId::NONE, of_users);
         };
+        let group = match process.before {
+            (before, until) if time < until => before,
+            _ => process.group,
+        };
         match process.doubt {
             Some((from, until)) if from <= time && time <= until => {
-                let of_users = self.of_users(process.group);
-                let sure = self.of_administrators(process.group);
+                let of_users = self.of_users(group);
+                let sure = self.of_administrators(group);
                 (sure, of_users)
             }
-            _ => (process.group, GroupId::NONE),
+            _ => (group, GroupId::NONE),
         }
     }
 
@@ -447,17 +469,23 @@ impl Membership {
         process.sound = self.losses;
         let since = process.since;
         let stat = tasks::stat(&self.proc_root, pid).ok();
-        let Some(stat) = stat.filter(|stat| stat.state != 'Z') else {
+        if stat.is_none_or(|stat| stat.state == 'Z') {
             // It has ended, and what is still to come of it is from before.
             self.examine(pid, self.sound_until);
             return Found::Gone;
-        };
-        if sys::at_tick(stat.started) > since.plus(TICK) {
+        }
+        if self.started(pid).is_none_or(|at| at > since.plus(TICK)) {
             self.left(pid);
             return Found::Gone;
         }
         self.examine(pid, self.sound_until);
         Found::There
+    }
+
+    fn started(&self, pid: Pid) -> Option<MonoNs> {
+        let since_boot = tasks::started(&self.proc_root, pid).ok()?;
+        let nanos = since_boot.saturating_sub(sys::boot_offset()).as_nanos();
+        u64::try_from(nanos).ok().map(MonoNs)
     }
 
     /// Asks whose a process is, for the users' targets that it is in: it may have become another's at `from`.
@@ -469,12 +497,12 @@ impl Membership {
         if of_users == GroupId::NONE {
             return;
         }
-        let credentials = Credentials::of(&self.proc_root, pid).ok();
+        let proc_root = &self.proc_root;
         let authorities = &self.authorities;
         let is_permitted = |target: &TargetId| match authorities.get(target) {
-            Some(Authority::User { uid, gid, .. }) => credentials
-                .as_ref()
-                .is_some_and(|credentials| credentials.are_of(*uid, *gid)),
+            Some(Authority::User { uid, gid, .. }) => {
+                credentials::is_all_of(proc_root, pid, *uid, *gid).unwrap_or(false)
+            }
             _ => true,
         };
         let refused: Vec<TargetId> = self.groups.targets(process.group).to_vec();

@@ -21,8 +21,8 @@ fn pipeline(workers: Workers) -> Pipeline {
         inherit: true,
     };
     let mut processes = Processes::new("/proc".into());
-    processes.add_empty(Pid(1), b"first");
-    processes.add_empty(Pid(2), b"second");
+    processes.add_empty(Pid(1), b"first", MonoNs(0));
+    processes.add_empty(Pid(2), b"second", MonoNs(0));
     processes.take_changed();
     let copy_size = CopySize::fixed(64);
     let mut pipeline = Pipeline::new(
@@ -69,6 +69,8 @@ fn sample(time: u64, pid: u32) -> Item<'static> {
         pid: Pid(pid),
         tid: Tid(pid),
         cpu: Cpu(0),
+        cgroup: None,
+        domain: None,
         time: MonoNs(time),
         weight: 1,
         registers: Some(Registers {

@@ -1,7 +1,7 @@
 //! Samples.
 
 use super::header::{bytes_of, high, low, misc};
-use crate::model::{MonoNs, Pid, Registers, StackCopy, Tid};
+use crate::model::{CgroupId, MonoNs, Pid, Registers, StackCopy, Tid};
 use crate::sys::event::{self, SampleContent};
 
 /// `PERF_RECORD_MISC_CPUMODE_MASK` and its value for user mode.
@@ -35,6 +35,8 @@ pub struct Sample<'a> {
     pub registers: Option<Registers>,
     /// The copied stack.
     pub stack: StackCopy<'a>,
+    /// The cgroup, if the record carries it.
+    pub cgroup: Option<CgroupId>,
 }
 
 /// Parses a sample of an event opened with `content`.
@@ -77,6 +79,10 @@ pub fn sample<'a>(words: &'a [u64], content: &SampleContent) -> Option<Sample<'a
             is_cut: false,
         }
     };
+    let cgroup = match content.cgroup {
+        true => Some(CgroupId(rest.next()?)),
+        false => None,
+    };
     Some(Sample {
         pid: Pid(low(task)),
         tid: Tid(high(task)),
@@ -88,6 +94,7 @@ pub fn sample<'a>(words: &'a [u64], content: &SampleContent) -> Option<Sample<'a
         user_chain,
         registers,
         stack,
+        cgroup,
     })
 }
 
@@ -164,6 +171,7 @@ mod tests {
         callchain: crate::sys::Callchain::Kernel,
         registers: true,
         stack_bytes: 16,
+        cgroup: true,
     };
 
     fn a_sample() -> Vec<u64> {
@@ -181,7 +189,7 @@ mod tests {
             2,
         ];
         words.extend((1..=event::N_USER_REGISTERS as u64).collect::<Vec<_>>());
-        words.extend([16, 0x0102, 0x0304, 8]);
+        words.extend([16, 0x0102, 0x0304, 8, 4711]);
         words[0] = header(SAMPLE, MISC_USER, words.len());
         words
     }
@@ -200,6 +208,7 @@ mod tests {
         );
         assert_eq!(sample.kernel_chain, [0xaa, 0xbb]);
         assert_eq!(sample.stack.bytes, [2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(sample.cgroup, Some(CgroupId(4711)));
         assert!(!sample.stack.is_cut, "8 of 16 bytes were copied");
         assert_eq!(
             (time_of(&words), sample_id(&words)),

@@ -1,0 +1,606 @@
+//! What clients ask for: whether they may, and what becomes of it.
+//!
+//! Every request is authorised here, by `authorize.rs`, before anything else of it is looked at. What takes time is answered later: an engine's word, the
+//! last window of a phase, a snapshot. A target that a client may not see is none for it.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::unistd::{Group, geteuid};
+
+use super::authorize::{Evidence, Rules};
+use super::clients::{ClientId, ClientLimits, Clients, PhasedWindow, TailSpec};
+use super::config::{Config, Sampling};
+use super::outputs::{OutputSpec, Writable};
+use super::places::Places;
+use super::registry::{Asked, Owner, Registry, Said, Ticket};
+use super::run::labels;
+use super::selector::Selector;
+use super::snapshot::{Order, Place, Snapshots};
+use super::target::Target;
+use crate::control::{
+    Attach, Attached, Detached, EndReason, Listed, ListedTarget, Mark, Marked, OutputAsked, Phase,
+    Refusal, RefusalClass, Request, Since, Snapshot, Stopping, Tail, Tailing, TargetChoice,
+    TargetState,
+};
+use crate::model::{AskedEvent, EventIdx, Fault, FaultClass, Hz, Rate, TargetId};
+use crate::procfs::SysRoots;
+use crate::sink::{Measure, View};
+use crate::sys::unix_socket::Peer;
+use crate::sys::{self, Waker};
+
+/// A client that waits for an answer.
+#[derive(Debug)]
+struct Waiting {
+    client: ClientId,
+    id: Option<u64>,
+    /// For `attach`: what is to be written, and where.
+    outputs: Vec<(OutputAsked, Writable)>,
+}
+
+/// One request, with all that came with it.
+#[derive(Debug)]
+pub struct Came<'a> {
+    /// Whose.
+    pub client: ClientId,
+    /// Who that is.
+    pub peer: &'a Peer,
+    /// Its number.
+    pub id: Option<u64>,
+    /// What.
+    pub request: Request,
+    /// What came with it.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// What requests work on.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// The targets.
+    pub registry: &'a mut Registry,
+    /// Who is answered.
+    pub clients: &'a mut Clients,
+}
+
+/// What a request means for the daemon itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing.
+    GoOn,
+    /// This request is to be answered with what the daemon does and takes.
+    TellStats {
+        /// Whose it is.
+        client: ClientId,
+        /// Its number.
+        id: Option<u64>,
+    },
+    /// An administrator ends it.
+    Stop,
+}
+
+/// Requests, and those that wait for their answers.
+#[derive(Debug)]
+pub struct Requests {
+    rules: Rules,
+    waiting: BTreeMap<Ticket, Waiting>,
+    next_ticket: u64,
+    snapshots: Snapshots,
+    places: Places,
+}
+
+impl Requests {
+    /// None yet. Answers of other threads wake `waker`.
+    pub fn new(config: &Config, roots: SysRoots, waker: Waker) -> Requests {
+        let mut requests = Requests {
+            rules: Rules {
+                admin_gid: None,
+                own_uid: Some(geteuid().as_raw()),
+                roots,
+            },
+            waiting: BTreeMap::new(),
+            next_ticket: 1,
+            snapshots: Snapshots::new(waker.clone()),
+            places: Places::new(waker),
+        };
+        requests.configure(config);
+        requests
+    }
+
+    /// Takes note of a configuration. A group that this host does not have has no members.
+    pub fn configure(&mut self, config: &Config) {
+        let group = config.admin_group.as_deref();
+        let found = group.and_then(|name| Group::from_name(name).ok().flatten());
+        self.rules.admin_gid = found.map(|group| group.gid.as_raw());
+    }
+
+    /// Does what is asked, or begins to.
+    pub fn take(&mut self, came: Came<'_>, scene: &mut Scene<'_>) -> Outcome {
+        let (client, id) = (came.client, came.id);
+        match self.answer(came, scene) {
+            Ok(outcome) => outcome,
+            Err(fault) => {
+                scene.clients.refuse(client, id, &Refusal::from(fault));
+                Outcome::GoOn
+            }
+        }
+    }
+
+    fn answer(&mut self, came: Came<'_>, scene: &mut Scene<'_>) -> Result<Outcome, Fault> {
+        let Came {
+            client,
+            peer,
+            id,
+            request,
+            descriptors,
+        } = came;
+        match request {
+            Request::Attach(attach) => self.attach(client, peer, id, attach, descriptors, scene)?,
+            Request::Detach(detach) => {
+                let target = self.seen(peer, detach.target, scene.registry)?.id();
+                scene.registry.detach(target, EndReason::Detached)?;
+                let detached = Detached {
+                    target: detach.target,
+                };
+                scene.clients.answer(client, id, &detached);
+            }
+            Request::List(_) => {
+                let listed = self.list(peer, scene);
+                scene.clients.answer(client, id, &listed);
+            }
+            Request::Stats(_) => return Ok(Outcome::TellStats { client, id }),
+            Request::Mark(Mark { target, phase }) => {
+                let target = self.seen(peer, target, scene.registry)?.id();
+                let ticket = self.wait(client, id, Vec::new());
+                let phase = phase.map(|phase| phase.0);
+                if let Err(fault) = scene.registry.mark(target, phase, Some(ticket)) {
+                    self.waiting.remove(&ticket);
+                    return Err(fault);
+                }
+            }
+            Request::Snapshot(snapshot) => {
+                self.snapshot(client, peer, id, &snapshot, descriptors, scene)?;
+            }
+            Request::Tail(tail) => self.tail(client, peer, id, &tail, scene)?,
+            Request::Shutdown(_) => {
+                self.rules.admin_only(peer, "shutdown")?;
+                scene.clients.answer(client, id, &Stopping {});
+                return Ok(Outcome::Stop);
+            }
+        }
+        Ok(Outcome::GoOn)
+    }
+
+    fn attach(
+        &mut self,
+        client: ClientId,
+        peer: &Peer,
+        id: Option<u64>,
+        attach: Attach,
+        mut descriptors: Vec<OwnedFd>,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Fault> {
+        let usage = |what: String| Fault::new(FaultClass::Usage, what);
+        let n_outputs = attach.outputs.len();
+        let n_evidence = descriptors.len().checked_sub(n_outputs).ok_or_else(|| {
+            usage(format!(
+                "{n_outputs} outputs and {} descriptors: one for each is needed",
+                descriptors.len()
+            ))
+        })?;
+        let outputs = descriptors.split_off(n_evidence);
+        let mut evidence = descriptors.into_iter();
+        let selector = selector(&attach.target)?;
+        let (pidfd, authority) = match &selector {
+            Selector::Pid(pid) => {
+                let evidence = Evidence {
+                    pidfd: evidence.next(),
+                    maps: evidence.next(),
+                };
+                let granted = self.rules.process(peer, *pid, evidence)?;
+                (Some(granted.pidfd), granted.authority)
+            }
+            _ if n_evidence > 0 => {
+                return Err(usage(
+                    "more descriptors than outputs; only a pid has others".to_owned(),
+                ));
+            }
+            other => (
+                None,
+                self.rules.admin_only(peer, &format!("profile {other}"))?,
+            ),
+        };
+        let outputs = attach
+            .outputs
+            .iter()
+            .cloned()
+            .zip(outputs)
+            .map(|(asked, fd)| Ok((asked, Writable::check(fd)?)))
+            .collect::<Result<Vec<_>, Fault>>()?;
+        let asked = Asked {
+            sampling: sampling(&attach, &scene.registry.config().sampling)?,
+            selector,
+            pidfd,
+            with_tree: attach.tree,
+            name: attach.name,
+            owner: Owner::User { uid: peer.uid },
+            authority,
+            ends_with: (!attach.keep).then_some(client),
+        };
+        let ticket = self.wait(client, id, outputs);
+        if let Err(fault) = scene.registry.attach(asked, ticket) {
+            self.waiting.remove(&ticket);
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    fn list(&self, peer: &Peer, scene: &Scene<'_>) -> Listed {
+        let now = sys::now();
+        let targets = scene.registry.targets();
+        let seen = targets.filter(|target| self.may_see(peer, target));
+        let targets = seen.map(|target| ListedTarget {
+            target: target.id().0,
+            name: target.name().to_owned(),
+            what: choice(target.selector()),
+            state: match target.is_running() {
+                true => TargetState::Running,
+                false => TargetState::Waiting,
+            },
+            owner: uid(target.owner()),
+            events: target.events(),
+            phase: target.phase().map(|phase| Phase(phase.to_owned())),
+            sequence: target.sequence(),
+            age_ns: u64::try_from(now.since(target.since()).as_nanos()).unwrap_or(u64::MAX),
+            samples: target.totals().samples,
+            lost: target.totals().lost,
+            tails: scene.clients.tails_of(target.id().0) as u64,
+            keep: target.is_kept(),
+        });
+        Listed {
+            targets: targets.collect(),
+        }
+    }
+
+    fn snapshot(
+        &mut self,
+        client: ClientId,
+        peer: &Peer,
+        id: Option<u64>,
+        snapshot: &Snapshot,
+        descriptors: Vec<OwnedFd>,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Fault> {
+        let target = self.seen(peer, snapshot.target, scene.registry)?;
+        let sum = match snapshot.since {
+            Since::Start => target.kept().since_start(),
+            Since::Mark => target.kept().since_mark(),
+        };
+        let sum = sum.cloned().ok_or_else(|| {
+            let what = format!("no window of target {} is closed yet", snapshot.target);
+            Fault::new(FaultClass::Unavailable, what)
+                .hint("ask again when its first window is over")
+        })?;
+        let to = match descriptors.into_iter().next() {
+            Some(fd) => Place::Descriptor(Writable::check(fd)?),
+            None => Place::Answer,
+        };
+        let order = Order {
+            ticket: Ticket(self.next_ticket),
+            view: view(target, snapshot.show.as_deref())?,
+            labels: labels(
+                target,
+                target
+                    .phase()
+                    .map(str::to_owned)
+                    .filter(|_| snapshot.since == Since::Mark),
+            ),
+            format: snapshot.format,
+            sum,
+            to,
+        };
+        self.snapshots.begin(order)?;
+        self.wait(client, id, Vec::new());
+        Ok(())
+    }
+
+    fn tail(
+        &mut self,
+        client: ClientId,
+        peer: &Peer,
+        id: Option<u64>,
+        tail: &Tail,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), Fault> {
+        let target = self.seen(peer, tail.target, scene.registry)?;
+        let spec = TailSpec {
+            target: tail.target,
+            format: tail.format,
+            view: view(target, tail.show.as_deref())?,
+            heartbeat: tail
+                .heartbeat
+                .map(|seconds| Duration::from_secs(seconds.into())),
+        };
+        let tailing = Tailing {
+            target: tail.target,
+            format: tail.format,
+            events: target.events(),
+            sequence: target.sequence(),
+        };
+        scene
+            .clients
+            .tail(client, spec, sys::now())
+            .map_err(Refusal::into_fault)?;
+        scene.clients.answer(client, id, &tailing);
+        Ok(())
+    }
+
+    /// Hands on what the registry has to say to those whom it concerns.
+    pub fn pass_on(&mut self, said: &Said, scene: &mut Scene<'_>) {
+        match said {
+            Said::Attached {
+                target,
+                ticket: Some(ticket),
+                notes,
+            } => self.attached(*target, *ticket, notes, scene),
+            Said::Refused {
+                ticket: Some(ticket),
+                fault,
+                ..
+            } => {
+                if let Some(waiting) = self.waiting.remove(ticket) {
+                    let refusal = Refusal::from(fault.clone());
+                    scene.clients.refuse(waiting.client, waiting.id, &refusal);
+                }
+            }
+            Said::Window {
+                target,
+                phase,
+                profile,
+            } => {
+                let window = PhasedWindow {
+                    target: target.0,
+                    phase: phase.clone().map(Phase),
+                    profile: profile.clone(),
+                };
+                scene.clients.window(&window);
+                self.places.window(*target, &window);
+            }
+            Said::Marked {
+                ticket: Some(ticket),
+                sequence,
+                ..
+            } => {
+                if let Some(waiting) = self.waiting.remove(ticket) {
+                    let marked = Marked {
+                        sequence: *sequence,
+                    };
+                    scene.clients.answer(waiting.client, waiting.id, &marked);
+                }
+            }
+            Said::Ended { target, reason } => {
+                if let Some(waiting) = target.asked.and_then(|ticket| self.waiting.remove(&ticket))
+                {
+                    let what = format!("target {} has ended before it was attached", target.id().0);
+                    let refusal = Refusal::new(RefusalClass::NoSuchTarget, what);
+                    scene.clients.refuse(waiting.client, waiting.id, &refusal);
+                }
+                scene.clients.end(target.id().0, *reason);
+                self.places.end(target.id());
+            }
+            Said::Attached { ticket: None, .. }
+            | Said::Refused { ticket: None, .. }
+            | Said::Marked { ticket: None, .. }
+            | Said::Waits { .. }
+            | Said::EngineStarted(..)
+            | Said::EngineEnded(..) => (),
+        }
+    }
+
+    /// Answers what other threads have done.
+    pub fn answer_made(&mut self, scene: &mut Scene<'_>) {
+        while let Some(made) = self.snapshots.next() {
+            let Some(waiting) = self.waiting.remove(&made.ticket) else {
+                continue;
+            };
+            match made.outcome {
+                Ok(snapshot) => scene.clients.answer(waiting.client, waiting.id, &snapshot),
+                Err(fault) => {
+                    let refusal = Refusal::from(fault);
+                    scene.clients.refuse(waiting.client, waiting.id, &refusal);
+                }
+            }
+        }
+    }
+
+    /// A client has left: nobody waits any more.
+    pub fn client_left(&mut self, client: ClientId) {
+        // Its outputs are kept until the answer comes: a target with `keep` goes on.
+        for waiting in self
+            .waiting
+            .values_mut()
+            .filter(|waiting| waiting.client == client)
+        {
+            waiting.id = None;
+        }
+    }
+
+    /// Outputs that have ended, as lines for the log.
+    pub fn news(&mut self) -> Vec<String> {
+        self.places.news()
+    }
+
+    /// Closes all outputs, with what is still to be written.
+    pub fn finish(self) {
+        self.places.finish();
+    }
+
+    fn attached(&mut self, id: TargetId, ticket: Ticket, notes: &[String], scene: &mut Scene<'_>) {
+        let Some(waiting) = self.waiting.remove(&ticket) else {
+            return;
+        };
+        let Ok(target) = scene.registry.target(id) else {
+            return;
+        };
+        let attached = Attached {
+            target: id.0,
+            name: target.name().to_owned(),
+            events: target.events(),
+            notes: notes.to_vec(),
+        };
+        // Which events there are is known only now.
+        match self.open_outputs(target, waiting.outputs) {
+            Ok(()) => scene.clients.answer(waiting.client, waiting.id, &attached),
+            Err(fault) => {
+                let refusal = Refusal::from(fault);
+                scene.clients.refuse(waiting.client, waiting.id, &refusal);
+                // It was there a moment ago.
+                let _ = scene.registry.detach(id, EndReason::Detached);
+            }
+        }
+    }
+
+    fn open_outputs(
+        &mut self,
+        target: &Target,
+        outputs: Vec<(OutputAsked, Writable)>,
+    ) -> Result<(), Fault> {
+        for (asked, to) in outputs {
+            let spec = OutputSpec {
+                format: asked.format,
+                view: view(target, asked.show.as_deref())?,
+                labels: labels(target, None),
+            };
+            self.places.open(target, to, spec)?;
+        }
+        Ok(())
+    }
+
+    fn wait(
+        &mut self,
+        client: ClientId,
+        id: Option<u64>,
+        outputs: Vec<(OutputAsked, Writable)>,
+    ) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiting.insert(
+            ticket,
+            Waiting {
+                client,
+                id,
+                outputs,
+            },
+        );
+        ticket
+    }
+
+    fn may_see(&self, peer: &Peer, target: &Target) -> bool {
+        self.rules.may_touch(peer, uid(target.owner()))
+    }
+
+    /// A target that the peer may see; another's is none.
+    fn seen<'a>(&self, peer: &Peer, id: u32, registry: &'a Registry) -> Result<&'a Target, Fault> {
+        let none = || Fault::new(FaultClass::NoSuchTarget, format!("no target {id}"));
+        let target = registry.target(TargetId(id)).map_err(|_| none())?;
+        match self.may_see(peer, target) {
+            true => Ok(target),
+            false => Err(none()),
+        }
+    }
+}
+
+/// Limits of clients under a configuration.
+pub fn client_limits(config: &Config) -> ClientLimits {
+    let limits = &config.limits;
+    ClientLimits {
+        clients: limits.clients,
+        clients_per_user: limits.clients_per_user,
+        queue: usize::try_from(limits.client_queue).unwrap_or(usize::MAX),
+        patience: limits.client_patience,
+        ..ClientLimits::default()
+    }
+}
+
+fn uid(owner: Owner) -> Option<u32> {
+    match owner {
+        Owner::Configuration => None,
+        Owner::User { uid } => Some(uid),
+    }
+}
+
+fn selector(choice: &TargetChoice) -> Result<Selector, Fault> {
+    let made = match choice {
+        TargetChoice::Pid(pid) => Selector::pid(u64::from(*pid)),
+        TargetChoice::Comm(comm) => Selector::comm(comm),
+        TargetChoice::Cgroup(path) => Selector::cgroup(path),
+        TargetChoice::Unit(unit) => Selector::unit(unit),
+        TargetChoice::Container(id) => Selector::container(id),
+        TargetChoice::Host => Ok(Selector::Host),
+    };
+    made.map_err(|error| Fault::new(FaultClass::Usage, format!("target: {error}")))
+}
+
+fn choice(selector: &Selector) -> TargetChoice {
+    match selector {
+        Selector::Pid(pid) => TargetChoice::Pid(pid.0),
+        Selector::Comm(comm) => TargetChoice::Comm(comm.clone()),
+        Selector::Cgroup(path) => TargetChoice::Cgroup(path.display().to_string()),
+        Selector::Unit(unit) => TargetChoice::Unit(unit.clone()),
+        Selector::Container(id) => TargetChoice::Container(id.clone()),
+        Selector::Host => TargetChoice::Host,
+    }
+}
+
+/// How a target is sampled: as the daemon's configuration says, but for what the request says.
+fn sampling(attach: &Attach, default: &Sampling) -> Result<Sampling, Fault> {
+    let usage = |what: String| Fault::new(FaultClass::Usage, what);
+    let mut events: Vec<AskedEvent> = Vec::new();
+    for text in attach.events.iter().flatten() {
+        let event: AskedEvent = text
+            .parse()
+            .map_err(|error| usage(format!("events: {text:?}: {error}")))?;
+        if events.contains(&event) {
+            return Err(usage(format!("events: {text:?} stands there twice")));
+        }
+        events.push(event);
+    }
+    let frequency = match attach.frequency {
+        Some(hz) if hz > Rate::MAX_FREQUENCY.0 => {
+            let most = Rate::MAX_FREQUENCY.0;
+            return Err(usage(format!(
+                "frequency: {hz} is not a number from 1 to {most}"
+            )));
+        }
+        Some(hz) => Hz(hz),
+        None => default.frequency,
+    };
+    Ok(Sampling {
+        events: match attach.events {
+            Some(_) => events,
+            None => default.events.clone(),
+        },
+        frequency,
+        python: attach.python || default.python,
+    })
+}
+
+/// What is shown of a target, where one event is.
+fn view(target: &Target, show: Option<&str>) -> Result<View, Fault> {
+    let events = target.events();
+    let event = match show {
+        None => Some(0),
+        Some(show) => events.iter().position(|event| event == show),
+    };
+    let event = event.ok_or_else(|| {
+        let what = format!(
+            "show: {:?} is not one of the events",
+            show.unwrap_or_default()
+        );
+        Fault::new(FaultClass::Usage, what).hint(format!("the events are {}", events.join(", ")))
+    })?;
+    Ok(View {
+        event: EventIdx(event),
+        measure: Measure::Weight,
+    })
+}

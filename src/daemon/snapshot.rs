@@ -1,0 +1,236 @@
+//! Snapshots: what is kept of a target, encoded by a thread of its own, since a flame graph takes its time.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::bare::bare;
+use super::kept::Sum;
+use super::outputs::Writable;
+use super::target::Ticket;
+use crate::control::{MAX_INLINE_SNAPSHOT, SnapshotFormat, Snapshotted, base64};
+use crate::model::{Fault, FaultClass};
+use crate::sink::View;
+use crate::sink::encode::{folded, functions, json, svg};
+use crate::sink::pprof::{self, Labels};
+use crate::sys::Waker;
+
+/// Snapshots that are made at a time.
+const MOST: usize = 4;
+/// Snapshots that are being written at a time: readers may take as long as they like, or for ever.
+const MOST_WRITTEN: usize = 32;
+/// Bytes of one that goes to a descriptor.
+const MAX_BYTES: usize = 256 << 20;
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Order {
+    /// Under which number the answer comes.
+    pub ticket: Ticket,
+    /// What there is.
+    pub sum: Sum,
+    /// In which form.
+    pub format: SnapshotFormat,
+    /// What is shown, where the form shows one thing.
+    pub view: View,
+    /// What a pprof says of itself.
+    pub labels: Labels,
+    /// Where it goes; into the answer without one.
+    pub to: Place,
+}
+
+/// Where a snapshot goes.
+#[derive(Debug)]
+pub enum Place {
+    /// Into the answer.
+    Answer,
+    /// To a descriptor that the client has passed, when it is whole.
+    Descriptor(Writable),
+}
+
+/// A snapshot that was made, or could not be.
+#[derive(Debug)]
+pub struct Made {
+    /// That of the order.
+    pub ticket: Ticket,
+    /// The answer.
+    pub outcome: Result<Snapshotted, Fault>,
+}
+
+/// Snapshots in the making.
+#[derive(Debug)]
+pub struct Snapshots {
+    making: Arc<AtomicUsize>,
+    writing: Arc<AtomicUsize>,
+    sender: Sender<Made>,
+    made: Receiver<Made>,
+    waker: Waker,
+}
+
+impl Snapshots {
+    /// None yet; `waker` is woken for each that is made.
+    pub fn new(waker: Waker) -> Snapshots {
+        let (sender, made) = bounded(MOST + MOST_WRITTEN);
+        Snapshots {
+            making: Arc::default(),
+            writing: Arc::default(),
+            sender,
+            made,
+            waker,
+        }
+    }
+
+    /// Begins one.
+    ///
+    /// # Errors
+    /// As many are being made, or written, as may be.
+    pub fn begin(&mut self, order: Order) -> Result<(), Fault> {
+        let limit = |n: usize, what: &str| {
+            let what = format!("{n} snapshots are being {what}");
+            Fault::new(FaultClass::Limit, what).hint("ask again in a moment")
+        };
+        let making = Slot::take(&self.making, MOST).ok_or_else(|| limit(MOST, "made"))?;
+        let writing = match order.to {
+            Place::Answer => None,
+            Place::Descriptor(_) => {
+                let slot = Slot::take(&self.writing, MOST_WRITTEN);
+                Some(slot.ok_or_else(|| limit(MOST_WRITTEN, "written"))?)
+            }
+        };
+        let (sender, waker) = (self.sender.clone(), self.waker.clone());
+        let say = move |ticket, outcome| {
+            // There is room for as many as there may be at a time.
+            let _ = sender.send(Made { ticket, outcome });
+            waker.wake();
+        };
+        thread::Builder::new()
+            .name("perfd-snapshot".to_owned())
+            .spawn(move || {
+                let ticket = order.ticket;
+                let made = make(&order);
+                drop(making);
+                let outcome = made.and_then(|(answer, bytes)| deliver(order, answer, bytes));
+                drop(writing);
+                say(ticket, outcome);
+            })
+            .map_err(|error| Fault::new(FaultClass::System, format!("start a thread: {error}")))?;
+        Ok(())
+    }
+
+    /// The next that is made.
+    pub fn next(&mut self) -> Option<Made> {
+        self.made.try_recv().ok()
+    }
+}
+
+/// One of so many that there may be; given back when it is dropped.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Slot> {
+        let more = |n: usize| (n < most).then_some(n + 1);
+        let update = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        update.ok().map(|_| Slot(taken.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The answer without its text, and the text.
+fn make(order: &Order) -> Result<(Snapshotted, Vec<u8>), Fault> {
+    let most = match order.to {
+        Place::Answer => MAX_INLINE_SNAPSHOT,
+        Place::Descriptor(_) => MAX_BYTES,
+    };
+    let mut out = Bounded {
+        bytes: Vec::new(),
+        most,
+    };
+    encode(order, &mut out).map_err(|_| {
+        let what = format!("the snapshot has more than {} MiB", most >> 20);
+        Fault::new(FaultClass::Limit, what)
+            .hint("pass a descriptor for it to go to, or ask for pprof, which is smaller")
+    })?;
+    let answer = Snapshotted {
+        format: order.format,
+        from: order.sum.from,
+        to: order.sum.profile.span.sequence,
+        text: None,
+        base64: None,
+        written: None,
+    };
+    Ok((answer, out.bytes))
+}
+
+fn deliver(order: Order, mut answer: Snapshotted, bytes: Vec<u8>) -> Result<Snapshotted, Fault> {
+    match order.to {
+        Place::Answer if order.format == SnapshotFormat::Pprof => {
+            answer.base64 = Some(base64::encode(&bytes));
+        }
+        Place::Answer => {
+            let text = String::from_utf8(bytes);
+            let wrong = |_| Fault::new(FaultClass::Internal, "the encoder wrote no UTF-8");
+            answer.text = Some(text.map_err(wrong)?);
+        }
+        Place::Descriptor(mut to) => {
+            let failed = |error| {
+                let what = format!("write the snapshot: {error}");
+                Fault::new(FaultClass::OutputFailed, what)
+            };
+            to.put(&bytes).map_err(failed)?;
+            answer.written = Some(bytes.len() as u64);
+        }
+    }
+    Ok(answer)
+}
+
+fn encode(order: &Order, out: &mut impl Write) -> io::Result<()> {
+    let (view, sum) = (order.view, &order.sum);
+    if order.format == SnapshotFormat::Pprof {
+        return pprof::encode(&sum.profile, &order.labels, view, out);
+    }
+    let mut profile = bare(&sum.profile);
+    let first = profile.span;
+    profile.span.is_last = true;
+    profile.whole_run = Some(Box::new((
+        profile.processes.clone(),
+        profile.ledger.clone(),
+    )));
+    match order.format {
+        SnapshotFormat::Folded => folded::encode(&profile, view, out),
+        SnapshotFormat::Svg => svg::encode(&profile, view, out),
+        SnapshotFormat::Json => json::encode(&profile, first, out),
+        SnapshotFormat::Functions => {
+            let mut functions = functions::Functions::new(view);
+            functions.add(&profile);
+            functions.write(&profile.run, out)
+        }
+        SnapshotFormat::Pprof => Ok(()),
+    }
+}
+
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
