@@ -91,7 +91,6 @@ impl Machine {
         ] {
             machine.share(&here("systemd").join(file), file);
         }
-        machine.write("/etc/perfd/perfd.toml", "");
         machine.ok(&["/shared/install", "/shared/perfd"]);
         for user in ["alice", "bob", "carol"] {
             machine.ok(&["useradd", "--create-home", user]);

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use super::machine::{Machine, here};
 use super::support::{BACKENDS, compile_c, skip};
-use perfd::bpf::{CountEach, KernelWalk, Python};
+use perfd::bpf::{CountEach, KernelWalk, Python, Room};
 use perfd::sys::confinement::{Allowance, confine};
 
 /// A process of alice's, whose executable lies in a folder that is hers alone, with a perf map in a /tmp that is its own.
@@ -122,7 +122,7 @@ fn the_kernel_takes_perfds_own_programs_in_the_sandbox() {
     this_test_in_sandbox(
         "the_kernel_takes_perfds_own_programs_in_the_sandbox",
         || {
-            let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, [1, 2]);
+            let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, Room::default(), [1, 2]);
             walk.map(drop).expect("the programs are loaded");
         },
     );
