@@ -29,8 +29,8 @@ use super::parse::ParseArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
-    attach, completions, config, ctl, daemon, doctor, export, hints, list, man, manual, parse, record, stat,
-    stdout, symbolize,
+    attach, completions, config, ctl, daemon, doctor, export, hints, list, man, manual, parse,
+    record, stat, stdout, symbolize,
 };
 
 /// A sampling profiler for Linux: folded stacks and counters of real processes, every sample accounted for

@@ -4,26 +4,22 @@
 //! many units and containers. A process may take its name some time after its start (fork, then exec), so that young ones are read at every
 //! look, and the others in turns.
 
-use std::fs::{self, File};
-use std::io;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashMap;
 
 use super::selector::Selector;
 use crate::model::Pid;
-use crate::procfs::tasks;
+use crate::procfs::cgroups::Cgroups;
+use crate::procfs::{SysRoots, tasks};
 use crate::sys::pidfd::PidFd;
 
 /// So many looks after it was first seen, a process has the name that it will have, most likely.
 const YOUNG: u32 = 10;
 /// Of the others, one in so many is read at each look.
 const TURNS: u32 = 16;
-/// Folders of the cgroup tree that are looked at in one walk, and how deep.
-const MAX_FOLDERS: usize = 20_000;
-const MAX_DEPTH: usize = 24;
 /// The whole tree is walked at one look in so many, for units that are not at their usual place.
 const WALK_EVERY: u32 = 5;
 
@@ -40,8 +36,8 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Finder {
     proc_root: PathBuf,
-    /// Where cgroup v2 is mounted, if it is.
-    cgroups: Option<PathBuf>,
+    /// The tree of cgroup v2, if it is mounted.
+    cgroups: Option<Cgroups>,
     /// What is known of processes; only while names are looked for.
     names: FxHashMap<Pid, Seen>,
     look: u32,
@@ -56,12 +52,11 @@ struct Seen {
 }
 
 impl Finder {
-    /// Looks below this `/proc`, whose mounts say where the cgroups are.
-    pub fn new(proc_root: &Path) -> Finder {
-        let mounts = fs::read_to_string(proc_root.join("self/mountinfo")).unwrap_or_default();
+    /// Looks in these trees.
+    pub fn new(roots: &SysRoots) -> Finder {
         Finder {
-            proc_root: proc_root.to_owned(),
-            cgroups: cgroup_mount(&mounts),
+            proc_root: roots.proc.clone(),
+            cgroups: Cgroups::find(roots).ok(),
             names: FxHashMap::default(),
             look: 0,
         }
@@ -94,70 +89,29 @@ impl Finder {
 
     /// Looks for the cgroup that a selector means; `None` if there is none, or the selector means none.
     pub fn cgroup(&self, selector: &Selector, thoroughly: Thoroughly) -> Option<Found> {
-        let mount = self.cgroups.as_ref()?;
+        let cgroups = self.cgroups.as_ref()?;
+        let may_walk = thoroughly == Thoroughly::Now || self.look.is_multiple_of(WALK_EVERY);
         let path = match selector {
             Selector::Cgroup(path) => Some(path.clone()),
-            Selector::Unit(unit) => self.unit(mount, unit, thoroughly),
-            Selector::Container(id) => self.walk(mount, thoroughly, |name| is_container(name, id)),
-            Selector::Pid(_) | Selector::Comm(_) | Selector::Host => None,
+            Selector::Unit(unit) => {
+                let usual = usual_places(unit).into_iter();
+                let mut there = usual.filter(|path| cgroups.mount().join(path).is_dir());
+                let elsewhere = || may_walk.then(|| cgroups.of_unit(unit).ok()).flatten();
+                there.next().or_else(elsewhere)
+            }
+            Selector::Container(id) if may_walk => {
+                let is_it = |name: &OsStr| name.to_str().is_some_and(|name| is_container(name, id));
+                cgroups.search(Path::new(""), is_it)
+            }
+            Selector::Container(_) | Selector::Pid(_) | Selector::Comm(_) | Selector::Host => None,
         }?;
-        let folder = open_folder(&mount.join(&path)).ok()?;
-        Some(Found::Cgroup(path, folder))
+        let (_, folder) = cgroups.open(&path).ok()?;
+        Some(Found::Cgroup(path, folder.into()))
     }
 
     /// Whether there is a cgroup v2 tree to look in.
     pub fn has_cgroups(&self) -> bool {
         self.cgroups.is_some()
-    }
-
-    fn unit(&self, mount: &Path, unit: &str, thoroughly: Thoroughly) -> Option<PathBuf> {
-        let usual = [Path::new("system.slice").join(unit), slice_path(unit)];
-        let is_there = |path: &&PathBuf| mount.join(path).is_dir();
-        let found = usual.iter().find(is_there).cloned();
-        found.or_else(|| self.walk(mount, thoroughly, |name| name == unit))
-    }
-
-    /// The first folder of the tree with a name that is meant, level by level.
-    fn walk(
-        &self,
-        mount: &Path,
-        thoroughly: Thoroughly,
-        is_meant: impl Fn(&str) -> bool,
-    ) -> Option<PathBuf> {
-        if thoroughly == Thoroughly::InTurns && !self.look.is_multiple_of(WALK_EVERY) {
-            return None;
-        }
-        let mut level = vec![PathBuf::new()];
-        let mut n_folders = 0;
-        for _ in 0..MAX_DEPTH {
-            let mut below = Vec::new();
-            for path in level {
-                for entry in fs::read_dir(mount.join(&path))
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                {
-                    if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                        continue;
-                    }
-                    let name = entry.file_name();
-                    let inner = path.join(&name);
-                    if name.to_str().is_some_and(&is_meant) {
-                        return Some(inner);
-                    }
-                    n_folders += 1;
-                    below.push(inner);
-                }
-                if n_folders > MAX_FOLDERS {
-                    return None;
-                }
-            }
-            if below.is_empty() {
-                return None;
-            }
-            level = below;
-        }
-        None
     }
 
     fn read_names(&mut self) {
@@ -207,14 +161,9 @@ pub enum Thoroughly {
     InTurns,
 }
 
-/// Where the unified hierarchy is mounted: field 5 of the line whose file system, behind the dash, is `cgroup2`.
-fn cgroup_mount(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
-        let (head, tail) = line.split_once(" - ")?;
-        let is_unified = tail.split(' ').next()? == "cgroup2";
-        let path = head.split(' ').nth(4)?;
-        (is_unified && !path.contains('\\')).then(|| PathBuf::from(path))
-    })
+/// Where systemd puts most units of the system.
+fn usual_places(unit: &str) -> [PathBuf; 2] {
+    [Path::new("system.slice").join(unit), slice_path(unit)]
 }
 
 /// Where systemd puts a slice: `a-b.slice` lies in `a.slice`.
@@ -235,29 +184,11 @@ fn is_container(name: &str, id: &str) -> bool {
     is_id && full.starts_with(id) && !stem.contains("conmon")
 }
 
-fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-    let folder = File::options()
-        .read(true)
-        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
-        .open(path)?;
-    Ok(folder.into())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn the_unified_hierarchy_is_found_beside_the_old_ones() {
-        let mounts = "\
-30 24 0:26 / /sys/fs/cgroup rw - tmpfs none rw
-31 30 0:27 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu
-32 30 0:28 / /sys/fs/cgroup/unified rw,nosuid shared:10 master:3 - cgroup2 cgroup2 rw
-";
-        let expected = Some(PathBuf::from("/sys/fs/cgroup/unified"));
-        assert_eq!(cgroup_mount(mounts), expected);
-        assert_eq!(cgroup_mount("\n x - y\n - cgroup2\n"), None);
-    }
+    use super::*;
 
     #[test]
     fn slices_lie_in_slices() {
@@ -293,17 +224,21 @@ mod tests {
     fn planted(folders: &[&str], processes: &[(u32, &str)]) -> (tempfile::TempDir, Finder) {
         let root = tempfile::tempdir().expect("a folder");
         let cgroups = root.path().join("cgroups");
-        fs::create_dir(&cgroups).expect("a folder");
         for folder in folders {
             fs::create_dir_all(cgroups.join(folder)).expect("a folder");
         }
         for (pid, comm) in processes {
             name(root.path(), *pid, comm);
         }
-        let finder = Finder {
-            cgroups: Some(cgroups),
-            ..Finder::new(root.path())
-        };
+        let own = root.path().join("self");
+        fs::create_dir_all(&own).expect("a folder");
+        let mount = cgroups.display();
+        let mounts = format!("32 30 0:28 / {mount} rw - cgroup2 cgroup2 rw\n");
+        fs::write(own.join("mountinfo"), mounts).expect("written");
+        let finder = Finder::new(&SysRoots {
+            proc: root.path().to_owned(),
+            ..SysRoots::default()
+        });
         (root, finder)
     }
 
@@ -363,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_process_is_held_only_under_the_name_it_has() {
-        let finder = Finder::new(Path::new("/proc"));
+        let finder = Finder::new(&SysRoots::default());
         let own = Pid(std::process::id());
         let comm = tasks::comm(Path::new("/proc"), own, own.main_thread()).expect("readable");
         let comm = String::from_utf8(comm).expect("perfd's tests have a plain name");

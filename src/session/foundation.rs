@@ -179,6 +179,7 @@ pub(super) fn lay(
         meter: Meter::start(spec.roots.proc.clone()),
         rate_changes: Vec::new(),
         side_band_lost: 0,
+        lost_before: (0, 0),
         walked_until: sys::now(),
     };
     Ok(Foundation {

@@ -28,6 +28,8 @@ pub(super) struct Stages {
     pub(super) rate_changes: Vec<RateChange>,
     /// Side-band records that were lost when that was last looked at.
     pub(super) side_band_lost: u64,
+    /// The same, and records of any kind that the rings had no room for.
+    pub(super) lost_before: (u64, u64),
     /// Up to when what was walked in the kernel is taken in.
     pub(super) walked_until: MonoNs,
 }
@@ -96,13 +98,14 @@ impl Stages {
         membership.search_cgroups_again();
         let now = sys::now();
         let lost = self.sampling.lost_side_band();
-        // Before Linux 6.0 that is nothing, and the ring's own count is all there is; it is known when it is drained.
-        let lost = lost.context("read the side-band events")? + self.sampling.lost_records();
-        match lost > self.side_band_lost {
-            true => membership.records_lost(),
-            false => membership.records_are_whole(now),
+        self.side_band_lost = lost.context("read the side-band events")?;
+        // Before Linux 6.0 that is nothing, and the rings' own count of all records is all there is; it is known when they are drained.
+        let lost = (self.side_band_lost, self.sampling.lost_records());
+        match lost == self.lost_before {
+            true => membership.records_are_whole(now),
+            false => membership.records_lost(),
         }
-        self.side_band_lost = lost;
+        self.lost_before = lost;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What an engine takes: nothing that stays when its targets have gone, and no more than it may.
 
-use std::fs;
+use std::time::Duration;
 
 use perfd::model::FaultClass;
 use perfd::session::Backend;
@@ -9,10 +9,6 @@ use perfd::session::engine::{Authority, Limits};
 use crate::held::{Held, process, spec};
 use crate::targets::on_each_backend;
 use crate::worker::Worker;
-
-fn n_descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").expect("our own").count()
-}
 
 #[test]
 fn what_comes_beyond_a_limit_is_refused() {
@@ -71,4 +67,34 @@ fn stacks_beyond_the_limit_stand_in_one_bucket_and_the_table_begins_anew() {
     assert!(full > 20);
     assert_eq!(windows.through("[stack table full]"), full);
     held.finish();
+}
+
+#[test]
+fn an_engine_goes_on_when_its_tables_are_worn_out() {
+    on_each_backend(|backend| {
+        let mut held = Held::start(perfd::session::engine::EngineSpec {
+            limits: Limits {
+                modules: 1,
+                ..Limits::default()
+            },
+            interval: Duration::from_millis(200),
+            ..spec(backend)
+        });
+        let mut worker = Worker::start();
+        let target = held.attach(&worker);
+        let mut n_busy = 0;
+        // At the end of each window there are more modules than that.
+        while held.engine().stats().renewals < 2 {
+            worker.spin(50);
+            n_busy += held.cut(target).through("busy");
+        }
+        assert!(n_busy > 20);
+        let mut sequence = None;
+        worker.spin(100);
+        for profile in held.detach(target).0 {
+            assert!(sequence < Some(profile.span.sequence));
+            sequence = Some(profile.span.sequence);
+        }
+        assert!(held.finish().renewals >= 2);
+    });
 }

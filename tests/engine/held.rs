@@ -115,11 +115,6 @@ impl Held {
         self.ended[&target]
     }
 
-    /// Waits until so many windows of a target have come that were not taken.
-    pub fn wait_for_windows(&mut self, target: TargetId, n: usize) {
-        self.until(|held| held.windows.get(&target).is_some_and(|all| all.len() >= n));
-    }
-
     pub fn take(&mut self, target: TargetId) -> Windows {
         let windows = self.windows.remove(&target).unwrap_or_default();
         Windows(windows.into_iter().map(|(profile, _)| profile).collect())

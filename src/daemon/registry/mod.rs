@@ -114,7 +114,7 @@ impl Registry {
     /// The configured targets, looked for at the first look. Engines wake `waker`.
     pub fn new(config: Config, settings: Arc<Settings>, waker: Waker) -> Registry {
         let mut registry = Registry {
-            finder: Finder::new(&settings.roots.proc),
+            finder: Finder::new(&settings.roots),
             engines: Engines::new(settings, waker),
             config,
             targets: BTreeMap::new(),

@@ -55,7 +55,8 @@ impl Looping {
                 .context("tell the kernel's walk what is a target")?;
         }
         if is_known {
-            return self.take_in_another(id, member);
+            self.take_in_another(id, member)?;
+            return Ok(notes);
         }
         self.membership().add_target(id, authority);
         let opened = match member {

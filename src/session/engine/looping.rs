@@ -11,32 +11,27 @@ use super::closing::{self, Now};
 use super::handle::Command;
 use super::held_target::{Closing, HeldTarget, Whom};
 use super::membership::Membership;
+use super::renewing::{self, Past};
 use super::voice::{Answers, Voice};
 use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
-use crate::aggregate::Stacks;
-use crate::model::{Cpu, EventLedger, Fault, FaultClass, Ledger, MonoNs, RunInfo, SampledEvent, TargetId};
-use crate::parser::Begin;
-use crate::procfs::cgroups::{self, Cgroups};
+use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, SampledEvent, TargetId};
+use crate::procfs::cgroups::Cgroups;
 use crate::sampler::counters::Plan;
-use crate::session::attach::Opened;
-use crate::session::foundation::{self, Extent, Foundation};
-use crate::session::members::Members;
+use crate::session::foundation::Foundation;
 use crate::session::names::{Message, Names};
 use crate::session::pump::{OTHERS, Pace, Pump};
-use crate::session::stages::Stages;
 use crate::session::told::Told;
 use crate::session::window::next_due;
-use crate::session::{JitReporting, Spec, opening};
-use crate::symbolize::jit::Codes;
+use crate::session::{Spec, opening};
 use crate::sys::pidfd::PidFd;
 use crate::sys::{self, Waker, Wakeup};
-use crate::target::{Domains, Selection};
+use crate::target::Domains;
 
-const COMMANDS: Wakeup = Wakeup(OTHERS);
+pub(super) const COMMANDS: Wakeup = Wakeup(OTHERS);
 const TARGETS: Wakeup = Wakeup(OTHERS + 1);
 
 /// Nobody waits for what an engine samples but for the end of a window, which brings it forward.
-const PACE: Pace = Pace {
+pub(super) const PACE: Pace = Pace {
     drain: Duration::from_millis(25),
     quiet: Duration::from_millis(250),
     walked: Duration::from_secs(1),
@@ -47,9 +42,6 @@ const MOST_COMMANDS: usize = 16;
 
 /// How long after records were lost, at the least, processes are looked for that have ended unheard.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
-
-/// Names of Python functions that are known, some 100 bytes each; beyond, everything is opened anew.
-const MOST_PYTHON_NAMES: usize = 1 << 18;
 
 /// Sets of targets that are known; more are looked through, and those given up that nobody is in.
 const MOST_GROUPS: usize = 4096;
@@ -64,25 +56,17 @@ pub(super) struct Looping {
     pub(super) plan: Plan,
     pub(super) host_plan: Option<Plan>,
     pub(super) targets: BTreeMap<TargetId, HeldTarget>,
-    names: Names<Voice>,
-    told: Told,
-    answers: Answers,
+    pub(super) names: Names<Voice>,
+    pub(super) told: Told,
+    pub(super) answers: Answers,
     commands: Receiver<Command>,
-    waker: Waker,
+    pub(super) waker: Waker,
     pub(super) notes: Vec<String>,
     stats: Arc<Mutex<EngineStats>>,
     /// When the open windows have lasted long enough.
     boundary: MonoNs,
     looked_at: MonoNs,
-    past: Past,
-}
-
-/// What was before everything was opened anew the last time.
-#[derive(Debug, Default)]
-struct Past {
-    renewals: u64,
-    events: Vec<EventLedger>,
-    side_band_lost: u64,
+    pub(super) past: Past,
 }
 
 /// What the loop is given by who holds the engine.
@@ -109,10 +93,10 @@ impl Looping {
             waker,
             cpus,
             notes,
-        } = lay(&spec, &run, membership)?;
+        } = renewing::lay(&spec, &run, membership)?;
         let plan = stages.counters.plan().clone();
         let answers = Answers::new(ends.events, ends.heard);
-        let names = names(&spec, &run, &stages, begin, jit, answers.voice())?;
+        let names = renewing::names(&spec, &run, &stages, begin, jit, answers.voice())?;
         let now = sys::now();
         let pump = Pump::new(stages, waker, PACE, now)?;
         pump.watch(&ends.waker, COMMANDS)?;
@@ -226,7 +210,7 @@ impl Looping {
         Ok(true)
     }
 
-    fn watch_target(&mut self, id: TargetId) -> anyhow::Result<()> {
+    pub(super) fn watch_target(&mut self, id: TargetId) -> anyhow::Result<()> {
         match self.targets.get(&id).map(|target| &target.whom) {
             Some(Whom::Process {
                 pidfd: Some(pidfd), ..
@@ -314,104 +298,6 @@ impl Looping {
             self.measure()?;
         }
         Ok(())
-    }
-
-    /// Whether there are so many modules, or names of threads, that there will soon be no room for new ones. Stacks that wait for names bear
-    /// their numbers, and so do tables in the kernel: they cannot be given again one by one.
-    fn is_worn(&self) -> bool {
-        let pipeline = &self.pump.stages.pipeline;
-        let python = pipeline.python.as_ref();
-        let most = self.spec.limits.modules;
-        pipeline.processes.modules.len() > most
-            || pipeline.processes.comms.len() > most
-            || python.is_some_and(|python| python.names.len() > MOST_PYTHON_NAMES)
-    }
-
-    /// Opens everything anew, and goes on with the same targets; the time in between is in the account.
-    fn renew(&mut self) -> anyhow::Result<()> {
-        let stopped = sys::now();
-        self.close_all(stopped)?;
-        let stages = &mut self.pump.stages;
-        let ledger = stages.account()?.ledger;
-        self.past.side_band_lost += ledger.side_band_lost;
-        self.past.add(ledger.events);
-        self.past.renewals += 1;
-        let members = std::mem::replace(&mut stages.pipeline.members, Members::Known);
-        let Members::OfTargets(mut membership) = members else {
-            unreachable!("an engine is laid with the members of targets");
-        };
-        // Nobody has followed processes meanwhile.
-        membership.records_lost();
-        let Foundation {
-            mut stages,
-            jit,
-            begin,
-            waker,
-            ..
-        } = lay(&self.spec, &self.run, *membership)?;
-        stages.reopened_gap_ns = u64::try_from(sys::now().since(stopped).as_nanos()).unwrap_or(0);
-        self.told = Told::default();
-        let pump = Pump::new(stages, waker, PACE, sys::now())?;
-        pump.watch(&self.waker, COMMANDS)?;
-        self.pump = pump;
-        self.tell_domains()?;
-        self.take_in_again();
-        self.follow_everybody()?;
-        let ids: Vec<TargetId> = self.targets.keys().copied().collect();
-        ids.into_iter().try_for_each(|id| self.watch_target(id))?;
-        let stages = &self.pump.stages;
-        let (voice, before) = self.answers.voice_behind_another();
-        let new = names(&self.spec, &self.run, stages, begin, jit, voice)?;
-        // What it has still to say comes first.
-        let _ = before.send(std::mem::replace(&mut self.names, new));
-        let lost_until_now = self.past.side_band_lost;
-        for target in self.targets.values_mut() {
-            target.side_band_before = lost_until_now;
-        }
-        Ok(())
-    }
-
-    /// The programs are others, and know no cgroups.
-    fn tell_domains(&mut self) -> anyhow::Result<()> {
-        let stages = &mut self.pump.stages;
-        let (Some(kernel_walk), Some(membership)) = (
-            stages.sampling.kernel_walk_mut(),
-            stages.pipeline.members.of_targets(),
-        ) else {
-            return Ok(());
-        };
-        membership.forget_cgroups();
-        for (id, target) in &self.targets {
-            if let Whom::Cgroup { path, cgroup, .. } = &target.whom {
-                let domain = kernel_walk
-                    .add_domain(*cgroup)
-                    .context("tell the kernel's walk what is a target")?;
-                membership.add_cgroup(*id, domain, cgroup.id, path);
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks up what the processes of all targets have mapped, and those that they have forked meanwhile.
-    fn take_in_again(&mut self) {
-        let pipeline = &mut self.pump.stages.pipeline;
-        let Some(membership) = pipeline.members.of_targets() else {
-            return;
-        };
-        membership.find_children();
-        let now = sys::now();
-        for pid in membership.processes() {
-            match pipeline.processes.add_running(pid, now) {
-                Ok(modules) => modules.into_iter().for_each(|module| pipeline.want(module)),
-                // It has ended; its exit record was for nobody.
-                Err(_) => {
-                    if let Some(membership) = pipeline.members.of_targets() {
-                        membership.left(pid);
-                    }
-                }
-            }
-            pipeline.found_mapped(pid);
-        }
     }
 
     fn close_windows(&mut self, end: MonoNs, is_boundary: bool) -> anyhow::Result<Vec<Message>> {
@@ -505,7 +391,7 @@ impl Looping {
     }
 
     /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that.
-    fn close_all(&mut self, now: MonoNs) -> anyhow::Result<()> {
+    pub(super) fn close_all(&mut self, now: MonoNs) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
         stages
             .sampling
@@ -520,14 +406,14 @@ impl Looping {
         Ok(())
     }
 
-    /// The events, as they are sampled.
-    pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
-        self.describe(&Whom::Host).events
-    }
-
     /// Side-band records that were lost since the engine began.
     pub(super) fn lost_side_band(&self) -> u64 {
         self.past.side_band_lost + self.pump.stages.side_band_lost
+    }
+
+    /// The events, as they are sampled.
+    pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
+        self.describe(&Whom::Host).events
     }
 
     pub(super) fn describe(&self, whom: &Whom) -> RunInfo {
@@ -546,65 +432,10 @@ impl Looping {
     }
 }
 
-impl Past {
-    fn add(&mut self, events: Vec<EventLedger>) {
-        self.events.resize_with(events.len(), EventLedger::default);
-        for (all, event) in self.events.iter_mut().zip(&events) {
-            all.merge(event);
-        }
-    }
-
-    fn add_to(&self, ledger: &mut Ledger) {
-        ledger.side_band_lost += self.side_band_lost;
-        for (event, before) in ledger.events.iter_mut().zip(&self.events) {
-            event.merge(before);
-        }
-    }
-}
-
-/// Opens what an engine samples with, of the members that it has.
-fn lay(spec: &EngineSpec, run: &Spec, membership: Membership) -> anyhow::Result<Foundation> {
-    let members = Members::OfTargets(Box::new(membership));
-    let extent = Extent::Engine {
-        processes: spec.limits.processes,
-        walked_every: PACE.walked,
-    };
-    let mut foundation = foundation::lay(run, &nobody(), members, extent)?;
-    let stages = &mut foundation.stages;
-    stages.pipeline.counting.stacks = Stacks::with_room(spec.limits.stack_frames);
-    if cgroups::uncounted(&spec.roots).is_none() {
-        stages.sampling.tell_cgroups();
-    }
-    Opened { spec: run, stages }.cpus()?;
-    stages.enable()?;
-    Ok(foundation)
-}
-
-fn names(
-    spec: &EngineSpec,
-    run: &Spec,
-    stages: &Stages,
-    begin: Option<Begin>,
-    jit: Arc<dyn Codes>,
-    voice: Voice,
-) -> anyhow::Result<Names<Voice>> {
-    let info = opening::describe(run, &stages.sampling, String::new(), Vec::new());
-    let naming = spec.naming.clone();
-    Names::start(info.into(), naming, begin, jit, JitReporting::Off, voice)
-        .context("start the names thread")
-}
-
 /// The error, as somebody else may tell it.
 pub(super) fn as_fault(error: &anyhow::Error) -> Fault {
     match error.downcast_ref::<Fault>() {
         Some(fault) => fault.clone(),
         None => Fault::new(FaultClass::System, format!("{error:#}")),
-    }
-}
-
-fn nobody() -> Selection {
-    Selection::Processes {
-        pids: Vec::new(),
-        with_tree: false,
     }
 }

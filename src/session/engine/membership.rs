@@ -10,93 +10,57 @@
 //! started (its number may have come back as another's), and for users' targets, whose it is.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Authority, TargetEnd};
 use crate::model::{CgroupId, DomainId, EventIdx, LossReason, MonoNs, Pid, TargetId};
-use crate::procfs::credentials;
-use crate::procfs::tasks;
 use crate::session::groups::{GroupId, Groups};
 use crate::sys;
 use crate::target::Domains;
 
-/// `/proc` tells the start of a process in ticks of 10 ms; this much later than its fork record it is another process.
-const TICK: Duration = Duration::from_millis(20);
-
-/// A sample that is to be counted, or not.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct Sampled {
-    pub(in crate::session) pid: Pid,
-    pub(in crate::session) event: EventIdx,
-    /// Several, if they have all of it in common.
-    pub(in crate::session) n_samples: u64,
-    pub(in crate::session) in_kernel_mode: bool,
-    pub(in crate::session) taken: When,
-}
-
-/// When a sample was taken, and in which cgroup.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::session) enum When {
-    /// It came through a ring, with the number of its cgroup if samples carry that.
-    At(MonoNs, Option<CgroupId>),
-    /// It was counted in the kernel, since that was last taken in.
-    Counted(Option<DomainId>),
-}
-
-impl Sampled {
-    /// Whether it was taken then or later; what is counted in the kernel was taken in when a target came.
-    fn is_since(&self, then: MonoNs) -> bool {
-        match self.taken {
-            When::At(time, _) => then <= time,
-            When::Counted(_) => true,
-        }
-    }
-}
-
 /// What is known of a process.
 #[derive(Clone, Copy, Debug)]
-struct Process {
-    group: GroupId,
+pub(super) struct Process {
+    pub(super) group: GroupId,
     /// It is the process that had the number then.
-    since: MonoNs,
+    pub(super) since: MonoNs,
     /// What it was in before it was put into a target, and until when.
-    before: (GroupId, MonoNs),
+    pub(super) before: (GroupId, MonoNs),
     /// In these times it may have been another's than it is.
-    doubt: Option<(MonoNs, MonoNs)>,
+    pub(super) doubt: Option<(MonoNs, MonoNs)>,
     /// Of which loss of records it has been looked at since.
-    sound: u32,
+    pub(super) sound: u32,
 }
 
 /// Processes, and the targets that they are in.
 #[derive(Debug)]
 pub(in crate::session) struct Membership {
-    proc_root: PathBuf,
-    groups: Groups,
-    authorities: FxHashMap<TargetId, Authority>,
-    processes: FxHashMap<Pid, Process>,
+    pub(super) proc_root: PathBuf,
+    pub(super) groups: Groups,
+    pub(super) authorities: FxHashMap<TargetId, Authority>,
+    pub(super) processes: FxHashMap<Pid, Process>,
     /// How many processes are in each group.
     population: FxHashMap<GroupId, usize>,
     /// What processes were in that have left a target since what was counted in the kernel was last taken in.
-    departed: FxHashMap<Pid, GroupId>,
+    pub(super) departed: FxHashMap<Pid, GroupId>,
     /// That must be taken in before anything more is counted there.
     must_drain: bool,
     /// Targets that everybody is in, and since when.
-    hosts: Vec<(TargetId, MonoNs)>,
+    pub(super) hosts: Vec<(TargetId, MonoNs)>,
     /// The same of those that whatever runs in a cgroup is in.
-    cgroups: Vec<(DomainId, TargetId, MonoNs)>,
+    pub(super) cgroups: Vec<(DomainId, TargetId, MonoNs)>,
     /// `None` where there are no cgroups.
-    domains: Option<Domains>,
+    pub(super) domains: Option<Domains>,
     /// How often records were lost, and up to when they were not the last time.
-    losses: u32,
-    sound_until: MonoNs,
-    has_lost: bool,
+    pub(super) losses: u32,
+    pub(super) sound_until: MonoNs,
+    pub(super) has_lost: bool,
     most_processes: usize,
     refused: u64,
-    lost: FxHashMap<TargetId, Vec<(EventIdx, LossReason, u64)>>,
+    pub(super) lost: FxHashMap<TargetId, Vec<(EventIdx, LossReason, u64)>>,
     /// Targets that have lost a process to an exec.
-    elevated: FxHashSet<TargetId>,
+    pub(super) elevated: FxHashSet<TargetId>,
     /// Whether a process has left a target since that was last asked: for the ends of targets, and for what is known of processes.
     is_left: bool,
     has_left: bool,
@@ -241,20 +205,6 @@ impl Membership {
         self.processes.keys().copied().collect()
     }
 
-    /// Takes in what processes of targets have forked, and no record has told.
-    pub(super) fn find_children(&mut self) {
-        let mut is_new = true;
-        while is_new {
-            is_new = false;
-            for pid in tasks::processes(&self.proc_root).unwrap_or_default() {
-                if !self.processes.contains_key(&pid) && self.has_room(0) {
-                    self.found(pid);
-                    is_new |= self.processes.contains_key(&pid);
-                }
-            }
-        }
-    }
-
     /// No target has a cgroup, until it is given one again.
     pub(super) fn forget_cgroups(&mut self) {
         for (domain, ..) in std::mem::take(&mut self.cgroups) {
@@ -323,100 +273,11 @@ impl Membership {
         !matches!(authority, Some(Authority::User { kernel: false, .. }))
     }
 
-    /// A process has been forked.
-    pub(in crate::session) fn forked(&mut self, parent: Pid, child: Pid, time: MonoNs) {
-        // One that had the number before; not the one that was attached to while this record was on its way.
-        let known = self.processes.get(&child).map(|known| known.since);
-        match known.is_none_or(|since| since < time) {
-            true => self.left(child),
-            false => return,
-        }
-        self.look_at(parent);
-        let parent = self.processes.get(&parent).copied();
-        if let Some(parent) = parent.filter(|parent| parent.since <= time) {
-            let child_is = Process {
-                since: time,
-                ..parent
-            };
-            self.put(child, Some(child_is));
-        }
-    }
-
-    /// A process of which no record has told runs: a process of a target has started it since that was in it, or there is a target that
-    /// everybody is in. `false`: neither.
-    pub(in crate::session) fn found(&mut self, pid: Pid) -> bool {
-        let stat = tasks::stat(&self.proc_root, pid).ok();
-        let parent = stat.and_then(|stat| {
-            self.look_at(stat.parent);
-            let parent = self.processes.get(&stat.parent).copied();
-            let started = self.started(pid)?;
-            parent.filter(|parent| parent.since <= started.plus(TICK))
-        });
-        let Some(parent) = parent else {
-            return self.takes_everybody();
-        };
-        let now = sys::now();
-        self.put(
-            pid,
-            Some(Process {
-                since: now,
-                ..parent
-            }),
-        );
-        self.examine(pid, MonoNs(0));
-        true
-    }
-
-    /// A process has become another program at `time`.
-    pub(in crate::session) fn executed(&mut self, pid: Pid, time: MonoNs) {
-        self.look_at(pid);
-        self.examine(pid, time);
-    }
-
     /// A process has ended, or what was known of its number is of another one.
     pub(in crate::session) fn left(&mut self, pid: Pid) {
         if let Some(process) = self.processes.get(&pid).copied() {
             self.depart(pid, process.group);
             self.put(pid, None);
-        }
-    }
-
-    /// A process has ended, though its exit record may not have come yet, or was lost.
-    pub(super) fn has_ended(&mut self, pid: Pid) {
-        if tasks::stat(&self.proc_root, pid).is_err() {
-            self.left(pid);
-        }
-    }
-
-    /// Records were lost: all that is known of processes is in doubt from the last moment on at which none were.
-    pub(in crate::session) fn records_lost(&mut self) {
-        self.losses += 1;
-        self.has_lost = true;
-    }
-
-    /// Whether records were lost since that was last asked.
-    pub(super) fn take_has_lost(&mut self) -> bool {
-        std::mem::take(&mut self.has_lost)
-    }
-
-    /// No records were lost until now.
-    pub(in crate::session) fn records_are_whole(&mut self, now: MonoNs) {
-        self.sound_until = now;
-    }
-
-    /// Looks at all processes of which that was not done since records were lost: some may be gone.
-    pub(super) fn verify_all(&mut self) {
-        let unsound = |(_, process): &(&Pid, &Process)| process.sound != self.losses;
-        let unsound: Vec<Pid> = self
-            .processes
-            .iter()
-            .filter(unsound)
-            .map(|(pid, _)| *pid)
-            .collect();
-        for pid in unsound {
-            if self.look_at(pid) == Found::Gone {
-                self.left(pid);
-            }
         }
     }
 
@@ -434,74 +295,6 @@ impl Membership {
     pub(in crate::session) fn drained(&mut self) {
         self.departed.clear();
         self.must_drain = false;
-    }
-
-    /// What a sample counts for, or why it is lost.
-    pub(in crate::session) fn group_of(
-        &mut self,
-        sampled: &Sampled,
-    ) -> Result<GroupId, LossReason> {
-        let (mut group, unsure) = match sampled.taken {
-            When::Counted(_) => (self.group_when_counted(sampled.pid), GroupId::NONE),
-            When::At(time, _) => self.group_at(sampled.pid, time),
-        };
-        for (host, since) in &self.hosts {
-            if sampled.is_since(*since) {
-                group = self.groups.and(group, &[*host]);
-            }
-        }
-        if !self.cgroups.is_empty() {
-            group = self.and_of_cgroup(group, sampled);
-        }
-        self.lose(unsure, sampled, LossReason::NotAuthorised);
-        if group == GroupId::NONE {
-            return Err(match unsure {
-                GroupId::NONE => LossReason::Foreign,
-                _ => LossReason::NotAuthorised,
-            });
-        }
-        let sees_kernel = |target: &TargetId| self.sees_kernel(*target);
-        if sampled.in_kernel_mode && !self.groups.targets(group).iter().any(sees_kernel) {
-            self.lose(group, sampled, LossReason::KernelMode);
-            return Err(LossReason::KernelMode);
-        }
-        Ok(group)
-    }
-
-    fn and_of_cgroup(&mut self, mut group: GroupId, sampled: &Sampled) -> GroupId {
-        let Some(domains) = &mut self.domains else {
-            return group;
-        };
-        let domain = match sampled.taken {
-            When::Counted(domain) => domain,
-            When::At(_, cgroup) => domains.of_sample(cgroup, sampled.pid),
-        };
-        let around = domain.map_or_else(Vec::new, |domain| domains.around(domain));
-        for (domain, target, since) in &self.cgroups {
-            if around.contains(domain) && sampled.is_since(*since) {
-                group = self.groups.and(group, &[*target]);
-            }
-        }
-        group
-    }
-
-    /// Counts samples as lost by all targets of a group.
-    pub(in crate::session) fn lose(&mut self, group: GroupId, sampled: &Sampled, why: LossReason) {
-        for target in self.groups.targets(group) {
-            let lost = self.lost.entry(*target).or_default();
-            let is_it = |(event, reason, _): &&mut (EventIdx, LossReason, u64)| {
-                (*event, *reason) == (sampled.event, why)
-            };
-            match lost.iter_mut().find(is_it) {
-                Some((_, _, n)) => *n += sampled.n_samples,
-                None => lost.push((sampled.event, why, sampled.n_samples)),
-            }
-        }
-    }
-
-    /// What a target has lost since that was last asked.
-    pub(super) fn take_lost(&mut self, target: TargetId) -> Vec<(EventIdx, LossReason, u64)> {
-        self.lost.remove(&target).unwrap_or_default()
     }
 
     /// A group without a target.
@@ -541,114 +334,7 @@ impl Membership {
         self.groups = groups;
     }
 
-    /// A sample that was counted in the kernel is from before its process left anything.
-    fn group_when_counted(&self, pid: Pid) -> GroupId {
-        let process = || Some(self.processes.get(&pid)?.group);
-        let departed = self.departed.get(&pid).copied();
-        departed.or_else(process).unwrap_or(GroupId::NONE)
-    }
-
-    /// And of what is in doubt, the targets that it is lost for.
-    fn group_at(&mut self, pid: Pid, time: MonoNs) -> (GroupId, GroupId) {
-        self.look_at(pid);
-        let Some(process) = self.processes.get(&pid).copied() else {
-            // After an exec that its user may not follow, and before that is known.
-            let group = self.departed.get(&pid).copied().unwrap_or_default();
-            let of_users = self.of_users(group);
-            return (GroupId::NONE, of_users);
-        };
-        let group = match process.before {
-            (before, until) if time < until => before,
-            _ => process.group,
-        };
-        match process.doubt {
-            Some((from, until)) if from <= time && time <= until => {
-                let of_users = self.of_users(group);
-                let sure = self.of_administrators(group);
-                (sure, of_users)
-            }
-            _ => (group, GroupId::NONE),
-        }
-    }
-
-    fn of_users(&mut self, group: GroupId) -> GroupId {
-        let authorities = &self.authorities;
-        let is_users = |target| matches!(authorities.get(&target), Some(Authority::User { .. }));
-        self.groups.only(group, is_users)
-    }
-
-    fn of_administrators(&mut self, group: GroupId) -> GroupId {
-        let authorities = &self.authorities;
-        let is_theirs = |target| matches!(authorities.get(&target), Some(Authority::Everything));
-        self.groups.only(group, is_theirs)
-    }
-
-    /// Looks at a process if records have been lost since that was done.
-    pub(in crate::session) fn verify(&mut self, pid: Pid) {
-        self.look_at(pid);
-    }
-
-    fn look_at(&mut self, pid: Pid) -> Found {
-        let Some(process) = self.processes.get_mut(&pid) else {
-            return Found::Gone;
-        };
-        if process.sound == self.losses {
-            return Found::There;
-        }
-        process.sound = self.losses;
-        let since = process.since;
-        let stat = tasks::stat(&self.proc_root, pid).ok();
-        if stat.is_none_or(|stat| stat.state == 'Z') {
-            // It has ended, and what is still to come of it is from before.
-            self.examine(pid, self.sound_until);
-            return Found::Gone;
-        }
-        if self.started(pid).is_none_or(|at| at > since.plus(TICK)) {
-            self.left(pid);
-            return Found::Gone;
-        }
-        self.examine(pid, self.sound_until);
-        Found::There
-    }
-
-    fn started(&self, pid: Pid) -> Option<MonoNs> {
-        let since_boot = tasks::started(&self.proc_root, pid).ok()?;
-        let nanos = since_boot.saturating_sub(sys::boot_offset()).as_nanos();
-        u64::try_from(nanos).ok().map(MonoNs)
-    }
-
-    /// Asks whose a process is, for the users' targets that it is in: it may have become another's at `from`.
-    fn examine(&mut self, pid: Pid, from: MonoNs) {
-        let Some(process) = self.processes.get(&pid).copied() else {
-            return;
-        };
-        let of_users = self.of_users(process.group);
-        if of_users == GroupId::NONE {
-            return;
-        }
-        let proc_root = &self.proc_root;
-        let authorities = &self.authorities;
-        let is_permitted = |target: &TargetId| match authorities.get(target) {
-            Some(Authority::User { uid, gid, .. }) => {
-                credentials::is_all_of(proc_root, pid, *uid, *gid).unwrap_or(false)
-            }
-            _ => true,
-        };
-        let refused: Vec<TargetId> = self.groups.targets(process.group).to_vec();
-        let refused: Vec<TargetId> = refused
-            .into_iter()
-            .filter(|target| !is_permitted(target))
-            .collect();
-        // From now on it is what it is now; if it becomes another's, there is a record of that, or a loss.
-        let doubt = Some((from, sys::now()));
-        self.put(pid, Some(Process { doubt, ..process }));
-        if !refused.is_empty() {
-            self.elevated.extend(&refused);
-            self.leave(pid, |target| refused.contains(&target));
-        }
-    }
-
-    fn leave(&mut self, pid: Pid, leaves: impl Fn(TargetId) -> bool) {
+    pub(super) fn leave(&mut self, pid: Pid, leaves: impl Fn(TargetId) -> bool) {
         let Some(process) = self.processes.get(&pid).copied() else {
             return;
         };
@@ -659,13 +345,13 @@ impl Membership {
         self.put(pid, rest);
     }
 
-    fn depart(&mut self, pid: Pid, group: GroupId) {
+    pub(super) fn depart(&mut self, pid: Pid, group: GroupId) {
         self.departed.entry(pid).or_insert(group);
         self.is_left = true;
         self.has_left = true;
     }
 
-    fn put(&mut self, pid: Pid, process: Option<Process>) {
+    pub(super) fn put(&mut self, pid: Pid, process: Option<Process>) {
         let before = match process {
             Some(process) => {
                 // What it was before has been counted under the same number.
@@ -682,11 +368,4 @@ impl Membership {
             *n = n.saturating_sub(1);
         }
     }
-}
-
-/// What looking at a process has shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    There,
-    Gone,
 }

@@ -6,19 +6,23 @@
 
 mod attaching;
 mod closing;
+mod counted_for;
+mod doubt;
 mod event;
 mod handle;
 mod held_target;
 mod looping;
 mod membership;
+mod renewing;
 mod spec;
 mod stats;
 mod target;
 mod voice;
 
+pub(super) use counted_for::{Sampled, When};
 pub use event::{EngineEvent, TargetWindow};
 pub use handle::Engine;
-pub(super) use membership::{Membership, Sampled, When};
+pub(super) use membership::Membership;
 pub use spec::{EngineSpec, Limits, Sampling};
 pub use stats::EngineStats;
 pub use target::{Authority, Member, TargetEnd};

@@ -69,7 +69,11 @@ impl Scene {
 fn walk(time: u64) -> Walk {
     Walk {
         task: TaskKey {
-            comm: Comms::default().intern(b"x"),
+            comm: Whose {
+                comm: Comms::default().intern(b"x"),
+                group: GroupId::NONE,
+                in_kernel_mode: false,
+            },
             pid: None,
             tid: None,
         },

@@ -97,7 +97,7 @@ fn counted(pipeline: &mut Pipeline) -> Vec<(String, String)> {
     let window = pipeline.counting.close_window();
     assert_eq!(window.rows.len(), stacks.len());
     let rows = window.rows.iter().zip(&stacks).map(|(row, stack)| {
-        let comm = pipeline.processes.comms.get(row.task.comm);
+        let comm = pipeline.processes.comms.get(row.task.comm.comm);
         let module = pipeline.processes.modules.get(stack[0].module);
         (comm.to_string(), module.short_name())
     });
