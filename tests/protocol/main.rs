@@ -70,7 +70,7 @@ fn the_lines_for_socat_are_answered() {
 fn ten_lines_of_python_attach_and_follow() {
     let registry = Registry::start();
     let code = at(&registry, &shown("python"));
-    assert!(code.lines().count() <= 12, "{code}");
+    assert!(code.lines().count() <= 11, "{code}");
     let mut target = Command::new("cat")
         .stdin(Stdio::piped())
         .spawn()
