@@ -260,7 +260,7 @@ fn readme_commands() -> String {
         text += &format!("{usage}\n");
         let name = command.get_name().to_owned();
         for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
-            if arg.get_id() == "help" {
+            if arg.get_id() == "help" || arg.is_hide_set() {
                 continue;
             }
             let flag = flag_text(arg);

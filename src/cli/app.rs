@@ -21,7 +21,6 @@ use super::completions::CompletionsArgs;
 use super::doctor::DoctorArgs;
 use super::list::ListArgs;
 use super::man::ManArgs;
-use super::parse::ParseArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
@@ -47,8 +46,6 @@ enum Command {
     List(ListArgs),
     Man(ManArgs),
     Completions(CompletionsArgs),
-    #[command(hide = true)]
-    Parse(ParseArgs),
 }
 
 /// The flag table, for what is made from it.
@@ -58,6 +55,10 @@ pub fn command() -> clap::Command {
 
 /// Runs the command that the arguments (the program's name first) ask for.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if parse::is_asked_for(&args) {
+        return parse::run().into();
+    }
     let perfd = match Perfd::try_parse_from(args) {
         Ok(perfd) => perfd,
         Err(error) => return refuse(&error).into(),
@@ -82,7 +83,6 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::List(args) => list::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::Parse(args) => parse::run(args),
     }
 }
 
