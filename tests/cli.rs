@@ -261,7 +261,7 @@ fn readme_commands() -> String {
         let bin_name = command.get_bin_name().expect("built above");
         let name = bin_name.trim_start_matches("perfd ").to_owned();
         for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
-            if arg.get_id() == "help" {
+            if arg.get_id() == "help" || arg.is_hide_set() {
                 continue;
             }
             let flag = flag_text(arg);

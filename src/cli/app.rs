@@ -25,7 +25,6 @@ use super::doctor::DoctorArgs;
 use super::export::ExportArgs;
 use super::list::ListArgs;
 use super::man::ManArgs;
-use super::parse::ParseArgs;
 use super::symbolize::SymbolizeArgs;
 use super::{AttachArgs, Exit, RecordArgs, StatArgs};
 use super::{
@@ -56,8 +55,6 @@ enum Command {
     List(ListArgs),
     Man(ManArgs),
     Completions(CompletionsArgs),
-    #[command(hide = true)]
-    Parse(ParseArgs),
 }
 
 /// The flag table, for what is made from it.
@@ -67,6 +64,10 @@ pub fn command() -> clap::Command {
 
 /// Runs the command that the arguments (the program's name first) ask for.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if parse::is_asked_for(&args) {
+        return parse::run().into();
+    }
     let perfd = match Perfd::try_parse_from(args) {
         Ok(perfd) => perfd,
         Err(error) => return refuse(&error).into(),
@@ -95,7 +96,6 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::List(args) => list::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::Parse(args) => parse::run(args),
     }
 }
 

@@ -1,16 +1,21 @@
-//! What perfd executes itself as to read foreign files (`parser`): not for people, and of no use to them.
+//! What perfd executes itself as to read foreign files (`parser`): `perfd parse`, with a socket for standard input.
+//!
+//! Not for people, and so not in the flag table: what is looked at before the child has given up its rights should be little.
 
-use clap::Args;
+use std::ffi::OsString;
 
 use super::Exit;
 use crate::parser::child;
 
-/// Read files for the perfd at the other end of standard input
-#[derive(Args, Clone, Copy, Debug)]
-pub struct ParseArgs {}
+/// Whether these are the arguments, the program's name first, of such a child.
+pub(super) fn is_asked_for(args: &[OsString]) -> bool {
+    matches!(args, [_, command] if command == child::COMMAND)
+}
 
-/// Runs `perfd parse`.
-pub(super) fn run(ParseArgs {}: ParseArgs) -> anyhow::Result<Exit> {
-    child::run()?;
-    Ok(Exit::Ok)
+/// Runs `perfd parse`. What goes wrong is told to nobody but perfd, by the exit code.
+pub(super) fn run() -> Exit {
+    match child::run() {
+        Ok(()) => Exit::Ok,
+        Err(_) => Exit::Internal,
+    }
 }
