@@ -24,6 +24,7 @@ const SAME_NUMBER: &str = r#"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,8 +40,11 @@ static void end(int pid) {
 
 static int spins(void) {
     int pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        /* With the test, too, if that fails. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;) spin();
+    }
     if (pid < 0) exit(1);
     return pid;
 }
