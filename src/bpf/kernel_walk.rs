@@ -1,5 +1,7 @@
 //! The loaded programs, and the maps that feed them.
 
+mod whom;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use aya::programs::{PerfEvent, Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::domains::{DomainError, Domains};
+use super::domains::Domains;
 use super::drain::{self, Set, WalkedSamples};
 use super::meter::{self, Meter, SAMPLE_PROGRAMS};
 use super::python::{Python, PythonNames, PythonProcess, PythonSide};
@@ -18,11 +20,10 @@ use super::spaces;
 use super::tables::TableLoader;
 use super::wire::{
     Account, Change, Control, EVERYBODY, MAX_EVENTS, MAX_TABLES, MappingBlock, MappingBlockKey,
-    NEW_PROCESS, SOME_TARGETS_UNTOLD, Space, TOLD_TARGETS,
+    NEW_PROCESS, Space,
 };
 use crate::model::{
-    AddressSpace, Avma, BpfCost, BpfTime, Cgroup, DomainId, EventIdx, KernelWalkLedger, Mapping,
-    MonoNs, Pid,
+    AddressSpace, Avma, BpfCost, BpfTime, EventIdx, KernelWalkLedger, Mapping, MonoNs, Pid,
 };
 use crate::sys::EventFd;
 
@@ -203,50 +204,6 @@ impl KernelWalk {
         fd.set_program(program.as_fd())
     }
 
-    /// Takes everybody's samples from now on, or those of targets alone. Samples of processes whose mappings are not told go to the ring.
-    pub fn follow_everybody(&mut self, everybody: bool) -> Result<(), LoadError> {
-        self.only_targets = !everybody;
-        self.tell_whom()
-    }
-
-    fn tell_whom(&mut self) -> Result<(), LoadError> {
-        self.state.only_targets = match (self.only_targets, self.untold.is_empty()) {
-            (false, _) => EVERYBODY,
-            (true, true) => TOLD_TARGETS,
-            (true, false) => SOME_TARGETS_UNTOLD,
-        };
-        self.state.domain_levels = self.domains.levels();
-        Ok(self.control.set(0, self.state, 0)?)
-    }
-
-    /// Tells samples in a cgroup from others, from now on: those of processes that were not told of go to the ring.
-    ///
-    /// # Errors
-    /// There is no room for it (`Room::domains`), or it lies too deep in the tree.
-    pub fn add_domain(&mut self, cgroup: Cgroup) -> Result<DomainId, DomainError> {
-        let domain = self.domains.add(cgroup)?;
-        self.tell_levels()?;
-        Ok(domain)
-    }
-
-    /// The opposite; samples that were counted before keep the domain.
-    pub fn remove_domain(&mut self, domain: DomainId) -> Result<(), DomainError> {
-        self.domains.remove(domain);
-        self.tell_levels()
-    }
-
-    fn tell_levels(&mut self) -> Result<(), DomainError> {
-        self.state.domain_levels = self.domains.levels();
-        Ok(self.control.set(0, self.state, 0)?)
-    }
-
-    /// Says from when on forks are known from records: with `only_targets` what a target has forked before is none. To be told anew where
-    /// targets are added while the programs run: a moment up to which all records have been read.
-    pub fn forks_are_known_since(&mut self, since: MonoNs) -> io::Result<()> {
-        self.state.since = since.0;
-        self.control.set(0, self.state, 0).map_err(io::Error::other)
-    }
-
     /// Loads tables.
     pub fn table_loader(&self) -> TableLoader {
         self.loader.clone()
@@ -396,11 +353,6 @@ impl KernelWalk {
             stacks: stacks.fd().as_fd(),
         };
         drain::drain(&set, self.python.as_mut(), visit)
-    }
-
-    /// Whether samples of other processes are left out.
-    pub fn only_targets(&self) -> bool {
-        self.only_targets
     }
 
     /// Samples that were counted since the last drain.

@@ -109,3 +109,28 @@ wire! {
     /// `struct account`
     Account, 8 + 8 * MAX_EVENTS * N_OUTCOMES, { at_work: u64, outcomes: [[u64; N_OUTCOMES]; MAX_EVENTS] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_of_the_header() {
+        let header = include_str!("../../bpf/limits.h");
+        for (name, expected) in [
+            ("MAX_EVENTS", MAX_EVENTS as u64),
+            ("MAX_MODULES", MAX_MODULES as u64),
+            ("MAX_TABLES", u64::from(MAX_TABLES)),
+            ("MAX_PROCESSES", u64::from(MAX_PROCESSES)),
+            ("MAX_PYTHONS", u64::from(MAX_PYTHONS)),
+            ("MAX_STACK_CHUNKS", u64::from(MAX_STACK_CHUNKS)),
+            ("MAX_COUNTS", u64::from(MAX_COUNTS)),
+            ("MAX_DOMAINS", u64::from(MAX_DOMAINS)),
+            ("MAX_DOMAIN_LEVELS", u64::from(MAX_DOMAIN_LEVELS)),
+        ] {
+            let define = format!("#define {name} ");
+            let value = header.lines().find_map(|line| line.strip_prefix(&define));
+            assert_eq!(value, Some(expected.to_string().as_str()), "{name}");
+        }
+    }
+}

@@ -1,20 +1,25 @@
 //! The open events of a run, and what comes out of their rings.
 
-use std::fs::File;
+mod cgroups;
+mod on;
+mod raw;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustc_hash::FxHashMap;
 
+use self::on::On;
+use self::raw::raw_sample;
 use super::owners::{Generation, Owners};
 use super::plan::SamplePlan;
 use super::rings::{Rings, RingsError, default_pages};
 use crate::bpf::{KernelWalk, WalkedSamples};
 use crate::model::{
-    CgroupId, Cpu, DomainId, EventIdx, EventSource, EventSpec, KernelWalkLedger, MonoNs, Pid,
-    RawSample, Registers, SoftwareEvent, StackCopy, Tid,
+    Cpu, DomainId, EventIdx, EventSource, EventSpec, KernelWalkLedger, MonoNs, Pid, RawSample,
+    SoftwareEvent, Tid,
 };
-use crate::sys::event_error::{OpenEventError, Place};
+use crate::sys::event_error::OpenEventError;
 use crate::sys::record::{self, SideBand};
 use crate::sys::{self, EventFd, EventScope, SampleContent, Start, Wakes, Whom};
 
@@ -47,42 +52,6 @@ pub struct Totals {
     pub stack_missing: u64,
     /// Times that the kernel throttled it.
     pub throttled: u64,
-}
-
-/// On what events are opened.
-#[derive(Clone, Copy)]
-enum On<'a> {
-    Thread(Pid, Tid),
-    Cpus,
-    Cgroup(DomainId, CgroupId, &'a File),
-}
-
-impl<'a> On<'a> {
-    fn new(thread: Option<(Pid, Tid)>) -> On<'a> {
-        thread.map_or(On::Cpus, |(pid, tid)| On::Thread(pid, tid))
-    }
-
-    fn place(self, cpu: Cpu) -> Place {
-        match self {
-            On::Thread(pid, tid) => Place::Thread(pid, tid),
-            On::Cpus => Place::Cpu(cpu),
-            On::Cgroup(_, cgroup, _) => Place::Cgroup(cgroup, cpu),
-        }
-    }
-
-    fn owner(self) -> Option<Tid> {
-        match self {
-            On::Thread(_, tid) => Some(tid),
-            On::Cpus | On::Cgroup(..) => None,
-        }
-    }
-
-    fn domain(self) -> Option<DomainId> {
-        match self {
-            On::Cgroup(domain, ..) => Some(domain),
-            On::Thread(..) | On::Cpus => None,
-        }
-    }
 }
 
 struct Opened {
@@ -268,58 +237,6 @@ impl Sampling {
             });
         }
         Ok(())
-    }
-
-    /// Lets samples of events that are opened from now on carry the cgroup that their thread is in; to be asked for only where the hierarchy that
-    /// the perf_event controller is in has the cgroups that are meant (`procfs::cgroups::uncounted`).
-    pub fn tell_cgroups(&mut self) {
-        self.with_cgroups = true;
-    }
-
-    /// Opens all sampled events and the side-band on a cgroup: one of each on every CPU, for what is in it or below it at the moment. Their samples
-    /// carry `domain`. A thread that other events are open on is sampled by both, each for its own purpose; `RawSample::domain` tells which.
-    ///
-    /// # Errors
-    /// Also if `directory` is no cgroup of the hierarchy that has the perf_event controller. What was opened is closed then.
-    pub fn open_cgroup(
-        &mut self,
-        domain: DomainId,
-        cgroup: CgroupId,
-        directory: &File,
-        start: Start,
-    ) -> Result<(), OpenEventError> {
-        let on = On::Cgroup(domain, cgroup, directory);
-        let opened = self.open_side_band_on(on, Start::Enabled);
-        let opened = opened.and_then(|()| self.open_on(on, start));
-        if opened.is_err() {
-            // Nothing that could not be read was counted.
-            let _ = self.close_cgroup(domain);
-        }
-        opened
-    }
-
-    /// Closes the events of a cgroup; what they have counted is kept, and what they have sampled until now still comes.
-    pub fn close_cgroup(&mut self, domain: DomainId) -> io::Result<()> {
-        let of_domain = |of: &Option<DomainId>| *of == Some(domain);
-        let mut closing = std::mem::take(&mut self.side_band);
-        self.side_band = closing
-            .extract_if(.., |event| !of_domain(&event.domain))
-            .collect();
-        self.lost_side_band += lost(&mut closing)?;
-        let (closing, open): (Vec<Opened>, Vec<Opened>) = std::mem::take(&mut self.opened)
-            .into_iter()
-            .partition(|opened| of_domain(&opened.domain));
-        self.opened = open;
-        let mut read_all = Ok(());
-        for mut opened in closing {
-            let stopped = opened.fd.disable();
-            match stopped.and_then(|()| opened.fd.read()) {
-                Ok(read) => add(&mut self.past[opened.event.0], read),
-                Err(error) => read_all = Err(error),
-            }
-            self.closed.push((sys::now(), opened.fd.id()));
-        }
-        read_all
     }
 
     /// Opens all sampled events of a thread, or of the whole host, on every CPU.
@@ -553,44 +470,4 @@ fn add(totals: &mut Totals, read: sys::ReadOut) {
     totals.enabled_ns += read.enabled_ns;
     totals.running_ns += read.running_ns;
     totals.lost += read.lost.unwrap_or(0);
-}
-
-/// Without a stack copy the sampled address is the whole walk: user registers that hold nothing else, or a kernel
-/// chain of one.
-fn raw_sample<'a>(sample: &record::Sample<'a>, identity: &Identity, cpu: Cpu) -> RawSample<'a> {
-    let has_stack = identity.content.stack_bytes > 0;
-    let at_pc = Registers {
-        pc: sample.pc,
-        sp: 0,
-        fp: u64::MAX,
-        drap: 0,
-        link: 0,
-        base: 0,
-        in_syscall: false,
-    };
-    RawSample {
-        event: identity.event,
-        pid: sample.pid,
-        tid: sample.tid,
-        cpu,
-        cgroup: sample.cgroup,
-        domain: identity.domain,
-        time: sample.time,
-        weight: sample.period.unwrap_or(identity.period),
-        registers: if has_stack {
-            sample.registers
-        } else {
-            sample.in_user_mode.then_some(at_pc)
-        },
-        stack: if has_stack {
-            sample.stack
-        } else {
-            StackCopy {
-                bytes: &[],
-                is_cut: false,
-            }
-        },
-        kernel_chain: sample.kernel_chain,
-        user_chain: sample.user_chain,
-    }
 }

@@ -92,7 +92,7 @@ fn samples_in(time: Duration, events: &[PlannedEvent], n_cpus: usize) -> u64 {
     let a_second: u64 = events
         .iter()
         .map(|event| match event.rate {
-            Rate::Frequency(hz) => u64::from(hz.0),
+            Rate::Frequency(hz) => hz.0,
             Rate::Period(_) => u64::MAX,
         })
         .fold(0, u64::saturating_add);

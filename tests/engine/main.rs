@@ -5,6 +5,7 @@
 
 mod authority;
 mod bounds;
+mod cgroups;
 mod held;
 mod targets;
 mod worker;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{AddressKind, FileOffset};
+use crate::session::groups::GroupId;
 use crate::target::Comms;
 
 struct Scene {
