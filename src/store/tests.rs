@@ -1,7 +1,6 @@
 //! Stores on a disk in memory that fails when it is told to: every file is whole, and every sample is in a file, on a ledger, or
 //! still waits.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;

@@ -82,6 +82,10 @@ pub(super) fn parse(line: &str) -> Option<(&str, Map<String, Value>)> {
 }
 
 fn insert(facts: &mut Map<String, Value>, key: &str, value: Value) -> Option<()> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+    if !key.bytes().all(is_plain) {
+        return None;
+    }
     let mut parts: Vec<&str> = key.split('.').take(MAX_DEPTH + 1).collect();
     let last = parts.pop().filter(|_| parts.len() < MAX_DEPTH)?;
     let mut at = facts;
