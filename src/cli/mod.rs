@@ -11,6 +11,7 @@ mod cache_folder;
 mod completions;
 mod ctl;
 mod daemon_client;
+mod daemon_run;
 mod debuginfod;
 mod doctor;
 mod exit;

@@ -37,5 +37,6 @@ pub mod tables;
 mod window;
 
 pub use outcome::{Observer, Outcome};
+pub use outputs::OutputReport;
 pub use run::run;
 pub use spec::{Backend, EventChoice, JitReporting, Labels, Spec, Target};
