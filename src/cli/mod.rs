@@ -13,6 +13,7 @@ mod config;
 mod ctl;
 mod daemon;
 mod daemon_client;
+mod daemon_run;
 mod debuginfod;
 mod doctor;
 mod exit;

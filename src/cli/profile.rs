@@ -71,7 +71,7 @@ pub(super) fn run(
     let mut terminal = Terminal::new(args.quiet);
     let outcome = session::run(&spec, &mut terminal)?;
     outcome.notes.iter().for_each(|note| terminal.note(note));
-    terminal.summary(&spec, &outcome);
+    terminal.summary(&spec.sinks, &outcome);
     conclude(args, &outcome)
 }
 
@@ -99,7 +99,8 @@ pub(super) fn takes_stdout(args: &SamplingArgs) -> bool {
         .any(|output| output == "-" || output.ends_with(":-"))
 }
 
-fn sinks(args: &SamplingArgs, default_output: &str) -> anyhow::Result<Vec<SinkSpec>> {
+/// Where the profile goes; `default_output` without `-o`.
+pub(super) fn sinks(args: &SamplingArgs, default_output: &str) -> anyhow::Result<Vec<SinkSpec>> {
     let usage = |text: String| Fault::new(FaultClass::Usage, text);
     let unsaid = match args.timestamps {
         true => Format::Samples,
@@ -133,7 +134,7 @@ pub(super) fn sink_specs(typed: &[&str], unsaid: Format) -> Result<Vec<SinkSpec>
 }
 
 /// The position of `--show` among the events.
-fn shown(args: &SamplingArgs) -> anyhow::Result<Option<usize>> {
+pub(super) fn shown(args: &SamplingArgs) -> anyhow::Result<Option<usize>> {
     let Some(shown) = &args.show else {
         return Ok(None);
     };
@@ -158,7 +159,7 @@ fn shown(args: &SamplingArgs) -> anyhow::Result<Option<usize>> {
 }
 
 /// An output that failed outweighs a bad account, and that the command's own status.
-fn conclude(args: &SamplingArgs, outcome: &Outcome) -> anyhow::Result<Exit> {
+pub(super) fn conclude(args: &SamplingArgs, outcome: &Outcome) -> anyhow::Result<Exit> {
     let mut failures = outcome.outputs.iter().flat_map(|output| &output.failures);
     if let Some(first) = failures.next() {
         let mut lines = first.lines();
@@ -189,13 +190,13 @@ fn conclude(args: &SamplingArgs, outcome: &Outcome) -> anyhow::Result<Exit> {
 }
 
 /// The person at standard error.
-struct Terminal {
+pub(super) struct Terminal {
     is_quiet: bool,
     progress: Option<progress::Progress<std::io::Stderr>>,
 }
 
 impl Terminal {
-    fn new(is_quiet: bool) -> Terminal {
+    pub(super) fn new(is_quiet: bool) -> Terminal {
         let talk = if is_quiet { Talk::Quiet } else { Talk::Normal };
         Terminal {
             is_quiet,
@@ -203,7 +204,7 @@ impl Terminal {
         }
     }
 
-    fn summary(&mut self, spec: &Spec, outcome: &Outcome) {
+    pub(super) fn summary(&mut self, sinks: &[SinkSpec], outcome: &Outcome) {
         if self.is_quiet {
             return;
         }
@@ -212,7 +213,7 @@ impl Terminal {
         };
         let mut text = String::new();
         write_summary(profile, outcome.elapsed, &mut text);
-        for (sink, output) in spec.sinks.iter().zip(&outcome.outputs) {
+        for (sink, output) in sinks.iter().zip(&outcome.outputs) {
             // What has failed is told last, with the place that has the profile instead.
             if sink.place != Place::Stdout && output.failures.is_empty() {
                 for place in &output.places {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -138,9 +138,9 @@ impl Connection {
         }
     }
 
-    /// A second handle, by which another thread may end the connection: whoever waits for an event hears that it is closed.
-    pub fn closer(&self) -> io::Result<UnixStream> {
-        self.reader.get_ref().try_clone()
+    /// Whether something of the daemon's has been received and not been heard yet; else the descriptor says when there is more.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty() || !self.reader.buffer().is_empty()
     }
 
     fn message(&mut self) -> Result<Message, ClientError> {
@@ -167,5 +167,11 @@ impl Connection {
             // Cut by its end, or longer than anything.
             _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.get_ref().as_fd()
     }
 }

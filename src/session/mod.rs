@@ -44,5 +44,6 @@ mod window;
 mod window_of_target;
 
 pub use outcome::{Observer, Outcome};
+pub use outputs::OutputReport;
 pub use run::run;
 pub use spec::{Backend, EventChoice, JitReporting, Labels, Spec, Target};

@@ -139,6 +139,37 @@ fn perfd_ctl_asks_the_same() {
 }
 
 #[test]
+fn attach_by_the_daemon_writes_what_attach_writes() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = std::process::id().to_string();
+    let attach = |flags: &[&str]| {
+        let run = support::perfd()
+            .args(["attach", &own])
+            .arg(format!("--daemon={}", registry.socket().display()))
+            .args(flags)
+            .current_dir(folder.path())
+            .output();
+        run.expect("perfd starts")
+    };
+    assert_eq!(text(&attach(&["-q"])), "comm;f 20\n");
+    assert_eq!(registry.attached(), [std::process::id()]);
+    let output = attach(&["-o", "out.json", "-o", "out.folded"]);
+    assert_eq!(text(&output), "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("profile  out.json"), "{said}");
+    let folded = std::fs::read_to_string(folder.path().join("out.folded")).expect("written");
+    assert_eq!(folded, "comm;f 20\n");
+    let json = std::fs::read_to_string(folder.path().join("out.json")).expect("written");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["type"], "run");
+    assert_eq!(json["ledger"]["events"][0]["event"], "cpu-clock");
+    // What the daemon decides is not silently left out.
+    let refused = attach(&["--jit"]);
+    assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+}
+
+#[test]
 fn a_reader_that_has_gone_ends_a_tail_quietly() {
     let registry = Registry::start();
     let mut tail = support::perfd()
