@@ -167,7 +167,7 @@ mod tests {
         };
         Profile {
             run: Arc::new(RunInfo {
-                perfd_version: "0",
+                perfd_version: "0".into(),
                 hostname: String::new(),
                 kernel: String::new(),
                 target: String::new(),

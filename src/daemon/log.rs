@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn what_clients_cause_is_limited_and_counted() {
         let mut log = Log::new(true);
-        let at = |seconds: u64| MonoNs(seconds * 1_000_000_000 + SPAN.as_nanos() as u64);
+        let at = |seconds: u64| MonoNs(0).plus(SPAN + Duration::from_secs(seconds));
         for _ in 0..MOST + 7 {
             log.of_client(at(1), "x");
         }

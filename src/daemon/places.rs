@@ -1,13 +1,14 @@
 //! The outputs of all targets, which clients have passed: who has how many, which of them still write.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::io;
+use std::time::Duration;
 
 use super::clients::PhasedWindow;
 use super::outputs::{Output, OutputSpec, OutputState, Writable};
 use super::target::{Owner, Target};
 use crate::model::{Fault, FaultClass, TargetId};
-use crate::sys::Waker;
+use crate::sys::{Poller, Ticker, Waker, Wakeup};
 
 /// Outputs at a time, each of which has a thread; those of targets that have ended and wait for their readers are among them.
 const MOST: usize = 128;
@@ -15,8 +16,6 @@ const MOST: usize = 128;
 const MOST_OF_USER: usize = 32;
 /// How long the daemon's end waits for readers.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at them.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Open outputs.
 #[derive(Debug)]
@@ -100,18 +99,25 @@ impl Places {
     }
 
     /// Waits until all has been written, but not for ever: a reader may have gone to sleep.
-    pub(super) fn finish(mut self) {
-        let until = Instant::now() + PATIENCE;
-        self.open
-            .values()
-            .flatten()
-            .for_each(|(_, output)| output.end());
+    ///
+    /// # Errors
+    /// Those of waiting.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        const DONE: Wakeup = Wakeup(0);
+        const LATE: Wakeup = Wakeup(1);
+        let outputs = self.open.values().flatten();
+        outputs.for_each(|(_, output)| output.end());
+        let (poller, late) = (Poller::new()?, Ticker::every(PATIENCE)?);
+        poller.add(&self.waker, DONE)?;
+        poller.add(&late, LATE)?;
+        let mut ready = Vec::new();
         loop {
+            self.waker.acknowledge();
             self.news();
-            if self.open.is_empty() || Instant::now() >= until {
-                return;
+            if self.open.is_empty() || ready.contains(&LATE) {
+                return Ok(());
             }
-            std::thread::sleep(PAUSE);
+            poller.wait(&mut ready)?;
         }
     }
 }

@@ -399,7 +399,7 @@ impl Requests {
 
     /// Answers what other threads have done.
     pub fn answer_made(&mut self, scene: &mut Scene<'_>) {
-        while let Some(made) = self.snapshots.next() {
+        while let Some(made) = self.snapshots.next_made() {
             let Some(waiting) = self.waiting.remove(&made.ticket) else {
                 continue;
             };
@@ -431,8 +431,11 @@ impl Requests {
     }
 
     /// Closes all outputs, with what is still to be written.
-    pub fn finish(self) {
-        self.places.finish();
+    ///
+    /// # Errors
+    /// Those of waiting for them.
+    pub fn finish(self) -> std::io::Result<()> {
+        self.places.finish()
     }
 
     fn attached(&mut self, id: TargetId, ticket: Ticket, notes: &[String], scene: &mut Scene<'_>) {

@@ -324,7 +324,7 @@ impl Daemon {
 
     /// Hands on what the registry has to say.
     fn pass_on(&mut self) {
-        while let Some(said) = self.registry.next() {
+        while let Some(said) = self.registry.next_said() {
             self.log_said(&said);
             if let Some(files) = &mut self.files {
                 keep(files, &self.registry, &said);
@@ -440,7 +440,9 @@ impl Daemon {
             ..
         } = self;
         clients.stop(&Refusal::new(RefusalClass::Stopping, "the daemon ends"));
-        requests.finish();
+        if let Err(error) = requests.finish() {
+            log.error(format!("wait for outputs: {error}"));
+        }
         if let Some(files) = files {
             files.finish().iter().for_each(|line| log.warning(line));
         }

@@ -121,7 +121,7 @@ impl Snapshots {
     }
 
     /// The next that is made.
-    pub fn next(&mut self) -> Option<Made> {
+    pub fn next_made(&mut self) -> Option<Made> {
         self.made.try_recv().ok()
     }
 }

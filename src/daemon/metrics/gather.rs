@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::files::Figures;
 use super::super::registry::Registry;
+use super::super::target::Totals;
 use super::text::{Kind, Text};
 pub use crate::control::ClientFigures;
 use crate::control::{EngineFigures, EventFigures, Stats};
@@ -197,31 +198,26 @@ impl Sources<'_> {
         let mut metric = text.metric("perfd_targets", Kind::Gauge, "Targets, by state.");
         metric.figure(&[("state", "running")], n_running);
         metric.figure(&[("state", "waiting")], targets().count() - n_running);
-        let figures: [(&str, &str, fn(&super::super::target::Totals) -> u64); 3] = [
-            (
-                "perfd_target_samples_total",
-                "Samples of a target.",
-                |totals| totals.samples,
-            ),
-            (
-                "perfd_target_lost_total",
-                "Samples lost whose loss is known to be a target's.",
-                |totals| totals.lost,
-            ),
-            (
-                "perfd_target_windows_total",
-                "Windows of a target.",
-                |totals| totals.windows,
-            ),
-        ];
-        for (name, help, value) in figures {
+        let mut figures = |name: &str, help: &str, value: fn(&Totals) -> u64| {
             let mut metric = text.metric(name, Kind::Counter, help);
             for target in targets() {
                 let number = target.id().0.to_string();
                 let labels = [("target", target.name()), ("id", &number)];
                 metric.figure(&labels, value(target.totals()));
             }
-        }
+        };
+        figures(
+            "perfd_target_samples_total",
+            "Samples of a target.",
+            |totals| totals.samples,
+        );
+        let help = "Samples lost whose loss is known to be a target's.";
+        figures("perfd_target_lost_total", help, |totals| totals.lost);
+        figures(
+            "perfd_target_windows_total",
+            "Windows of a target.",
+            |totals| totals.windows,
+        );
         let help = "What a target has counted: events, nanoseconds for clocks; scaled where the PMU's counters were shared in turns.";
         let mut metric = text.metric("perfd_target_counter_total", Kind::Counter, help);
         for target in targets() {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded};
 
 use super::text::CONTENT_TYPE;
 use crate::sys::Waker;
@@ -119,7 +119,7 @@ impl Asking {
     fn accept_all(&self, listener: &Listener) {
         loop {
             let Ok(stream) = listener.accept() else {
-                thread::sleep(PAUSE);
+                let _ = after(PAUSE).recv();
                 continue;
             };
             if self.connections.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::engines::{EngineId, Expected, Heard};
-use super::super::target::{Owner, State};
+use super::super::target::{Owner, PendingMark, State};
 use super::{Registry, Said};
 use crate::control::EndReason;
 use crate::model::{Fault, FaultClass, TargetId};
@@ -234,7 +234,10 @@ impl Registry {
             return;
         };
         let mut reached = Vec::new();
-        while let Some(mark) = target.marks.pop_front_if(|mark| mark.token <= token) {
+        let is_reached = |mark: &PendingMark| mark.token <= token;
+        while target.marks.front().is_some_and(is_reached)
+            && let Some(mark) = target.marks.pop_front()
+        {
             target.phase = mark.phase;
             target.kept.mark();
             reached.push(Said::Marked {

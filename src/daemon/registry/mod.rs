@@ -1,7 +1,7 @@
 //! The targets: who has asked for them, which engine has them, what becomes of their windows.
 //!
 //! Nothing here waits, and nothing here decides who may ask: whoever is asked has been authorised. What there is to say is kept in order until it
-//! is taken ([`Registry::next`]); a call never says anything by itself.
+//! is taken ([`Registry::next_said`]); a call never says anything by itself.
 //!
 //! ```text
 //! Waiting ──found──▶ With an engine ──its processes end──▶ Waiting (configured), or ended
@@ -130,7 +130,7 @@ impl Registry {
     }
 
     /// The next thing it has to say.
-    pub fn next(&mut self) -> Option<Said> {
+    pub fn next_said(&mut self) -> Option<Said> {
         self.said.pop_front()
     }
 
