@@ -122,7 +122,14 @@ fn the_kernel_takes_perfds_own_programs_in_the_sandbox() {
     this_test_in_sandbox(
         "the_kernel_takes_perfds_own_programs_in_the_sandbox",
         || {
-            let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, Room::default(), [1, 2]);
+            let walk = KernelWalk::load(
+                1,
+                true,
+                CountEach::Stack,
+                Python::Leave,
+                Room::default(),
+                [1, 2],
+            );
             walk.map(drop).expect("the programs are loaded");
         },
     );
