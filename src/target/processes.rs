@@ -44,8 +44,8 @@ struct Process {
     n_tasks: usize,
     /// A moment at which it was there: what records say of an earlier one is about another process of that number, or known already.
     since: MonoNs,
-    /// When it became the program that it is; 0 if that was not seen.
-    executed: MonoNs,
+    /// When it became the program that it is, if that was seen.
+    executed: Option<MonoNs>,
 }
 
 /// An exit record within this time of an exec may be a part of it.
@@ -310,7 +310,7 @@ impl Processes {
                 if by_exec {
                     let process = self.process(pid, time);
                     process.space = Arc::default();
-                    process.executed = time;
+                    process.executed = Some(time);
                     self.changed.insert(pid);
                 }
                 None
@@ -334,7 +334,7 @@ impl Processes {
                             space,
                             n_tasks: 0,
                             since: time,
-                            executed: MonoNs(0),
+                            executed: None,
                         };
                         self.processes.insert(pid, child);
                         self.changed.insert(pid);
@@ -368,7 +368,8 @@ impl Processes {
     fn outlives(&self, pid: Pid, time: MonoNs) -> bool {
         let process = self.processes.get(&pid);
         let is_behind_exec = |process: &Process| {
-            process.executed <= time && time < process.executed.plus(BEHIND_EXEC)
+            let executed = process.executed;
+            executed.is_some_and(|at| at <= time && time < at.plus(BEHIND_EXEC))
         };
         process.is_some_and(is_behind_exec) && tasks::lives_on(&self.proc_root, pid)
     }
