@@ -99,7 +99,10 @@ fn perfd_ctl_asks_the_same() {
         run.expect("perfd starts")
     };
     let own = std::process::id().to_string();
-    assert_eq!(text(&ctl(&["attach", &own])), "7\n");
+    assert_eq!(
+        text(&ctl(&["attach", &own, "--name", "bench", "-F", "99"])),
+        "7\n"
+    );
     assert_eq!(registry.attached(), [std::process::id()]);
     assert_eq!(
         text(&ctl(&["attach", &own, "--json"])),

@@ -18,31 +18,9 @@ use crate::sink::{Format, Place, SinkSpec};
 
 /// Profile something until it is detached; prints the target's number
 #[derive(Args, Clone, Debug)]
-#[group(id = "what", required = true, multiple = false, args = ["pid", "comm", "cgroup", "unit", "container", "host"])]
 pub(super) struct AttachArgs {
-    /// This process, and what it forks
-    #[arg(value_name = "PID", value_parser = values::pid)]
-    pid: Option<Pid>,
-
-    /// All processes of this name
-    #[arg(long, value_name = "NAME")]
-    comm: Option<String>,
-
-    /// What runs in this cgroup: a path below the mount point of cgroup v2
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<String>,
-
-    /// What runs in this systemd unit
-    #[arg(long, value_name = "UNIT")]
-    unit: Option<String>,
-
-    /// What runs in this container
-    #[arg(long, value_name = "ID")]
-    container: Option<String>,
-
-    /// All that runs
-    #[arg(long)]
-    host: bool,
+    #[command(flatten)]
+    what: What,
 
     /// With a PID: take its living descendants too
     #[arg(long, requires = "pid")]
@@ -78,25 +56,54 @@ pub(super) struct AttachArgs {
     show: Option<String>,
 }
 
+/// Exactly one of them.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// This process, and what it forks
+    #[arg(value_name = "PID", value_parser = values::pid)]
+    pid: Option<Pid>,
+
+    /// All processes of this name
+    #[arg(long, value_name = "NAME")]
+    comm: Option<String>,
+
+    /// What runs in this cgroup: a path below the mount point of cgroup v2
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
+
+    /// What runs in this systemd unit
+    #[arg(long, value_name = "UNIT")]
+    unit: Option<String>,
+
+    /// What runs in this container
+    #[arg(long, value_name = "ID")]
+    container: Option<String>,
+
+    /// All that runs
+    #[arg(long)]
+    host: bool,
+}
+
 pub(super) fn run(daemon: &mut Daemon<'_>, args: AttachArgs) -> anyhow::Result<Exit> {
-    let target = match &args {
-        AttachArgs { pid: Some(pid), .. } => TargetChoice::Pid(pid.0),
-        AttachArgs {
+    let target = match &args.what {
+        What { pid: Some(pid), .. } => TargetChoice::Pid(pid.0),
+        What {
             comm: Some(comm), ..
         } => TargetChoice::Comm(comm.clone()),
-        AttachArgs {
+        What {
             cgroup: Some(path), ..
         } => TargetChoice::Cgroup(path.clone()),
-        AttachArgs {
+        What {
             unit: Some(unit), ..
         } => TargetChoice::Unit(unit.clone()),
-        AttachArgs {
+        What {
             container: Some(id),
             ..
         } => TargetChoice::Container(id.clone()),
         _ => TargetChoice::Host,
     };
-    let proof = args.pid.map(Proof::of).transpose()?;
+    let proof = args.what.pid.map(Proof::of).transpose()?;
     let mut descriptors = proof.as_ref().map(Proof::descriptors).unwrap_or_default();
     let most = MAX_DESCRIPTORS - descriptors.len();
     if args.outputs.len() > most {
