@@ -1,5 +1,6 @@
 //! What only one processor knows: `x86_64/` and `aarch64/`, with the same files. Nothing else in perfd asks which one it is.
 //!
+//! - `calls.rs`: numbers by which filters of system calls go
 //! - `registers.rs`: the user registers that samples carry, and how frames lie on the stack
 //! - `rows.rs`: what rows of DWARF call frame information mean, and the code that has none and could have
 //! - `init.rs`: the code that a library begins and ends with
@@ -14,9 +15,9 @@ mod expression;
 pub mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
-pub use aarch64::registers as host;
+pub use aarch64::{calls as host_calls, registers as host};
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::registers as host;
+pub use x86_64::{calls as host_calls, registers as host};
 
 use gimli::{EndianSlice, LittleEndian, UnwindContextStorage, UnwindSection, UnwindTableRow};
 use object::elf;

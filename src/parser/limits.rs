@@ -24,7 +24,7 @@ pub struct Limits {
     pub memory: u64,
     /// Open files at a time.
     pub open_files: u64,
-    /// How long one request may take; of CPU time, the same.
+    /// How long one request may take; of CPU time, the same. Much more than any honest file needs, also on a host that is busy with other things.
     pub time: Duration,
     /// How long a child with nothing to do stays.
     pub idle: Duration,
@@ -36,7 +36,7 @@ impl Default for Limits {
             program: PathBuf::from("/proc/self/exe"),
             memory: 512 << 20,
             open_files: 4096,
-            time: Duration::from_secs(10),
+            time: Duration::from_secs(30),
             idle: Duration::from_secs(20),
         }
     }

@@ -12,6 +12,9 @@ use crate::support::{backend_forbidden, compile_c, perfd, skip};
 /// Starts programs, so that names and tables are wanted all the time.
 const SCRIPT: &str = "for i in $(seq 60); do ls -R /usr/lib/python3 >/dev/null 2>&1; sort /etc/services >/dev/null; python3 -S -c 'sum(range(200000))'; done";
 
+/// No more than may die in a row before there are pauses: all of them may be of one kind.
+const N_KILLED: u32 = 6;
+
 /// Children of a process that are parsers.
 fn parsers_of(pid: u32) -> Vec<i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
@@ -65,8 +68,8 @@ fn every_sample_is_accounted_for_and_names_come_back() {
         .spawn()
         .expect("perfd runs");
     let mut n_killed = 0;
-    while n_killed < 40 && run.try_wait().expect("ours").is_none() {
-        for parser in parsers_of(run.id()) {
+    while n_killed < N_KILLED && run.try_wait().expect("ours").is_none() {
+        for parser in parsers_of(run.id()).into_iter().take(1) {
             // It may have ended meanwhile.
             n_killed += u32::from(kill(Pid::from_raw(parser), Signal::SIGKILL).is_ok());
         }
@@ -74,7 +77,7 @@ fn every_sample_is_accounted_for_and_names_come_back() {
     let output = run.wait_with_output().expect("ours");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert_eq!(n_killed, 40, "{said}");
+    assert_eq!(n_killed, N_KILLED, "{said}");
     let stacks = fs::read_to_string(&folded).expect("written");
     assert!(stacks.lines().any(|line| line.contains(";main ")), "{said}");
     let json = fs::read_to_string(&json).expect("written");

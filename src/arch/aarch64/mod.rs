@@ -1,5 +1,6 @@
 //! aarch64.
 
+pub mod calls;
 pub(super) mod init;
 pub(super) mod jumps;
 pub(super) mod plt;

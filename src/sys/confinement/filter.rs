@@ -10,6 +10,7 @@ use libc::c_long;
 use nix::errno::Errno;
 
 use super::control;
+use crate::arch::host_calls;
 
 /// Which uses of a call are allowed.
 #[derive(Clone, Copy)]
@@ -51,8 +52,6 @@ const CALLS: &[Call] = &[
     Call(libc::SYS_sendmsg, Uses::All),
     Call(libc::SYS_recvmsg, Uses::All),
     Call(libc::SYS_recvfrom, Uses::All),
-    #[cfg(target_arch = "x86_64")]
-    Call(libc::SYS_poll, Uses::All),
     Call(libc::SYS_ppoll, Uses::All),
     Call(libc::SYS_restart_syscall, Uses::All),
     Call(libc::SYS_brk, Uses::All),
@@ -78,12 +77,6 @@ const CALLS: &[Call] = &[
     Call(libc::SYS_exit, Uses::All),
     Call(libc::SYS_exit_group, Uses::All),
 ];
-
-/// `AUDIT_ARCH_…` of <linux/audit.h>: a call by the numbers of another processor is none of these.
-const ARCH: u32 = match cfg!(target_arch = "x86_64") {
-    true => 0xc000_003e,
-    false => 0xc000_00b7,
-};
 
 /// Offsets in `struct seccomp_data`.
 const NUMBER_AT: u32 = 0;
@@ -121,13 +114,17 @@ pub(super) fn install() -> io::Result<()> {
 fn program(own: u32) -> Vec<libc::sock_filter> {
     let mut program = vec![
         load(ARCH_AT),
-        jump(JUMP_EQUAL, ARCH, 1, 0),
+        jump(JUMP_EQUAL, host_calls::AUDIT, 1, 0),
         give(libc::SECCOMP_RET_KILL_PROCESS),
         load(NUMBER_AT),
     ];
-    for Call(number, uses) in CALLS {
-        let body = body(*uses, own);
-        let number = u32::try_from(*number).unwrap_or(u32::MAX);
+    let waiting = host_calls::WAITING
+        .iter()
+        .map(|number| (*number, Uses::All));
+    let calls = CALLS.iter().map(|Call(number, uses)| (*number, *uses));
+    for (number, uses) in calls.chain(waiting) {
+        let body = body(uses, own);
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
         // To the next call if it is another.
         let length = u8::try_from(body.len()).unwrap_or(u8::MAX);
         program.push(jump(JUMP_EQUAL, number, 0, length));
@@ -207,7 +204,7 @@ mod tests {
         let program = program(77);
         let word = |offset: u32| match offset {
             NUMBER_AT => u32::try_from(number).expect("small"),
-            ARCH_AT => ARCH,
+            ARCH_AT => host_calls::AUDIT,
             offset => arguments[usize::try_from((offset - ARGUMENTS_AT) / 8).expect("small")],
         };
         let (mut at, mut accumulator) = (0, 0);
