@@ -1,5 +1,7 @@
 //! The table of processes and threads of a run, kept by records in time order.
 
+mod shown;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+
+use shown::kind_and_path;
 
 use super::{CommId, Comms, forked};
 use crate::model::{
@@ -482,32 +486,6 @@ impl Processes {
         });
         Some(module)
     }
-}
-
-/// What a mapping shows; `None` for what holds no code.
-fn kind_and_path(pid: Pid, line: &maps::MapsLine) -> Option<(ModuleKind, PathBuf)> {
-    Some(match line.path.as_os_str().as_bytes() {
-        b"[vdso]" => (ModuleKind::Vdso, PathBuf::from("[vdso]")),
-        // The page of the old vsyscalls is emulated: no user code ever runs there.
-        b"[vsyscall]" => return None,
-        // Shared memory without a file of its own has an inode all the same: under these names, which perf goes by, too.
-        path if line.inode != 0
-            && !path.starts_with(b"/dev/zero")
-            && !path.starts_with(b"/anon_hugepage") =>
-        {
-            (
-                ModuleKind::File {
-                    dev: line.dev,
-                    inode: line.inode,
-                },
-                line.path.clone(),
-            )
-        }
-        _ => (
-            ModuleKind::Anonymous { pid, epoch: 0 },
-            PathBuf::from("[anon]"),
-        ),
-    })
 }
 
 #[cfg(test)]

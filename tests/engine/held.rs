@@ -20,13 +20,16 @@ use crate::worker::Worker;
 /// Longer than any test takes: an engine that says nothing must not hold up the others.
 const HANG: Duration = Duration::from_secs(600);
 
+/// A window, and the token of the cut that has closed it.
+type Told = (Arc<Profile>, Option<u64>);
+
 pub struct Held {
     engine: Option<Engine>,
     events: Receiver<EngineEvent>,
     last: u32,
     last_token: u64,
     /// The windows of each target that have not been taken.
-    windows: BTreeMap<TargetId, Vec<(Arc<Profile>, Option<u64>)>>,
+    windows: BTreeMap<TargetId, Vec<Told>>,
     ended: BTreeMap<TargetId, TargetEnd>,
     attached: BTreeMap<TargetId, Result<(), Fault>>,
     finished: Option<EngineStats>,
@@ -94,7 +97,7 @@ impl Held {
         self.last_token += 1;
         let token = self.last_token;
         self.engine().cut(target, token);
-        let is_it = |(_, cut): &(Arc<Profile>, Option<u64>)| *cut == Some(token);
+        let is_it = |(_, cut): &Told| *cut == Some(token);
         self.until(|held| {
             held.windows
                 .get(&target)
