@@ -20,12 +20,11 @@ pub const MAX_DESCRIPTORS: usize = 4;
 
 /// Room for one control message of as many descriptors: header and data, both aligned.
 const CONTROL_BYTES: usize = 32;
-const _: () = assert!(
-    // SAFETY: CMSG_SPACE computes a size and touches no memory (cmsg(3)).
-    unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * mem::size_of::<RawFd>()) as libc::c_uint) }
-        as usize
-        == CONTROL_BYTES
-);
+/// Bytes of so many descriptors.
+const DESCRIPTOR_BYTES: libc::c_uint = 16;
+const _: () = assert!(DESCRIPTOR_BYTES as usize == MAX_DESCRIPTORS * mem::size_of::<RawFd>());
+// SAFETY: CMSG_SPACE computes a size and touches no memory (cmsg(3)).
+const _: () = assert!(unsafe { libc::CMSG_SPACE(DESCRIPTOR_BYTES) } as usize == CONTROL_BYTES);
 
 /// Bytes that are looked at for the end of a line.
 const LOOK_AHEAD: usize = 4096;
@@ -283,14 +282,12 @@ fn descriptors_of(message: &libc::msghdr) -> Vec<OwnedFd> {
             let head = unsafe { libc::CMSG_LEN(0) } as usize;
             let n = found.cmsg_len.saturating_sub(head) / mem::size_of::<RawFd>();
             for idx in 0..n {
-                // SAFETY: the data of the header are `cmsg_len − head` bytes of descriptors, of which this is the one at `idx`; they may not be aligned
-                // for it on every platform, hence `read_unaligned`.
-                let number = unsafe {
-                    libc::CMSG_DATA(header)
-                        .cast::<RawFd>()
-                        .add(idx)
-                        .read_unaligned()
-                };
+                // SAFETY: a pointer behind the header, which is whole (above).
+                let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+                // SAFETY: the data of the header are `cmsg_len − head` bytes of descriptors, which `idx` is within.
+                let at = unsafe { data.add(idx) };
+                // SAFETY: as above; it may not be aligned on every platform, hence `read_unaligned`.
+                let number = unsafe { at.read_unaligned() };
                 // SAFETY: the kernel has just made this descriptor for us (SCM_RIGHTS in unix(7)); nobody else owns it.
                 descriptors.push(unsafe { OwnedFd::from_raw_fd(number) });
             }

@@ -158,7 +158,7 @@ fn share(part_ns: u64, of_ns: u64) -> String {
 }
 
 fn mib(bytes: u64) -> String {
-    let (whole, tenths) = (bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20);
+    let (whole, tenths) = (bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
     format!("{whole}.{tenths} MiB")
 }
 
