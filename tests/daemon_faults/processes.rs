@@ -159,7 +159,12 @@ fn ten_thousand_threads_are_attached_to_whether_they_are_there_or_come() {
 
 #[test]
 fn targets_that_end_while_they_are_attached_to_leave_nothing() {
-    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+    // Those that are just ending count too.
+    let circumstances = Circumstances {
+        config: "[limits]\ntargets = 1000\n",
+        ..Default::default()
+    };
+    let Some(daemon) = Daemon::start(&circumstances) else {
         return;
     };
     let mut keeper = Keeper::of(&daemon);

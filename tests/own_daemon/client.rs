@@ -31,7 +31,7 @@ impl Client {
         };
         match client.line() {
             Some(greeting) if greeting["protocol"] == 1 => Ok(client),
-            Some(farewell) => Err(farewell["error"].clone()),
+            Some(farewell) => Err(farewell["farewell"].clone()),
             None => Err(Value::Null),
         }
     }
