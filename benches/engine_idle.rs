@@ -33,6 +33,7 @@ fn main() {
         },
         backend: Backend::Auto,
         naming: symbolize::Config::default(),
+        parsing: perfd::parser::Parsing::Here,
         interval: Duration::from_secs(10),
         ring_pages: None,
         table_budget: TABLE_BUDGET,

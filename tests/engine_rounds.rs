@@ -66,6 +66,7 @@ fn a_hundred_rounds_leave_nothing_behind() {
         },
         backend: Backend::Auto,
         naming: symbolize::Config::default(),
+        parsing: perfd::parser::Parsing::Here,
         interval: Duration::from_secs(1000),
         ring_pages: None,
         table_budget: TABLE_BUDGET,

@@ -18,6 +18,7 @@ pub mod listening;
 pub mod log;
 pub mod metrics;
 pub mod notify;
+mod opening;
 pub mod outputs;
 mod places;
 pub mod registry;
@@ -27,5 +28,6 @@ pub mod selector;
 pub mod settings;
 pub mod snapshot;
 pub mod target;
+mod told;
 
 pub use run::run;

@@ -1,6 +1,5 @@
 //! The daemon from its start to its end: one thread that waits for signals, clients, engines and the clock.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +7,19 @@ use anyhow::Context;
 
 use super::activation;
 use super::clients::{Clients, Heard, Leave};
-use super::config::Config;
 use super::files::{self, Files};
 use super::heartbeat::Heartbeat;
-use super::listening::{self, Listening, Open};
+use super::listening::Listening;
 use super::log::Log;
-use super::metrics::{self, Answers, Sources};
+use super::metrics::{Answers, Sources};
 use super::notify::Notify;
+use super::opening::{control_socket, read_config, serve_metrics, start_files};
 use super::registry::{Registry, Said};
 use super::requests::{Came, Outcome, Requests, Scene, client_limits};
 use super::settings::Settings;
 use super::target::Target;
-use crate::control::{EndReason, Refusal, RefusalClass};
+use super::told::tell;
+use crate::control::{Refusal, RefusalClass};
 use crate::model::{Fault, FaultClass, MonoNs};
 use crate::sink::pprof::Labels;
 use crate::sys::signals::{EndRequest, Signals};
@@ -325,76 +325,12 @@ impl Daemon {
     /// Hands on what the registry has to say.
     fn pass_on(&mut self) {
         while let Some(said) = self.registry.next_said() {
-            self.log_said(&said);
+            tell(&self.log, &self.registry, &said);
             if let Some(files) = &mut self.files {
                 keep(files, &self.registry, &said);
             }
             let (requests, mut scene) = self.scene();
             requests.pass_on(&said, &mut scene);
-        }
-    }
-
-    fn log_said(&self, said: &Said) {
-        let name = |id| {
-            self.registry
-                .target(id)
-                .map_or(String::new(), |target| format!(" {}", target.name()))
-        };
-        match said {
-            Said::Attached { target, .. } => {
-                self.log
-                    .info(format!("target {}{}: attached", target.0, name(*target)));
-            }
-            // Who asked has the reason; the log has its class alone, since the reason may speak of a user's process.
-            Said::Refused { target, fault, .. } => {
-                self.log
-                    .info(format!("target {}: refused ({:?})", target.0, fault.class));
-            }
-            Said::Marked {
-                target, sequence, ..
-            } => {
-                self.log.info(format!(
-                    "target {}{}: a phase begins with window {sequence}",
-                    target.0,
-                    name(*target)
-                ));
-            }
-            Said::Waits { target, why } => {
-                let why = why
-                    .as_ref()
-                    .map_or("it has ended".to_owned(), ToString::to_string);
-                self.log.info(format!(
-                    "target {}{}: waits: {why}",
-                    target.0,
-                    name(*target)
-                ));
-            }
-            Said::Ended { target, reason } => self.log.info(ended(target, *reason)),
-            Said::EngineStarted(id, way) => {
-                let events: Vec<String> = way
-                    .sampling
-                    .events
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                let events = if events.is_empty() {
-                    "default events".to_owned()
-                } else {
-                    events.join(", ")
-                };
-                self.log.info(format!(
-                    "engine {}: started, {events}, {}",
-                    id.0, way.sampling.frequency
-                ));
-            }
-            Said::EngineEnded(id, None) => self.log.info(format!("engine {}: ended", id.0)),
-            Said::EngineEnded(id, Some(fault)) => {
-                self.log.error(format!(
-                    "engine {}: failed: {fault}; its targets are taken up again",
-                    id.0
-                ));
-            }
-            Said::Window { .. } => (),
         }
     }
 
@@ -464,68 +400,6 @@ impl Daemon {
     }
 }
 
-fn read_config(settings: &Settings) -> Result<Config, Fault> {
-    settings
-        .config
-        .as_deref()
-        .map_or_else(|| Ok(Config::default()), Config::read)
-}
-
-/// The socket of clients: the one that was passed, or one of perfd's own.
-fn control_socket(
-    settings: &Settings,
-    passed: Option<OwnedFd>,
-    own: &mut Vec<Listening>,
-) -> anyhow::Result<(OwnedFd, String)> {
-    if let Some(socket) = passed {
-        return Ok((socket, "of the service manager".to_owned()));
-    }
-    if let Some(folder) = settings.socket.parent() {
-        // Made here only if it is not there; whoever has made it knows who may look into it.
-        let _ = std::fs::create_dir(folder);
-    }
-    let listening = listening::unix(&settings.socket, Open::Everybody)?;
-    let socket = listening
-        .socket
-        .try_clone()
-        .context("hold the control socket")?;
-    own.push(listening);
-    Ok((socket, settings.socket.display().to_string()))
-}
-
-fn serve_metrics(
-    settings: &Settings,
-    mut sockets: Vec<OwnedFd>,
-    own: &mut Vec<Listening>,
-    waker: &Waker,
-) -> anyhow::Result<Option<Answers>> {
-    if let Some(place) = &settings.metrics {
-        let (socket, listening) = listening::metrics(place)?;
-        sockets.push(socket);
-        own.extend(listening);
-    }
-    if sockets.is_empty() {
-        return Ok(None);
-    }
-    let answers = metrics::serve(sockets, waker).context("serve metrics")?;
-    Ok(Some(answers))
-}
-
-/// Without files the daemon does all else.
-fn start_files(settings: &Settings, config: &Config, waker: &Waker, log: &Log) -> Option<Files> {
-    let root = settings.state.join("windows");
-    match Files::start(&root, files::limits(&config.files), waker.clone()) {
-        Ok(files) => Some(files),
-        Err(error) => {
-            log.error(format!(
-                "no windows are kept in files: {:#}",
-                anyhow::Error::new(error)
-            ));
-            None
-        }
-    }
-}
-
 /// Windows of targets that have files go there.
 fn keep(files: &mut Files, registry: &Registry, said: &Said) {
     match said {
@@ -556,26 +430,4 @@ pub(super) fn labels(target: &Target, phase: Option<String>) -> Labels {
         },
         phase,
     }
-}
-
-fn ended(target: &Target, reason: EndReason) -> String {
-    let why = match reason {
-        EndReason::Exited => "exited",
-        EndReason::Elevated => "has become a program that its user may not profile",
-        EndReason::Detached => "detached",
-        EndReason::OwnerLeft => "its client has left",
-        EndReason::Unconfigured => "not configured any more",
-        EndReason::Failed => "its engine failed",
-        EndReason::Stopping => "the daemon ends",
-        EndReason::Other => "ended",
-    };
-    let totals = target.totals();
-    format!(
-        "target {} {}: ended, {why}: {} windows, {} samples, {} lost",
-        target.id().0,
-        target.name(),
-        totals.windows,
-        totals.samples,
-        totals.lost
-    )
 }

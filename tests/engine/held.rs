@@ -48,6 +48,7 @@ pub fn spec(backend: Backend) -> EngineSpec {
         },
         backend,
         naming: symbolize::Config::default(),
+        parsing: perfd::parser::Parsing::Here,
         interval: LONG,
         ring_pages: None,
         table_budget: TABLE_BUDGET,

@@ -3,32 +3,35 @@
 //! Every request is authorised here, by `authorize.rs`, before anything else of it is looked at. What takes time is answered later: an engine's word, the
 //! last window of a phase, a snapshot. A target that a client may not see is none for it.
 
+mod attaching;
+mod terms;
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::unistd::{Group, geteuid};
 
-use super::authorize::{Evidence, Rules};
-use super::clients::{ClientId, ClientLimits, Clients, PhasedWindow, TailSpec};
-use super::config::{Config, Sampling};
-use super::outputs::{OutputSpec, Writable};
+use super::authorize::Rules;
+use super::clients::{ClientId, Clients, PhasedWindow, TailSpec};
+use super::config::Config;
+use super::outputs::Writable;
 use super::places::Places;
-use super::registry::{Asked, Owner, Registry, Said, Ticket};
+use super::registry::{Registry, Said, Ticket};
 use super::run::labels;
-use super::selector::Selector;
 use super::snapshot::{Order, Place, Snapshots};
 use super::target::Target;
+use terms::{choice, uid, view};
+
 use crate::control::{
-    Attach, Attached, Detached, EndReason, Listed, ListedTarget, Mark, Marked, OutputAsked, Phase,
-    Refusal, RefusalClass, Request, Since, Snapshot, Stopping, Tail, Tailing, TargetChoice,
-    TargetState,
+    Detached, EndReason, Listed, ListedTarget, Mark, Marked, OutputAsked, Phase, Refusal,
+    RefusalClass, Request, Since, Snapshot, Stopping, Tail, Tailing, TargetState,
 };
-use crate::model::{AskedEvent, EventIdx, Fault, FaultClass, Hz, Rate, TargetId};
+use crate::model::{Fault, FaultClass, TargetId};
 use crate::procfs::SysRoots;
-use crate::sink::{Measure, View};
 use crate::sys::unix_socket::Peer;
 use crate::sys::{self, Waker};
+pub use terms::client_limits;
 
 /// A client that waits for an answer.
 #[derive(Debug)]
@@ -169,70 +172,6 @@ impl Requests {
             }
         }
         Ok(Outcome::GoOn)
-    }
-
-    fn attach(
-        &mut self,
-        client: ClientId,
-        peer: &Peer,
-        id: Option<u64>,
-        attach: Attach,
-        mut descriptors: Vec<OwnedFd>,
-        scene: &mut Scene<'_>,
-    ) -> Result<(), Fault> {
-        let usage = |what: String| Fault::new(FaultClass::Usage, what);
-        let n_outputs = attach.outputs.len();
-        let n_evidence = descriptors.len().checked_sub(n_outputs).ok_or_else(|| {
-            usage(format!(
-                "{n_outputs} outputs and {} descriptors: one for each is needed",
-                descriptors.len()
-            ))
-        })?;
-        let outputs = descriptors.split_off(n_evidence);
-        let mut evidence = descriptors.into_iter();
-        let selector = selector(&attach.target)?;
-        let (pidfd, authority) = match &selector {
-            Selector::Pid(pid) => {
-                let evidence = Evidence {
-                    pidfd: evidence.next(),
-                    maps: evidence.next(),
-                };
-                let granted = self.rules.process(peer, *pid, evidence)?;
-                (Some(granted.pidfd), granted.authority)
-            }
-            _ if n_evidence > 0 => {
-                return Err(usage(
-                    "more descriptors than outputs; only a pid has others".to_owned(),
-                ));
-            }
-            other => (
-                None,
-                self.rules.admin_only(peer, &format!("profile {other}"))?,
-            ),
-        };
-        let outputs = attach
-            .outputs
-            .iter()
-            .cloned()
-            .zip(outputs)
-            .map(|(asked, fd)| Ok((asked, Writable::check(fd)?)))
-            .collect::<Result<Vec<_>, Fault>>()?;
-        let asked = Asked {
-            sampling: sampling(&attach, &scene.registry.config().sampling)?,
-            selector,
-            pidfd,
-            with_tree: attach.tree,
-            name: attach.name,
-            owner: Owner::User { uid: peer.uid },
-            authority,
-            ends_with: (!attach.keep).then_some(client),
-        };
-        let ticket = self.wait(client, id, outputs);
-        if let Err(fault) = scene.registry.attach(asked, ticket) {
-            self.waiting.remove(&ticket);
-            return Err(fault);
-        }
-        Ok(())
     }
 
     fn list(&self, peer: &Peer, scene: &Scene<'_>) -> Listed {
@@ -438,47 +377,6 @@ impl Requests {
         self.places.finish()
     }
 
-    fn attached(&mut self, id: TargetId, ticket: Ticket, notes: &[String], scene: &mut Scene<'_>) {
-        let Some(waiting) = self.waiting.remove(&ticket) else {
-            return;
-        };
-        let Ok(target) = scene.registry.target(id) else {
-            return;
-        };
-        let attached = Attached {
-            target: id.0,
-            name: target.name().to_owned(),
-            events: target.events(),
-            notes: notes.to_vec(),
-        };
-        // Which events there are is known only now.
-        match self.open_outputs(target, waiting.outputs) {
-            Ok(()) => scene.clients.answer(waiting.client, waiting.id, &attached),
-            Err(fault) => {
-                let refusal = Refusal::from(fault);
-                scene.clients.refuse(waiting.client, waiting.id, &refusal);
-                // It was there a moment ago.
-                let _ = scene.registry.detach(id, EndReason::Detached);
-            }
-        }
-    }
-
-    fn open_outputs(
-        &mut self,
-        target: &Target,
-        outputs: Vec<(OutputAsked, Writable)>,
-    ) -> Result<(), Fault> {
-        for (asked, to) in outputs {
-            let spec = OutputSpec {
-                format: asked.format,
-                view: view(target, asked.show.as_deref())?,
-                labels: labels(target, None),
-            };
-            self.places.open(target, to, spec)?;
-        }
-        Ok(())
-    }
-
     fn wait(
         &mut self,
         client: ClientId,
@@ -511,99 +409,4 @@ impl Requests {
             false => Err(none()),
         }
     }
-}
-
-/// Limits of clients under a configuration.
-pub fn client_limits(config: &Config) -> ClientLimits {
-    let limits = &config.limits;
-    ClientLimits {
-        clients: limits.clients,
-        clients_per_user: limits.clients_per_user,
-        queue: usize::try_from(limits.client_queue).unwrap_or(usize::MAX),
-        patience: limits.client_patience,
-        ..ClientLimits::default()
-    }
-}
-
-fn uid(owner: Owner) -> Option<u32> {
-    match owner {
-        Owner::Configuration => None,
-        Owner::User { uid } => Some(uid),
-    }
-}
-
-fn selector(choice: &TargetChoice) -> Result<Selector, Fault> {
-    let made = match choice {
-        TargetChoice::Pid(pid) => Selector::pid(u64::from(*pid)),
-        TargetChoice::Comm(comm) => Selector::comm(comm),
-        TargetChoice::Cgroup(path) => Selector::cgroup(path),
-        TargetChoice::Unit(unit) => Selector::unit(unit),
-        TargetChoice::Container(id) => Selector::container(id),
-        TargetChoice::Host => Ok(Selector::Host),
-    };
-    made.map_err(|error| Fault::new(FaultClass::Usage, format!("target: {error}")))
-}
-
-fn choice(selector: &Selector) -> TargetChoice {
-    match selector {
-        Selector::Pid(pid) => TargetChoice::Pid(pid.0),
-        Selector::Comm(comm) => TargetChoice::Comm(comm.clone()),
-        Selector::Cgroup(path) => TargetChoice::Cgroup(path.display().to_string()),
-        Selector::Unit(unit) => TargetChoice::Unit(unit.clone()),
-        Selector::Container(id) => TargetChoice::Container(id.clone()),
-        Selector::Host => TargetChoice::Host,
-    }
-}
-
-/// How a target is sampled: as the daemon's configuration says, but for what the request says.
-fn sampling(attach: &Attach, default: &Sampling) -> Result<Sampling, Fault> {
-    let usage = |what: String| Fault::new(FaultClass::Usage, what);
-    let mut events: Vec<AskedEvent> = Vec::new();
-    for text in attach.events.iter().flatten() {
-        let event: AskedEvent = text
-            .parse()
-            .map_err(|error| usage(format!("events: {text:?}: {error}")))?;
-        if events.contains(&event) {
-            return Err(usage(format!("events: {text:?} stands there twice")));
-        }
-        events.push(event);
-    }
-    let frequency = match attach.frequency {
-        Some(hz) if hz > Rate::MAX_FREQUENCY.0 => {
-            let most = Rate::MAX_FREQUENCY.0;
-            return Err(usage(format!(
-                "frequency: {hz} is not a number from 1 to {most}"
-            )));
-        }
-        Some(hz) => Hz(hz),
-        None => default.frequency,
-    };
-    Ok(Sampling {
-        events: match attach.events {
-            Some(_) => events,
-            None => default.events.clone(),
-        },
-        frequency,
-        python: attach.python || default.python,
-    })
-}
-
-/// What is shown of a target, where one event is.
-fn view(target: &Target, show: Option<&str>) -> Result<View, Fault> {
-    let events = target.events();
-    let event = match show {
-        None => Some(0),
-        Some(show) => events.iter().position(|event| event == show),
-    };
-    let event = event.ok_or_else(|| {
-        let what = format!(
-            "show: {:?} is not one of the events",
-            show.unwrap_or_default()
-        );
-        Fault::new(FaultClass::Usage, what).hint(format!("the events are {}", events.join(", ")))
-    })?;
-    Ok(View {
-        event: EventIdx(event),
-        measure: Measure::Weight,
-    })
 }
