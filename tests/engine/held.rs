@@ -53,7 +53,6 @@ pub fn spec(backend: Backend) -> EngineSpec {
         ring_pages: None,
         table_budget: TABLE_BUDGET,
         limits: Limits::default(),
-        parsing: perfd::session::Parsing::Here,
         roots: SysRoots::default(),
     }
 }
