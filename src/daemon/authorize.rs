@@ -158,11 +158,21 @@ fn belongs_to(peer: &Peer, procdir: BorrowedFd<'_>, maps: Option<OwnedFd>) -> bo
     let Ok(namespace) = UserNamespace::of(procdir) else {
         return false;
     };
-    let proves = match maps {
+    // systemd gives a confined service a procfs of its own: what a client opened in the host's proves nothing here, for or against it.
+    let proves = match maps.filter(|maps| !is_of_another_procfs(maps.as_fd(), procdir)) {
         Some(maps) => is_open_maps(maps.as_fd(), procdir),
         None => namespace == UserNamespace::Own,
     };
     proves && Credentials::read(procdir).is_ok_and(|its| its.are_all(peer.uid, peer.gid, namespace))
+}
+
+/// Whether `maps` is a file of a procfs that is not the one of `procdir`.
+fn is_of_another_procfs(maps: BorrowedFd<'_>, procdir: BorrowedFd<'_>) -> bool {
+    let is_procfs = fstatfs(maps).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC);
+    let (Ok(found), Ok(own)) = (fstat(maps), fstat(procdir)) else {
+        return false;
+    };
+    is_procfs && found.st_dev != own.st_dev
 }
 
 /// Whether `maps` is the file of that name in `procdir`, opened for reading.

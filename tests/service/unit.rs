@@ -6,7 +6,7 @@ use std::process::Command;
 use super::machine::{Machine, Said, here};
 use super::support::skip;
 
-/// The exposure that `systemd-analyze security` may find at most, in tenths. Its version 252 finds 15.
+/// The exposure that `systemd-analyze security` may find at most, in tenths. Its version 252 finds 16.
 const EXPOSURE: &str = "--threshold=16";
 
 const CAPABILITIES: [&str; 5] = [

@@ -219,7 +219,7 @@ impl Sources<'_> {
             |totals| totals.windows,
         );
         let help = "What a target has counted: events, nanoseconds for clocks; scaled where the PMU's counters were shared in turns.";
-        let mut metric = text.metric("perfd_target_counter_total", Kind::Counter, help);
+        let mut metric = text.metric("perfd_target_counted_total", Kind::Counter, help);
         for target in targets() {
             let number = target.id().0.to_string();
             for (event, counted) in &target.totals().counted {
