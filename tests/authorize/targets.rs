@@ -186,7 +186,7 @@ impl Stage {
 
     fn command(&self, kind: Kind) -> Vec<String> {
         let program = |name: &str| self.program.folder().join(name).display().to_string();
-        let words = match kind {
+        match kind {
             Kind::Plain | Kind::Zombie | Kind::Gone => vec![program("program")],
             Kind::NotDumpable => vec![program("program"), "closed".to_owned()],
             Kind::SetUid => vec![program("setuid")],
@@ -201,8 +201,7 @@ impl Stage {
                     program("program"),
                 ]
             }
-        };
-        words
+        }
     }
 
     /// `chroot` executes and does not fork, so that the child is the program in the end. Unlike `setpriv` it has no capabilities left when it does:
