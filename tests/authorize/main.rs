@@ -137,8 +137,9 @@ fn is_right(asker: &Asker, kind: Kind, brought: &Brought) -> bool {
     }
     let is_own = asker.name == "owner";
     match kind {
-        // Where the right maps cannot be opened, "right" is a pidfd alone, and that does for a plain process only.
-        Kind::Plain => is_own && ["right", "no maps"].contains(&evidence),
+        // Where the right maps cannot be opened, "right" is a pidfd alone, and that does for a plain process only. Those of another procfs are as
+        // none: in a service that systemd gives a procfs of its own, all are.
+        Kind::Plain => is_own && ["right", "no maps", "maps of another procfs"].contains(&evidence),
         Kind::OtherNamespace => is_own && evidence == "right" && brought.has_maps,
         _ => false,
     }
