@@ -14,7 +14,7 @@ use own_daemon::client::PATIENCE;
 use own_daemon::{Circumstances, Daemon, Keeper};
 use prometheus::{Prometheus, complaints, installed};
 use relay::Relay;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::skip;
 
 /// What a target may be called.
@@ -55,6 +55,48 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     daemon.end();
 }
 
+/// What both a scrape and the `stats` of the protocol tell, of what does not become less while the test runs.
+const FIGURES: [(&str, fn(&Value) -> f64); 9] = [
+    ("sum(perfd_samples_emitted_total)", |stats| {
+        of_events(stats, "emitted")
+    }),
+    ("sum(perfd_samples_total)", |stats| {
+        of_events(stats, "delivered")
+    }),
+    ("perfd_uptime_seconds", |stats| {
+        number(&stats["uptime_ns"]) / 1e9
+    }),
+    ("perfd_cpu_seconds_total", |stats| {
+        number(&stats["cpu_ns"]) / 1e9
+    }),
+    ("perfd_ring_bytes", |stats| number(&stats["ring_bytes"])),
+    ("sum(perfd_targets)", |stats| number(&stats["targets"])),
+    ("perfd_clients", |stats| {
+        number(&stats["clients"]["connected"])
+    }),
+    ("perfd_requests_total", |stats| {
+        number(&stats["clients"]["requests"])
+    }),
+    ("perfd_windows_sent_total", |stats| {
+        number(&stats["clients"]["windows_sent"])
+    }),
+];
+
+fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// A figure of all events of all engines.
+fn of_events(stats: &Value, figure: &str) -> f64 {
+    let engines = stats["engines"].as_array().expect("engines");
+    let events = engines
+        .iter()
+        .flat_map(|engine| engine["events"].as_array().expect("events"));
+    events.map(|event| number(&event[figure])).sum()
+}
+
 /// What must be 0: the daemon's account of its samples, as Prometheus has stored it.
 const ACCOUNT: &str = "sum(perfd_samples_emitted_total) - sum(perfd_samples_total) \
     - (sum(perfd_samples_lost_total) or vector(0)) - (sum(perfd_samples_not_raised) or vector(0))";
@@ -89,6 +131,15 @@ fn prometheus_stores_what_the_daemon_does() {
     assert!(value("perfd_cpu_seconds_total") > 0.0);
     assert!(value("perfd_rss_anon_bytes") > 0.0);
     assert_eq!(value(ACCOUNT), 0.0);
+    for (metric, figure) in FIGURES {
+        let before = figure(&keeper.next_stats());
+        relay.wait_for_a_stored_scrape();
+        let scraped = value(metric);
+        let after = figure(&keeper.next_stats());
+        // Up to what is lost of a long number by its way through seconds.
+        let range = before * (1.0 - 1e-9)..=after * (1.0 + 1e-9);
+        assert!(range.contains(&scraped), "{metric}: {scraped}, {range:?}");
+    }
     drop(prometheus);
     daemon.end();
 }

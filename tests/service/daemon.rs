@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::machine::Machine;
+use super::outside;
 use super::own_daemon::client::Client;
 use super::program::{self, NAMES};
 use super::users;
@@ -31,6 +32,7 @@ fn under_systemd_it_does_what_it_does_elsewhere() {
     };
     it_holds_five_capabilities_and_says_what_it_does(&machine);
     it_names_what_another_users_process_does(&machine);
+    outside::with_its_filters_bpf_names_what_another_users_process_does(&machine);
     it_names_what_a_unit_does(&machine);
     users::profile_what_the_kernel_lets_them_see_and_administrators_everything(&machine);
     a_reload_takes_all_of_a_configuration_or_nothing(&machine);

@@ -197,6 +197,21 @@ impl Machine {
         shown.trim().to_owned()
     }
 
+    /// The main process of a service, as it is numbered outside.
+    pub fn outer_pid(&self, service: &str) -> u32 {
+        let inner = self.property(service, "MainPID");
+        let path = self.cgroup.join("system.slice").join(service);
+        let listed = fs::read_to_string(path.join("cgroup.procs")).expect("its processes");
+        let is_main = |pid: &&str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let mut lines = status.lines();
+            let numbers = lines.find(|line| line.starts_with("NSpid:"));
+            numbers.and_then(|numbers| numbers.split_whitespace().next_back()) == Some(&*inner)
+        };
+        let main = listed.lines().find(is_main).expect("it runs");
+        main.parse().expect("a pid")
+    }
+
     /// A client of the daemon: root, to which nothing is refused.
     pub fn client(&self) -> Client {
         let root = PathBuf::from(format!("/proc/{}/root", self.init));

@@ -4,6 +4,7 @@ mod daemon;
 mod docs;
 mod machine;
 mod metrics;
+mod outside;
 #[path = "../own_daemon/mod.rs"]
 mod own_daemon;
 mod program;

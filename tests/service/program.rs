@@ -1,7 +1,7 @@
 //! What the service's tests profile: a program of another user's that perfd has to look for in several places.
 
 use super::machine::Machine;
-use super::support::compile_c;
+use super::support::{Program, compile_c};
 
 /// Runs code that it has made, and asks the kernel for much: by turns.
 const PROGRAM: &str = r#"
@@ -40,10 +40,15 @@ int main(void) {
 /// What is in its stacks: of its file, of its perf map, of the kernel.
 pub const NAMES: [&str; 3] = [";main;compiled", "made_at_run_time", "read_zero"];
 
+/// The program.
+pub fn compiled() -> Program {
+    compile_c(PROGRAM, &["-O1"])
+}
+
 /// Starts it for alice as a service of that name, out of a folder that nobody else may enter, with a /tmp of its own. The file is deleted meanwhile, so
 /// that there is no way to it but by what the process has mapped.
 pub fn start(machine: &Machine, unit: &str, comm: &str) {
-    machine.share(compile_c(PROGRAM, &["-O1"]).path(), comm);
+    machine.share(compiled().path(), comm);
     let (hidden, path) = ("/home/alice/hidden", format!("/home/alice/hidden/{comm}"));
     let alices = ["-o", "alice", "-m", "700"];
     machine.ok(&[&["install", "-d"], &alices[..], &[hidden]].concat());
