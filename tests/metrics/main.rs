@@ -9,6 +9,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
 
 use own_daemon::client::PATIENCE;
 use own_daemon::{Circumstances, Daemon, Keeper};
@@ -19,6 +20,30 @@ use support::skip;
 
 /// What a target may be called.
 const NAME: &str = r#"a "quoted" back\slash, {and} more"#;
+
+/// A process that does nothing but run: of the host there is much to be named before a window comes.
+struct Busy(Child);
+
+impl Busy {
+    fn start() -> Busy {
+        let sh = Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn();
+        Busy(sh.expect("sh starts"))
+    }
+
+    /// The request to profile it.
+    fn attach(&self) -> Value {
+        json!({"do": "attach", "target": {"pid": self.0.id()}, "name": NAME})
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Asks for the metrics; their text.
 fn exposition(daemon: &Daemon) -> String {
@@ -48,7 +73,8 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     };
     let mut keeper = Keeper::of(&daemon);
     let mut client = daemon.client();
-    client.done(json!({"do": "attach", "target": {"host": true}, "name": NAME}));
+    let busy = Busy::start();
+    client.done(busy.attach());
     keeper.next_stats();
     let text = exposition(&daemon);
     assert_eq!(complaints(&text), "", "{text}");
@@ -111,8 +137,10 @@ fn prometheus_stores_what_the_daemon_does() {
     };
     let mut keeper = Keeper::of(&daemon);
     let mut client = daemon.client();
-    let attach = json!({"do": "attach", "target": {"host": true}, "name": NAME});
-    let target = client.done(attach)["target"].as_u64().expect("a number");
+    let busy = Busy::start();
+    let target = client.done(busy.attach())["target"]
+        .as_u64()
+        .expect("a number");
     client.done(json!({"do": "tail", "target": target, "format": "json"}));
     while client.event(target)["window"]["samples"] == 0 {}
     keeper.next_stats();
@@ -131,13 +159,13 @@ fn prometheus_stores_what_the_daemon_does() {
     assert!(value("perfd_cpu_seconds_total") > 0.0);
     assert!(value("perfd_rss_anon_bytes") > 0.0);
     assert_eq!(value(ACCOUNT), 0.0);
-    for (metric, figure) in FIGURES {
-        let before = figure(&keeper.next_stats());
-        relay.wait_for_a_stored_scrape();
-        let scraped = value(metric);
-        let after = figure(&keeper.next_stats());
+    let before = keeper.next_stats();
+    relay.wait_for_a_stored_scrape();
+    let scraped = FIGURES.map(|(metric, _)| value(metric));
+    let after = keeper.next_stats();
+    for ((metric, figure), scraped) in FIGURES.into_iter().zip(scraped) {
         // Up to what is lost of a long number by its way through seconds.
-        let range = before * (1.0 - 1e-9)..=after * (1.0 + 1e-9);
+        let range = figure(&before) * (1.0 - 1e-9)..=figure(&after) * (1.0 + 1e-9);
         assert!(range.contains(&scraped), "{metric}: {scraped}, {range:?}");
     }
     drop(prometheus);
