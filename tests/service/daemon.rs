@@ -96,14 +96,14 @@ fn it_holds_five_capabilities_and_says_what_it_does(machine: &Machine) {
 
 fn it_names_what_another_users_process_does(machine: &Machine) {
     let targets = [
-        json!({"pid": program(&machine)}),
+        json!({"pid": program(machine)}),
         json!({"comm": "program"}),
         json!({"host": true}),
     ];
     for what in targets {
         let mut client = machine.client();
         let target = tailed(&mut client, what);
-        names_come(&machine, &mut client, target, &NAMES);
+        names_come(machine, &mut client, target, &NAMES);
     }
 }
 
@@ -114,7 +114,7 @@ fn it_names_what_a_unit_does(machine: &Machine) {
     ] {
         let mut client = machine.client();
         let target = tailed(&mut client, what);
-        names_come(&machine, &mut client, target, &NAMES);
+        names_come(machine, &mut client, target, &NAMES);
     }
 }
 
@@ -155,7 +155,7 @@ fn configured(client: &mut Client) -> u64 {
 
 fn a_reload_takes_all_of_a_configuration_or_nothing(machine: &Machine) {
     let mut client = machine.client();
-    let clock = tailed(&mut client, json!({"pid": program(&machine)}));
+    let clock = tailed(&mut client, json!({"pid": program(machine)}));
     let good = format!("{CONFIG}[[target]]\nname = \"configured\"\ncomm = \"program\"\n");
     for config in [
         format!("{good}frequency = 0\n"),
@@ -189,8 +189,12 @@ fn a_reload_takes_all_of_a_configuration_or_nothing(machine: &Machine) {
 
 fn stopped_it_gives_the_last_windows_and_says_why_there_are_no_more(machine: &Machine) {
     let mut client = machine.client();
-    let target = tailed(&mut client, json!({"pid": program(&machine)}));
+    let target = tailed(&mut client, json!({"pid": program(machine)}));
     client.event(target);
+    // Of the host there are large programs to be named, which may take longer than TimeoutStopSec=: nobody who stops a service waits for that.
+    let mut other = machine.client();
+    let host = tailed(&mut other, json!({"host": true}));
+    other.event(host);
     machine.ok(&["systemctl", "stop", "perfd.socket"]);
     loop {
         let event = client.event(target);
