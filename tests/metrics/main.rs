@@ -81,8 +81,11 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     daemon.end();
 }
 
+/// Reads a figure of the `stats`.
+type Figure = fn(&Value) -> f64;
+
 /// What both a scrape and the `stats` of the protocol tell, of what does not become less while the test runs.
-const FIGURES: [(&str, fn(&Value) -> f64); 9] = [
+const FIGURES: [(&str, Figure); 9] = [
     ("sum(perfd_samples_emitted_total)", |stats| {
         of_events(stats, "emitted")
     }),
