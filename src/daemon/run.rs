@@ -21,6 +21,7 @@ use super::target::Target;
 use super::told::tell;
 use crate::control::{Refusal, RefusalClass};
 use crate::model::{Fault, FaultClass, MonoNs};
+use crate::parser::Parsing;
 use crate::sink::pprof::Labels;
 use crate::sys::signals::{EndRequest, Signals};
 use crate::sys::unix_socket::LineListener;
@@ -31,6 +32,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Signals that come so soon after each other are one request to end.
 const ONE_REQUEST: Duration = Duration::from_millis(250);
+
+/// What has no name so long after the daemon was asked to end gets none: who stops a service waits for it.
+const NAMES_WITHIN: Duration = Duration::from_secs(5);
 
 const SIGNALS: Wakeup = Wakeup(0);
 const WAKER: Wakeup = Wakeup(1);
@@ -220,6 +224,9 @@ impl Daemon {
         (self.course, self.asked) = (Course::Draining, sys::now());
         self.log.info(format!("stopping: {why}"));
         self.notify.stopping("writing the last windows");
+        if let Parsing::InChild(limits) = &self.settings.parsing {
+            limits.last_moment.set(self.asked.plus(NAMES_WITHIN));
+        }
         self.registry.stop();
     }
 

@@ -128,11 +128,13 @@ pub enum Unnamed {
     TooManyPythonNames,
     /// The process that parses foreign files has died over the file, or went beyond its time; or it died so often that none is started now.
     ParserFailed,
+    /// perfd was to end before the name was found.
+    TooLate,
 }
 
 impl Unnamed {
     /// Every reason.
-    pub const ALL: [Unnamed; 10] = [
+    pub const ALL: [Unnamed; 12] = [
         Unnamed::NoSymbols,
         Unnamed::NotCovered,
         Unnamed::FileUnreadable,
@@ -143,6 +145,8 @@ impl Unnamed {
         Unnamed::JitFileRefused,
         Unnamed::KernelHidden,
         Unnamed::TooManyPythonNames,
+        Unnamed::ParserFailed,
+        Unnamed::TooLate,
     ];
 }
 
@@ -160,6 +164,7 @@ impl fmt::Display for Unnamed {
             Unnamed::KernelHidden => "kernel symbols are hidden",
             Unnamed::TooManyPythonNames => "too many names of Python functions",
             Unnamed::ParserFailed => "the parser failed on the file",
+            Unnamed::TooLate => "perfd had to end first",
         })
     }
 }

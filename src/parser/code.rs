@@ -263,9 +263,13 @@ impl Inner {
             }
             None => Vec::new(),
         };
+        let unanswered = match self.parser.is_too_late() {
+            true => Unnamed::TooLate,
+            false => Unnamed::ParserFailed,
+        };
         let mut named = named.into_iter();
         let name = |is_watched: Result<(), Unnamed>| {
-            let named = named.next().unwrap_or(Err(Unnamed::ParserFailed));
+            let named = named.next().unwrap_or(Err(unanswered));
             is_watched.and(named.map(Arc::from))
         };
         are_watched.into_iter().map(name).collect()

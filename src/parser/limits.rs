@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::sys::LastMoment;
 use crate::sys::confinement::Allowance;
 
 /// Where foreign files are read.
@@ -28,6 +29,8 @@ pub struct Limits {
     pub time: Duration,
     /// How long a child with nothing to do stays.
     pub idle: Duration,
+    /// When nothing is asked of a child any more, and what it is at is given up: whoever wants an end in bounded time sets it.
+    pub last_moment: LastMoment,
 }
 
 impl Default for Limits {
@@ -38,6 +41,7 @@ impl Default for Limits {
             open_files: 4096,
             time: Duration::from_secs(30),
             idle: Duration::from_secs(20),
+            last_moment: LastMoment::default(),
         }
     }
 }

@@ -17,7 +17,7 @@
 //!   numbers are looked up, files are never taken from it.
 //! - Each [`Parser`](process::Parser) has a child of its own, and one request at a time. When the child dies, says nonsense or is silent for
 //!   longer than [`Limits::time`], it is killed and the request is made once more, of a fresh one. If that fails too, the file is to blame, and
-//!   is not tried again. A child with nothing to do ends.
+//!   is not tried again. A child with nothing to do ends. Behind [`Limits::last_moment`] nothing is asked any more.
 //!
 //! What a child knows dies with it; what it has left in the cache, for files that it was given, does not.
 

@@ -11,7 +11,7 @@ use super::message::{
     SaidName,
 };
 use super::opener::begins_as_elf;
-use super::process::{About, Begin, Parser, Source};
+use super::process::{About, Begin, Failure, Parser, Source};
 use crate::model::{
     AddressKind, Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Pid, Unnamed,
 };
@@ -145,6 +145,9 @@ impl Names {
         module: &Module,
         frames: &[Frame],
     ) -> Result<Vec<Vec<FrameName>>, Unnamed> {
+        if self.parser.is_too_late() {
+            return Err(Unnamed::TooLate);
+        }
         let file = self.file(id, module)?;
         let about = About {
             file: &file,
@@ -173,7 +176,7 @@ impl Names {
             };
             (request, is_new.then_some(about.file))
         });
-        match answer.map_err(|_| Unnamed::ParserFailed)? {
+        match answer.map_err(why_unanswered)? {
             Answer::Named { names, notes }
                 if names.len() == frames.len() && are_possible(&names) && are_short(&notes) =>
             {
@@ -219,6 +222,13 @@ impl Names {
 /// Whether names of the module are in a file that is not the kernel's.
 fn is_foreign(module: &Module) -> bool {
     matches!(module.kind, ModuleKind::File { .. })
+}
+
+fn why_unanswered(failure: Failure) -> Unnamed {
+    match failure {
+        Failure::NotStarted | Failure::Blamed => Unnamed::ParserFailed,
+        Failure::TooLate => Unnamed::TooLate,
+    }
 }
 
 /// Whether a child can have found these.

@@ -61,6 +61,8 @@ pub(super) enum Failure {
     NotStarted,
     /// The file is one over which children die.
     Blamed,
+    /// The last moment has passed.
+    TooLate,
 }
 
 /// A child that is there when it is needed.
@@ -135,16 +137,31 @@ impl Parser {
             return Err(Failure::Blamed);
         }
         for _ in 0..ATTEMPTS {
-            let child = self.ready().ok_or(Failure::NotStarted)?;
+            let child = self.ready().ok_or(self.why_not_ready())?;
             self.opener.about(about);
             let (request, file) = request(child);
             if let Some(answer) = self.try_once(&request, file) {
                 return Ok(answer);
             }
         }
+        if self.is_too_late() {
+            return Err(Failure::TooLate);
+        }
         self.blamed.add(about.file, about.path);
         self.count_blamed();
         Err(Failure::Blamed)
+    }
+
+    /// Whether nothing is asked any more.
+    pub(super) fn is_too_late(&self) -> bool {
+        self.begin.limits.last_moment.has_passed()
+    }
+
+    fn why_not_ready(&self) -> Failure {
+        match self.is_too_late() {
+            true => Failure::TooLate,
+            false => Failure::NotStarted,
+        }
     }
 
     /// Something is not tried again.
@@ -154,6 +171,11 @@ impl Parser {
 
     /// Sees to it that there is a child, and returns its number; `None` if there can be none now.
     pub(super) fn ready(&mut self) -> Option<u64> {
+        if self.is_too_late() {
+            // It may be at something that takes long.
+            self.end();
+            return None;
+        }
         if !self.ensure_running() {
             count(&self.begin.tally.refused);
             return None;
@@ -167,6 +189,11 @@ impl Parser {
             Ok(answer) => {
                 self.back_off.succeeded();
                 Some(answer)
+            }
+            // Not its fault.
+            Err(_) if self.is_too_late() => {
+                self.end();
+                None
             }
             Err(error) => {
                 self.failed(&error);
@@ -215,7 +242,7 @@ impl Parser {
         self.running = Some(match &mut self.source {
             Source::Program => execute(&self.begin.limits)?,
             Source::Double(double) => Running {
-                parcels: double(),
+                parcels: double().until(self.begin.limits.last_moment.clone()),
                 process: None,
             },
         });
@@ -305,6 +332,7 @@ impl Drop for Parser {
 
 fn execute(limits: &Limits) -> io::Result<Running> {
     let (parcels, other): (Parcels, OwnedFd) = Parcels::pair()?;
+    let parcels = parcels.until(limits.last_moment.clone());
     let process = Command::new(&limits.program)
         .arg(child::COMMAND)
         .env_clear()

@@ -137,10 +137,13 @@ impl Pipeline {
         self.tables.wait_for_all(patience, || processes.mapped());
     }
 
-    /// Waits for the next table; `false` if none is on its way.
-    pub(super) fn wait_for_table(&mut self) -> bool {
+    /// Waits for the next table; `false` if none is on its way, or none has come in the time of `patience`, if that is given.
+    pub(super) fn wait_for_table(&mut self, patience: Option<Duration>) -> bool {
         let processes = &self.processes;
-        self.tables.wait(|| processes.mapped())
+        match patience {
+            None => self.tables.wait(|| processes.mapped()),
+            Some(patience) => self.tables.wait_at_most(patience, || processes.mapped()),
+        }
     }
 
     /// Goes on with the samples whose tables have come; `true` if none waits any more.

@@ -15,7 +15,7 @@ use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 /// Records younger than this stay in the rings: one that is older may still be on its way into another CPU's ring.
 pub(super) const SETTLE: Duration = Duration::from_millis(2);
 /// How long a window waits for tables that its samples need.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// When so many samples wait in the kernel they are taken in: a quarter of what its maps hold if each has a stack of its own.
 const MANY_WALKED: u64 = 4096;
 
@@ -209,12 +209,22 @@ impl Pump {
         self.walked_at.minus(SETTLE)
     }
 
-    /// Takes in all that is left, when nothing is sampled any more; what cannot be walked by then is lost.
-    pub(super) fn drain_to_end(&mut self, end: MonoNs) -> anyhow::Result<()> {
+    /// Takes in all that is left, when nothing is sampled any more. What cannot be walked by then is lost, and what waits for tables longer than
+    /// `patience`; `None`: as long as there comes one.
+    pub(super) fn drain_to_end(
+        &mut self,
+        end: MonoNs,
+        patience: Option<Duration>,
+    ) -> anyhow::Result<()> {
         self.stages.take(MonoNs(u64::MAX))?;
         self.stages.take_walked()?;
         let pipeline = &mut self.stages.pipeline;
-        while !pipeline.resume() && pipeline.wait_for_table() {}
+        let until = patience.map(|patience| sys::now().plus(patience));
+        let left = || until.map(|until| until.since(sys::now()));
+        while !pipeline.resume()
+            && left() != Some(Duration::ZERO)
+            && pipeline.wait_for_table(left())
+        {}
         pipeline.give_up();
         pipeline.count_held_at_end(end);
         Ok(())

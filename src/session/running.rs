@@ -251,7 +251,7 @@ impl<'a> Running<'a> {
         if let Some(child) = &self.child {
             ask_to_end(child, &ended)?;
         }
-        self.pump.drain_to_end(end)?;
+        self.pump.drain_to_end(end, None)?;
         self.windows
             .close_last(end, &mut self.pump.stages, &self.names.messages)?;
         let Finished {

@@ -157,13 +157,28 @@ impl Tables {
 
     /// Waits for the next table, or until the kernel has it; `false` if nothing is on its way.
     pub fn wait(&mut self, mapped: impl Fn() -> FxHashSet<ModuleId>) -> bool {
+        if self.wait_at_most(PATIENCE, mapped) {
+            return true;
+        }
+        let is_in_vain = self.n_pending > 0;
+        if is_in_vain {
+            self.give_up();
+        }
+        is_in_vain
+    }
+
+    /// The same, but no longer than `patience`; `false` as well if nothing has come.
+    pub(super) fn wait_at_most(
+        &mut self,
+        patience: Duration,
+        mapped: impl Fn() -> FxHashSet<ModuleId>,
+    ) -> bool {
         self.feed();
         if self.n_pending == 0 {
             return false;
         }
-        let Ok(done) = self.workers.done.recv_timeout(PATIENCE) else {
-            self.give_up();
-            return true;
+        let Ok(done) = self.workers.done.recv_timeout(patience) else {
+            return false;
         };
         self.now = sys::now();
         self.take(done, &mapped);

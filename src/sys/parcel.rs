@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,6 +18,8 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
     recvmsg, sendmsg, socketpair,
 };
+
+use super::LastMoment;
 
 /// Files that one message may carry.
 pub const MAX_FILES: usize = 8;
@@ -64,6 +66,7 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Parcels {
     socket: OwnedFd,
+    last_moment: Option<LastMoment>,
 }
 
 impl Parcels {
@@ -75,12 +78,23 @@ impl Parcels {
             None,
             SockFlag::SOCK_CLOEXEC,
         )?;
-        Ok((Parcels { socket: own }, other))
+        Ok((Parcels::of(own), other))
     }
 
     /// An end that was handed over.
     pub fn of(socket: OwnedFd) -> Parcels {
-        Parcels { socket }
+        Parcels {
+            socket,
+            last_moment: None,
+        }
+    }
+
+    /// Waits no longer than until then, whatever deadlines there are.
+    pub fn until(self, last_moment: LastMoment) -> Parcels {
+        Parcels {
+            last_moment: Some(last_moment),
+            ..self
+        }
     }
 
     /// Sends a message, at most [`MAX_FILES`] files with it.
@@ -203,19 +217,20 @@ impl Parcels {
         Ok(())
     }
 
-    /// Waits until there is something to do; it may be that the other end is closed.
+    /// Waits until there is something to do, or to look at the time again; it may be that the other end is closed.
     fn wait(&self, what: PollFlags, deadline: Option<Instant>) -> Result<(), ParcelError> {
         let mut polled = [PollFd::new(self.socket.as_fd(), what)];
-        let timeout = match deadline {
+        let left = match (&self.last_moment, deadline) {
+            (None, None) => None,
+            (None, Some(deadline)) => Some(deadline.saturating_duration_since(Instant::now())),
+            (Some(last_moment), _) => Some(last_moment.wait_for(deadline).unwrap_or_default()),
+        };
+        let timeout = match left {
             None => PollTimeout::NONE,
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(ParcelError::TimedOut);
-                }
-                // Up to the next millisecond, so that the last one is not spent polling.
-                let left = left + std::time::Duration::from_millis(1);
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            Some(Duration::ZERO) => return Err(ParcelError::TimedOut),
+            // Up to the next millisecond, so that the last one is not spent polling.
+            Some(left) => {
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
             }
         };
         match poll(&mut polled, timeout) {
@@ -232,7 +247,6 @@ mod tests {
     use std::fs::File;
     use std::io::{Read, Seek, Write};
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
 
@@ -318,6 +332,17 @@ mod tests {
             own.send(&vec![0; 4 << 20], &[], soon),
             Err(ParcelError::TimedOut)
         ));
+    }
+
+    #[test]
+    fn the_last_moment_ends_a_wait_without_a_deadline() {
+        let (own, _other) = pair();
+        let last_moment = LastMoment::default();
+        let own = own.until(last_moment.clone());
+        let waits = thread::spawn(move || own.receive(BOUNDS, None).map(drop));
+        last_moment.set(crate::sys::now());
+        let waited = waits.join().expect("it does not panic");
+        assert!(matches!(waited, Err(ParcelError::TimedOut)));
     }
 
     #[test]

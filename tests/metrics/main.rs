@@ -9,16 +9,41 @@ mod support;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
 
 use own_daemon::client::PATIENCE;
 use own_daemon::{Circumstances, Daemon, Keeper};
 use prometheus::{Prometheus, complaints, installed};
 use relay::Relay;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::skip;
 
 /// What a target may be called.
 const NAME: &str = r#"a "quoted" back\slash, {and} more"#;
+
+/// A process that does nothing but run: of the host there is much to be named before a window comes.
+struct Busy(Child);
+
+impl Busy {
+    fn start() -> Busy {
+        let sh = Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn();
+        Busy(sh.expect("sh starts"))
+    }
+
+    /// The request to profile it.
+    fn attach(&self) -> Value {
+        json!({"do": "attach", "target": {"pid": self.0.id()}, "name": NAME})
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Asks for the metrics; their text.
 fn exposition(daemon: &Daemon) -> String {
@@ -48,11 +73,57 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     };
     let mut keeper = Keeper::of(&daemon);
     let mut client = daemon.client();
-    client.done(json!({"do": "attach", "target": {"host": true}, "name": NAME}));
+    let busy = Busy::start();
+    client.done(busy.attach());
     keeper.next_stats();
     let text = exposition(&daemon);
     assert_eq!(complaints(&text), "", "{text}");
     daemon.end();
+}
+
+/// Reads a figure of the `stats`.
+type Figure = fn(&Value) -> f64;
+
+/// What both a scrape and the `stats` of the protocol tell, of what does not become less while the test runs.
+const FIGURES: [(&str, Figure); 9] = [
+    ("sum(perfd_samples_emitted_total)", |stats| {
+        of_events(stats, "emitted")
+    }),
+    ("sum(perfd_samples_total)", |stats| {
+        of_events(stats, "delivered")
+    }),
+    ("perfd_uptime_seconds", |stats| {
+        number(&stats["uptime_ns"]) / 1e9
+    }),
+    ("perfd_cpu_seconds_total", |stats| {
+        number(&stats["cpu_ns"]) / 1e9
+    }),
+    ("perfd_ring_bytes", |stats| number(&stats["ring_bytes"])),
+    ("sum(perfd_targets)", |stats| number(&stats["targets"])),
+    ("perfd_clients", |stats| {
+        number(&stats["clients"]["connected"])
+    }),
+    ("perfd_requests_total", |stats| {
+        number(&stats["clients"]["requests"])
+    }),
+    ("perfd_windows_sent_total", |stats| {
+        number(&stats["clients"]["windows_sent"])
+    }),
+];
+
+fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// A figure of all events of all engines.
+fn of_events(stats: &Value, figure: &str) -> f64 {
+    let engines = stats["engines"].as_array().expect("engines");
+    let events = engines
+        .iter()
+        .flat_map(|engine| engine["events"].as_array().expect("events"));
+    events.map(|event| number(&event[figure])).sum()
 }
 
 /// What must be 0: the daemon's account of its samples, as Prometheus has stored it.
@@ -69,8 +140,10 @@ fn prometheus_stores_what_the_daemon_does() {
     };
     let mut keeper = Keeper::of(&daemon);
     let mut client = daemon.client();
-    let attach = json!({"do": "attach", "target": {"host": true}, "name": NAME});
-    let target = client.done(attach)["target"].as_u64().expect("a number");
+    let busy = Busy::start();
+    let target = client.done(busy.attach())["target"]
+        .as_u64()
+        .expect("a number");
     client.done(json!({"do": "tail", "target": target, "format": "json"}));
     while client.event(target)["window"]["samples"] == 0 {}
     keeper.next_stats();
@@ -89,6 +162,15 @@ fn prometheus_stores_what_the_daemon_does() {
     assert!(value("perfd_cpu_seconds_total") > 0.0);
     assert!(value("perfd_rss_anon_bytes") > 0.0);
     assert_eq!(value(ACCOUNT), 0.0);
+    let before = keeper.next_stats();
+    relay.wait_for_a_stored_scrape();
+    let scraped = FIGURES.map(|(metric, _)| value(metric));
+    let after = keeper.next_stats();
+    for ((metric, figure), scraped) in FIGURES.into_iter().zip(scraped) {
+        // Up to what is lost of a long number by its way through seconds.
+        let range = figure(&before) * (1.0 - 1e-9)..=figure(&after) * (1.0 + 1e-9);
+        assert!(range.contains(&scraped), "{metric}: {scraped}, {range:?}");
+    }
     drop(prometheus);
     daemon.end();
 }

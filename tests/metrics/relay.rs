@@ -37,9 +37,11 @@ impl Relay {
         self.address
     }
 
-    /// Returns when a scrape is sure to be stored: a scraper stores one before it begins the next.
+    /// Returns when a scrape is sure to be stored that has begun later than this: a scraper stores one before it begins the next.
     pub fn wait_for_a_stored_scrape(&self) {
-        for n in 1..=2 {
+        while self.scrapes.try_recv().is_ok() {}
+        // The first may have begun before, the second is stored when the third has been told.
+        for n in 1..=3 {
             let scraped = self.scrapes.recv_timeout(PATIENCE);
             scraped.unwrap_or_else(|_| panic!("scrape {n} has not come"));
         }

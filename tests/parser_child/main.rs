@@ -12,3 +12,4 @@ mod lying;
 mod made;
 #[path = "../support/mod.rs"]
 mod support;
+mod too_late;

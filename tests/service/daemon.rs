@@ -5,88 +5,38 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::machine::Machine;
+use super::outside;
 use super::own_daemon::client::Client;
-use super::support::compile_c;
-
-/// Runs code that it has made, and asks the kernel for much: by turns.
-const PROGRAM: &str = r#"
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-__attribute__((noinline)) static void compiled(void) {
-    for (volatile int n = 0; n < 10000000; n++) {}
-}
-
-int main(void) {
-    /* mov eax, 10000000; again: dec eax; jnz again; ret */
-    static const unsigned char loop[] = {0xb8, 0x80, 0x96, 0x98, 0x00, 0xff, 0xc8, 0x75, 0xfc, 0xc3};
-    void *code = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (code == MAP_FAILED) return 1;
-    memcpy(code, loop, sizeof loop);
-    char path[64];
-    static char bytes[1 << 20];
-    snprintf(path, sizeof path, "/tmp/perf-%d.map", getpid());
-    FILE *map = fopen(path, "w");
-    if (!map) return 1;
-    fprintf(map, "%lx %zx made_at_run_time\n", (unsigned long)code, sizeof loop);
-    fclose(map);
-    int zeros = open("/dev/zero", O_RDONLY);
-    for (;;) {
-        compiled();
-        ((void (*)(void))code)();
-        for (int n = 0; n < 100; n++) if (read(zeros, bytes, sizeof bytes) <= 0) return 1;
-    }
-}
-"#;
-
-/// It runs for alice, out of a folder that nobody else may enter, with a /tmp of its own.
-const UNIT: &str = "
-[Service]
-Type=exec
-User=alice
-PrivateTmp=yes
-ExecStart=/home/alice/hidden/program
-";
+use super::program::{self, NAMES};
+use super::users;
 
 const CONFIG: &str = "window = \"200ms\"\n";
 
 /// A machine with a running daemon, and alice's program as program.service.
 fn running() -> Option<Machine> {
     let machine = Machine::with_perfd()?;
-    machine.share(compile_c(PROGRAM, &["-O1"]).path(), "program");
-    machine.ok(&[
-        "install",
-        "-d",
-        "-m",
-        "700",
-        "-o",
-        "alice",
-        "/home/alice/hidden",
-    ]);
-    machine.ok(&[
-        "install",
-        "-o",
-        "alice",
-        "-m",
-        "700",
-        "/shared/program",
-        "/home/alice/hidden/program",
-    ]);
-    machine.unit("program.service", UNIT);
-    machine.ok(&["systemctl", "start", "program.service"]);
+    program::start(&machine, "program.service", "program");
     machine.write("/etc/perfd/perfd.toml", CONFIG);
     machine.ok(&["systemctl", "enable", "--now", "perfd.service"]);
     Some(machine)
 }
 
 fn program(machine: &Machine) -> u32 {
-    machine
-        .property("program.service", "MainPID")
-        .parse()
-        .expect("a pid")
+    program::pid(machine, "program.service")
+}
+
+#[test]
+fn under_systemd_it_does_what_it_does_elsewhere() {
+    let Some(machine) = running() else {
+        return;
+    };
+    it_holds_five_capabilities_and_says_what_it_does(&machine);
+    it_names_what_another_users_process_does(&machine);
+    outside::with_its_filters_bpf_names_what_another_users_process_does(&machine);
+    it_names_what_a_unit_does(&machine);
+    users::profile_what_the_kernel_lets_them_see_and_administrators_everything(&machine);
+    a_reload_takes_all_of_a_configuration_or_nothing(&machine);
+    stopped_it_gives_the_last_windows_and_says_why_there_are_no_more(&machine);
 }
 
 /// Attaches to a target and tails it, in folded stacks.
@@ -115,13 +65,7 @@ fn names_come(machine: &Machine, client: &mut Client, target: u64, names: &[&str
     panic!("no {missing:?}: {seen}\n{}", machine.journal());
 }
 
-const NAMES: [&str; 3] = [";main;compiled", "made_at_run_time", "read_zero"];
-
-#[test]
-fn it_holds_five_capabilities_and_says_what_it_does() {
-    let Some(machine) = running() else {
-        return;
-    };
+fn it_holds_five_capabilities_and_says_what_it_does(machine: &Machine) {
     let pid = machine.property("perfd.service", "MainPID");
     let status = machine.ok(&["cat", &format!("/proc/{pid}/status")]);
     let fields: BTreeMap<_, _> = status
@@ -150,35 +94,27 @@ fn it_holds_five_capabilities_and_says_what_it_does() {
     assert_eq!(machine.property("perfd.service", "NRestarts"), "0");
 }
 
-#[test]
-fn it_names_what_another_users_process_does() {
-    let Some(machine) = running() else {
-        return;
-    };
+fn it_names_what_another_users_process_does(machine: &Machine) {
     let targets = [
-        json!({"pid": program(&machine)}),
+        json!({"pid": program(machine)}),
         json!({"comm": "program"}),
         json!({"host": true}),
     ];
     for what in targets {
         let mut client = machine.client();
         let target = tailed(&mut client, what);
-        names_come(&machine, &mut client, target, &NAMES);
+        names_come(machine, &mut client, target, &NAMES);
     }
 }
 
-#[test]
-fn it_names_what_a_unit_does() {
-    let Some(machine) = running() else {
-        return;
-    };
+fn it_names_what_a_unit_does(machine: &Machine) {
     for what in [
         json!({"unit": "program.service"}),
         json!({"cgroup": "system.slice/program.service"}),
     ] {
         let mut client = machine.client();
         let target = tailed(&mut client, what);
-        names_come(&machine, &mut client, target, &NAMES);
+        names_come(machine, &mut client, target, &NAMES);
     }
 }
 
@@ -217,13 +153,9 @@ fn configured(client: &mut Client) -> u64 {
     target["target"].as_u64().expect("a number")
 }
 
-#[test]
-fn a_reload_takes_all_of_a_configuration_or_nothing() {
-    let Some(machine) = running() else {
-        return;
-    };
+fn a_reload_takes_all_of_a_configuration_or_nothing(machine: &Machine) {
     let mut client = machine.client();
-    let clock = tailed(&mut client, json!({"pid": program(&machine)}));
+    let clock = tailed(&mut client, json!({"pid": program(machine)}));
     let good = format!("{CONFIG}[[target]]\nname = \"configured\"\ncomm = \"program\"\n");
     for config in [
         format!("{good}frequency = 0\n"),
@@ -255,14 +187,14 @@ fn a_reload_takes_all_of_a_configuration_or_nothing() {
     assert_eq!(machine.property("perfd.service", "NRestarts"), "0");
 }
 
-#[test]
-fn stopped_it_gives_the_last_windows_and_says_why_there_are_no_more() {
-    let Some(machine) = running() else {
-        return;
-    };
+fn stopped_it_gives_the_last_windows_and_says_why_there_are_no_more(machine: &Machine) {
     let mut client = machine.client();
-    let target = tailed(&mut client, json!({"pid": program(&machine)}));
+    let target = tailed(&mut client, json!({"pid": program(machine)}));
     client.event(target);
+    // Of the host there are large programs to be named, which may take longer than TimeoutStopSec=: nobody who stops a service waits for that.
+    let mut other = machine.client();
+    let host = tailed(&mut other, json!({"host": true}));
+    other.event(host);
     machine.ok(&["systemctl", "stop", "perfd.socket"]);
     loop {
         let event = client.event(target);

@@ -71,8 +71,8 @@ impl Machine {
         })
     }
 
-    /// A machine with perfd installed, the users alice, bob and carol, who is an administrator of perfd, and a journal.
-    pub fn with_perfd() -> Option<Machine> {
+    /// A machine with a journal, the users alice and bob, and a checkout of perfd as /shared, in which it is built.
+    pub fn with_checkout() -> Option<Machine> {
         let machine = Machine::boot()?;
         // The kernel's log and its audit records are the outer machine's.
         machine.write(
@@ -80,7 +80,11 @@ impl Machine {
             "[Journal]\nReadKMsg=no\nAudit=no\nStorage=volatile\n",
         );
         machine.ok(&["systemctl", "start", "systemd-journald.service"]);
-        machine.share(Path::new(env!("CARGO_BIN_EXE_perfd")), "perfd");
+        for folder in ["systemd", "target/release"] {
+            fs::create_dir_all(machine.shared(folder)).expect("a folder of the folder");
+        }
+        let perfd = Path::new(env!("CARGO_BIN_EXE_perfd"));
+        machine.share(perfd, "target/release/perfd");
         for file in [
             "install",
             "perfd.service",
@@ -89,13 +93,20 @@ impl Machine {
             "perfd.sysusers",
             "perfd.tmpfiles",
         ] {
-            machine.share(&here("systemd").join(file), file);
+            let file = format!("systemd/{file}");
+            machine.share(&here(&file), &file);
         }
-        machine.ok(&["/shared/install", "/shared/perfd"]);
-        for user in ["alice", "bob", "carol"] {
+        for user in ["alice", "bob"] {
             machine.ok(&["useradd", "--create-home", user]);
         }
-        machine.ok(&["usermod", "-aG", "perfd-admin", "carol"]);
+        Some(machine)
+    }
+
+    /// A machine with perfd installed, and a third user, carol, who is an administrator of perfd.
+    pub fn with_perfd() -> Option<Machine> {
+        let machine = Machine::with_checkout()?;
+        machine.ok(&["/shared/systemd/install"]);
+        machine.ok(&["useradd", "--create-home", "-G", "perfd-admin", "carol"]);
         Some(machine)
     }
 
@@ -129,6 +140,15 @@ impl Machine {
 
     /// Runs one as a user, with the groups that they have.
     pub fn run_as(&self, user: &str, words: &[&str]) -> Said {
+        Said::from(
+            self.command_as(user, words)
+                .output()
+                .expect("nsenter starts"),
+        )
+    }
+
+    /// A command in the machine, run by a user.
+    pub fn command_as(&self, user: &str, words: &[&str]) -> Command {
         let be = [
             "setpriv",
             "--reuid",
@@ -139,7 +159,7 @@ impl Machine {
             "--reset-env",
             "--",
         ];
-        self.run(&[&be[..], words].concat())
+        self.command(&[&be[..], words].concat())
     }
 
     /// Puts a file of this machine into /shared.
@@ -158,6 +178,13 @@ impl Machine {
         self.ok(&["install", "-D", "-m", "644", "/shared/written", path]);
     }
 
+    /// Writes a command that everybody may run.
+    pub fn script(&self, name: &str, line: &str) {
+        let path = format!("/usr/local/bin/{name}");
+        self.write(&path, &format!("#!/bin/sh\n{line}\n"));
+        self.ok(&["chmod", "755", &path]);
+    }
+
     /// Writes a unit, and has systemd read its files again.
     pub fn unit(&self, name: &str, text: &str) {
         self.write(&format!("/etc/systemd/system/{name}"), text);
@@ -168,6 +195,21 @@ impl Machine {
     pub fn property(&self, unit: &str, name: &str) -> String {
         let shown = self.ok(&["systemctl", "show", "--value", "-p", name, unit]);
         shown.trim().to_owned()
+    }
+
+    /// The main process of a service, as it is numbered outside.
+    pub fn outer_pid(&self, service: &str) -> u32 {
+        let inner = self.property(service, "MainPID");
+        let path = self.cgroup.join("system.slice").join(service);
+        let listed = fs::read_to_string(path.join("cgroup.procs")).expect("its processes");
+        let is_main = |pid: &&str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let mut lines = status.lines();
+            let numbers = lines.find(|line| line.starts_with("NSpid:"));
+            numbers.and_then(|numbers| numbers.split_whitespace().next_back()) == Some(&*inner)
+        };
+        let main = listed.lines().find(is_main).expect("it runs");
+        main.parse().expect("a pid")
     }
 
     /// A client of the daemon: root, to which nothing is refused.

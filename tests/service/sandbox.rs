@@ -66,9 +66,26 @@ const REFUSED: &[(&str, &str)] = &[
 
 #[test]
 fn in_the_sandbox_everything_works_that_perfd_does_and_nothing_else() {
+    if let Ok(what) = std::env::var(INSIDE) {
+        return match &*what {
+            "programs" => the_kernel_takes_perfds_own_programs(),
+            "parser" => the_parser_gives_up_its_rights(),
+            other => panic!("{other}"),
+        };
+    }
     let Some(machine) = Machine::with_perfd() else {
         return;
     };
+    what_the_probe_tries_is_done_or_refused(&machine);
+    match BACKENDS.contains(&"bpf") {
+        // Not by the built perfd, which knows that no pid is what it seems in this machine's pid namespace, and leaves BPF alone.
+        true => this_test_in_sandbox(&machine, "programs"),
+        false => skip("perfd has no BPF programs for this processor"),
+    }
+    this_test_in_sandbox(&machine, "parser");
+}
+
+fn what_the_probe_tries_is_done_or_refused(machine: &Machine) {
     let source = fs::read_to_string(here("tests/service/probe.c")).expect("the probe");
     machine.share(compile_c(&source, &[]).path(), "probe");
     machine.ok(&["install", "/shared/probe", "/usr/local/bin/probe"]);
@@ -94,7 +111,7 @@ fn in_the_sandbox_everything_works_that_perfd_does_and_nothing_else() {
     machine.ok(&["systemctl", "start", "target.service"]);
     let pid = machine.property("target.service", "MainPID");
     let cgroup = "/sys/fs/cgroup/system.slice/target.service";
-    let said = in_sandbox(&machine, &format!("/usr/local/bin/probe {pid} {cgroup}"));
+    let said = in_sandbox(machine, &format!("/usr/local/bin/probe {pid} {cgroup}"));
     let mut results: Vec<_> = said
         .lines()
         .filter_map(|line| line.split_once('\t'))
@@ -113,59 +130,34 @@ fn in_the_sandbox_everything_works_that_perfd_does_and_nothing_else() {
     );
 }
 
-#[test]
-fn the_kernel_takes_perfds_own_programs_in_the_sandbox() {
-    if !BACKENDS.contains(&"bpf") {
-        return skip("perfd has no BPF programs for this processor");
-    }
-    // Not by the built perfd, which knows that no pid is what it seems in this machine's pid namespace, and leaves BPF alone.
-    this_test_in_sandbox(
-        "the_kernel_takes_perfds_own_programs_in_the_sandbox",
-        || {
-            let walk = KernelWalk::load(
-                1,
-                true,
-                CountEach::Stack,
-                Python::Leave,
-                Room::default(),
-                [1, 2],
-            );
-            walk.map(drop).expect("the programs are loaded");
-        },
-    );
+fn the_kernel_takes_perfds_own_programs() {
+    let room = Room::default();
+    let walk = KernelWalk::load(1, true, CountEach::Stack, Python::Leave, room, [1, 2]);
+    walk.map(drop).expect("the programs are loaded");
 }
 
-#[test]
-fn the_parser_gives_up_its_rights_in_the_sandbox() {
-    this_test_in_sandbox("the_parser_gives_up_its_rights_in_the_sandbox", || {
-        let allowance = Allowance {
-            memory: 1 << 30,
-            open_files: 64,
-            file_size: 1 << 20,
-        };
-        confine(allowance).expect("it is confined");
-        let refused = fs::read("/etc/hostname").expect_err("no file has a name any more");
-        assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
-    });
+fn the_parser_gives_up_its_rights() {
+    let allowance = Allowance {
+        memory: 1 << 30,
+        open_files: 64,
+        file_size: 1 << 20,
+    };
+    confine(allowance).expect("it is confined");
+    let refused = fs::read("/etc/hostname").expect_err("no file has a name any more");
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
 }
 
-/// Set where this program runs in the sandbox itself.
+/// Set where this program runs in the sandbox itself: what is to be done there.
 const INSIDE: &str = "PERFD_TEST_IN_SANDBOX";
 
-/// Has a test of this file executed anew in the sandbox: it does `inside` there.
-fn this_test_in_sandbox(name: &str, inside: fn()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    let Some(machine) = Machine::with_perfd() else {
-        return;
-    };
+/// Has the test of this file executed anew in the sandbox, where it does that.
+fn this_test_in_sandbox(machine: &Machine, what: &str) {
     let own = std::env::current_exe().expect("this program");
     machine.share(&own, "this");
     machine.ok(&["install", "/shared/this", "/usr/local/bin/this"]);
-    let command = format!("/bin/env {INSIDE}=1 /usr/local/bin/this --exact sandbox::{name}");
-    let said = in_sandbox(&machine, &command);
-    assert!(said.contains("1 passed; 0 failed"), "{said}");
+    let command = format!("/bin/env {INSIDE}={what} /usr/local/bin/this sandbox::");
+    let said = in_sandbox(machine, &command);
+    assert!(said.contains("1 passed; 0 failed"), "{what}: {said}");
 }
 
 /// Runs a command as perfd.service runs the daemon; its standard output.

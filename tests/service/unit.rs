@@ -1,9 +1,9 @@
-//! The unit files, before anything is started: how exposed the service is, and what systemd says of the files where they are installed.
+//! The unit files, before anything is started: how exposed the service is, and what a package gets.
 
 use std::fs;
 use std::process::Command;
 
-use super::machine::{Machine, Said, here};
+use super::machine::{Said, here};
 use super::support::skip;
 
 /// The exposure that `systemd-analyze security` may find at most, in tenths. Its version 252 finds 16.
@@ -50,22 +50,6 @@ fn what_is_granted_bounds_what_can_be_gained() {
 }
 
 #[test]
-fn systemd_finds_nothing_wrong_with_the_installed_files() {
-    let Some(machine) = Machine::with_perfd() else {
-        return;
-    };
-    let verify = [
-        "systemd-analyze",
-        "verify",
-        "perfd.service",
-        "perfd.socket",
-        "perfd-metrics.socket",
-    ];
-    let said = machine.run(&verify);
-    assert_eq!((said.code, said.stdout + &said.stderr), (0, String::new()));
-}
-
-#[test]
 fn a_package_gets_the_files_with_its_own_prefix_and_nothing_is_started() {
     let root = tempfile::tempdir().expect("a folder");
     let installed = Command::new(here("systemd/install"))
@@ -97,40 +81,4 @@ fn a_package_gets_the_files_with_its_own_prefix_and_nothing_is_started() {
         let shipped = fs::read_to_string(here(shipped)).expect(shipped);
         assert_eq!(read(installed), shipped, "{installed}");
     }
-}
-
-#[test]
-fn nothing_is_left_after_an_uninstallation_but_what_it_says() {
-    let Some(machine) = Machine::with_perfd() else {
-        return;
-    };
-    let of_perfd = [
-        "find",
-        "/etc",
-        "/usr/local",
-        "/run/systemd/system",
-        "/var/lib",
-        "-name",
-        "*perfd*",
-    ];
-    let installed = machine.ok(&of_perfd);
-    assert!(
-        installed.contains("/usr/local/lib/systemd/system/perfd.service"),
-        "{installed}"
-    );
-    machine.ok(&[
-        "systemctl",
-        "enable",
-        "--now",
-        "perfd.socket",
-        "perfd-metrics.socket",
-    ]);
-    machine.ok(&["/shared/install", "--uninstall"]);
-    assert_eq!(machine.ok(&of_perfd), "/etc/perfd\n/etc/perfd/perfd.toml\n");
-    assert_eq!(
-        machine
-            .run(&["systemctl", "is-active", "perfd.socket"])
-            .stdout,
-        "inactive\n"
-    );
 }

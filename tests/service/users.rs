@@ -32,14 +32,10 @@ fn started(machine: &Machine, unit: &str, user: &str, program: &str) -> Value {
     json!({ "pid": pid })
 }
 
-#[test]
-fn users_profile_what_the_kernel_lets_them_see_and_administrators_everything() {
-    let Some(machine) = Machine::with_perfd() else {
-        return;
-    };
-    machine.ok(&["systemctl", "enable", "--now", "perfd.service"]);
-    let alices = started(&machine, "alices.service", "alice", "/bin/sleep");
-    let bobs = started(&machine, "bobs.service", "bob", "/bin/sleep");
+/// With a daemon that runs.
+pub fn profile_what_the_kernel_lets_them_see_and_administrators_everything(machine: &Machine) {
+    let alices = started(machine, "alices.service", "alice", "/bin/sleep");
+    let bobs = started(machine, "bobs.service", "bob", "/bin/sleep");
     // A program that alice may run and not read: the kernel does not let her look into it, and neither may perfd.
     machine.ok(&[
         "install",
@@ -49,7 +45,7 @@ fn users_profile_what_the_kernel_lets_them_see_and_administrators_everything() {
         "/usr/local/bin/unreadable",
     ]);
     let closed = started(
-        &machine,
+        machine,
         "closed.service",
         "alice",
         "/usr/local/bin/unreadable",

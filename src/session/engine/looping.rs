@@ -19,7 +19,7 @@ use crate::procfs::cgroups::Cgroups;
 use crate::sampler::counters::Plan;
 use crate::session::foundation::Foundation;
 use crate::session::names::{Message, Names};
-use crate::session::pump::{OTHERS, Pace, Pump};
+use crate::session::pump::{OTHERS, PATIENCE, Pace, Pump};
 use crate::session::told::Told;
 use crate::session::window::next_due;
 use crate::session::{Spec, opening};
@@ -390,14 +390,14 @@ impl Looping {
         self.measure()
     }
 
-    /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that.
+    /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that: for tables no longer than any window.
     pub(super) fn close_all(&mut self, now: MonoNs) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
         stages
             .sampling
             .disable()
             .context("disable the sampled events")?;
-        self.pump.drain_to_end(now)?;
+        self.pump.drain_to_end(now, Some(PATIENCE))?;
         let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
         let windows = self.close_windows(now, true)?;
         for message in new.into_iter().chain([Message::Several(windows)]) {

@@ -352,6 +352,7 @@ fn remedy_for_unnamed(reason: Unnamed) -> Option<&'static str> {
         | Unnamed::CodeReplaced
         | Unnamed::JitFileRefused
         | Unnamed::TooManyPythonNames
-        | Unnamed::ParserFailed => None,
+        | Unnamed::ParserFailed
+        | Unnamed::TooLate => None,
     }
 }
