@@ -49,11 +49,7 @@ fn a_client_that_reads_nothing_costs_others_nothing_and_is_left() {
         let window = &event["window"];
         assert!(
             next.is_none_or(|next: u64| window["from"] == next),
-            "no window is missing: {event}"
-        );
-        assert_eq!(
-            window["from"], window["to"],
-            "none was put together with another: {event}"
+            "no window is missing, though some may be one: {event}"
         );
         next = window["to"].as_u64().map(|to| to + 1);
         let stats = reads.done(json!({"do": "stats"}));

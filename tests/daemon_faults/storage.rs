@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::own_daemon::client::Client;
+use super::own_daemon::client::{Client, PATIENCE};
 use super::own_daemon::{Circumstances, Daemon, Keeper};
 use super::support::perfd;
 
@@ -112,7 +113,7 @@ fn can_be_exported(state: &Path) {
         String::from_utf8_lossy(&exported.stderr)
     );
     let text = String::from_utf8_lossy(&exported.stdout).into_owned();
-    assert!(text.contains("sh;"), "{text}");
+    assert!(text.contains("sh-"), "{text}");
 }
 
 #[test]
@@ -228,10 +229,19 @@ fn inside(daemon: &Daemon) -> PathBuf {
 }
 
 fn remount(daemon: &Daemon, mode: &str) {
-    let status = Command::new("nsenter")
-        .args(["--mount", "--target", &daemon.pid().to_string(), "--"])
-        .args(["mount", "-o", &format!("remount,{mode}")])
-        .arg(daemon.state())
-        .status();
-    assert!(status.expect("nsenter").success(), "remount {mode}");
+    // Refused while a file is open for writing, which is for a moment.
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let done = Command::new("nsenter")
+            .args(["--mount", "--target", &daemon.pid().to_string(), "--"])
+            .args(["mount", "-o", &format!("remount,{mode}")])
+            .arg(daemon.state())
+            .output()
+            .expect("nsenter");
+        let said = String::from_utf8_lossy(&done.stderr);
+        if done.status.success() {
+            return;
+        }
+        assert!(Instant::now() < until, "remount {mode}: {said}");
+    }
 }

@@ -214,7 +214,7 @@ impl Looping {
         match self.targets.get(&id).map(|target| &target.whom) {
             Some(Whom::Process {
                 pidfd: Some(pidfd), ..
-            }) => self.pump.watch(pidfd, TARGETS),
+            }) => self.pump.watch_end(pidfd, TARGETS),
             _ => Ok(()),
         }
     }
@@ -227,9 +227,8 @@ impl Looping {
                 continue;
             };
             let is_alive = |pidfd: &PidFd| pidfd.is_alive().unwrap_or(false);
-            if pidfd.as_ref().is_some_and(|pidfd| !is_alive(pidfd)) {
-                // Closing it takes it out of the set of what wakes the loop.
-                *pidfd = None;
+            if let Some(dead) = pidfd.take_if(|pidfd| !is_alive(pidfd)) {
+                self.pump.unwatch(&dead);
                 ended.push(*pid);
             }
         }
@@ -314,6 +313,12 @@ impl Looping {
         let mut was_host = false;
         for id in ended {
             let target = self.targets.remove(&id);
+            if let Some(Whom::Process {
+                pidfd: Some(pidfd), ..
+            }) = target.as_ref().map(|target| &target.whom)
+            {
+                self.pump.unwatch(pidfd);
+            }
             was_host |= target.is_some_and(|target| matches!(target.whom, Whom::Host));
             let domain = self.membership().own_domain(id);
             self.membership().remove_target(id);
