@@ -16,9 +16,9 @@ use crate::model::{
     AddressKind, Frame, FrameName, Module, ModuleId, ModuleKind, MonoNs, NameKind, Pid, Unnamed,
 };
 use crate::procfs::module_file;
-use crate::sys;
 use crate::symbolize::jit::JitNames;
 use crate::symbolize::{Resolver, unnamed, why_unopened};
+use crate::sys;
 
 /// Files of modules that are kept open: their processes may be gone when another child needs them.
 const MAX_OPEN: usize = 4096;

@@ -1,6 +1,7 @@
 //! Targets that are hard to follow.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::support::{Program, compile_c};
@@ -11,6 +12,7 @@ const STEPS: &str = r#"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,7 +40,13 @@ pub struct Steps {
 impl Steps {
     /// Compiles and starts one, and waits for its first `next_step`.
     pub fn of(main: &str) -> Steps {
+        Steps::with(main, |_| ())
+    }
+
+    /// The same; something is done when the program is there and not started yet.
+    pub fn with(main: &str, prepare: impl FnOnce(&Path)) -> Steps {
         let program = compile_c(&format!("{STEPS}\n{main}"), &["-O1"]);
+        prepare(program.path());
         let mut process = Command::new(program.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

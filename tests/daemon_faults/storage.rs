@@ -211,7 +211,9 @@ fn wherever_the_daemon_is_killed_its_files_can_be_read() {
             busy.next_window();
         }
         for _ in 0..(round * 37) % 100 {
-            busy.client.done(json!({"do": "list"}));
+            busy.client
+                .in_the_end(json!({"do": "list"}))
+                .expect("a list");
         }
         daemon.signal(Signal::SIGKILL);
         drop(busy);

@@ -203,14 +203,7 @@ impl Taken {
         if self.open_files > base.open_files + FILES_OF_NAMES {
             return false;
         }
-        let figures = |of: &Taken| {
-            [
-                of.threads,
-                of.ring_bytes,
-                of.targets,
-                of.clients,
-            ]
-        };
+        let figures = |of: &Taken| [of.threads, of.ring_bytes, of.targets, of.clients];
         figures(self)
             .iter()
             .zip(figures(base))
