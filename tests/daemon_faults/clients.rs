@@ -26,7 +26,7 @@ int main(void) {
 
 #[test]
 fn a_client_that_reads_nothing_costs_others_nothing_and_is_left() {
-    let config = "[limits]\nclient_queue = \"64KiB\"\nclient_patience = \"1s\"\n";
+    let config = "[limits]\nclient_queue = \"1MiB\"\nclient_patience = \"1s\"\n";
     let Some(daemon) = Daemon::start(&Circumstances {
         config,
         ..Default::default()
@@ -38,7 +38,7 @@ fn a_client_that_reads_nothing_costs_others_nothing_and_is_left() {
     let mut reads = daemon.client();
     let attach = json!({"do": "attach", "target": {"pid": steps.pid()}, "frequency": 997});
     let target = reads.done(attach)["target"].as_u64().expect("a number");
-    let tail = json!({"do": "tail", "target": target, "format": "json"});
+    let tail = json!({"do": "tail", "target": target, "format": "folded"});
     reads.done(tail.clone());
     let mut idle = daemon.client();
     idle.done(tail);

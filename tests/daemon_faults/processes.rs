@@ -32,10 +32,10 @@ fn through_a_storm_of(program: &str, prepare: impl FnOnce(&Path)) {
     steps.go();
     let storm = std::thread::spawn(move || {
         steps.has_done_it();
-        steps.end();
+        steps.end()
     });
     let (folded, reason) = to_the_end(&mut client, target);
-    storm.join().expect("the storm is over");
+    let _file = storm.join().expect("the storm is over");
     assert_eq!(reason, "exited");
     assert!(folded.contains(";work "), "what it did is named: {folded}");
     drop(client);

@@ -34,7 +34,7 @@ pub struct Steps {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    _program: Program,
+    program: Program,
 }
 
 impl Steps {
@@ -58,7 +58,7 @@ impl Steps {
             process,
             input,
             output,
-            _program: program,
+            program,
         };
         steps.has_done_it();
         steps
@@ -80,10 +80,11 @@ impl Steps {
         assert_eq!(line, "ready\n");
     }
 
-    /// Lets it come to its end.
-    pub fn end(mut self) {
+    /// Lets it come to its end; its file, which is looked for as long as it has to be named.
+    pub fn end(mut self) -> Program {
         drop(self.input);
         let status = self.process.wait().expect("its end");
         assert!(status.success(), "{status}");
+        self.program
     }
 }

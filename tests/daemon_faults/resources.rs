@@ -49,7 +49,9 @@ fn a_daemon_that_may_lock_no_memory_samples_into_smaller_rings_or_says_why_not()
         return;
     };
     let mut client = daemon.client();
-    let attach = json!({"do": "attach", "target": {"pid": std::process::id()}});
+    let mut steps = Steps::of("int main(void) { next_step(); for (;;) work(1000000); }");
+    steps.go();
+    let attach = json!({"do": "attach", "target": {"pid": steps.pid()}});
     match client.ask(attach) {
         Ok(attached) => {
             let target = attached["target"].as_u64().expect("a number");
