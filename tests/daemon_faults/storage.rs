@@ -165,7 +165,7 @@ fn a_disk_that_becomes_read_only_costs_files_and_not_windows() {
     while files(&state).is_empty() {
         busy.next_window();
     }
-    remount(&daemon, "ro");
+    remount(&daemon, "ro", &mut busy);
     let n_files = files(&state).len();
     while !daemon
         .log()
@@ -175,7 +175,7 @@ fn a_disk_that_becomes_read_only_costs_files_and_not_windows() {
         busy.next_window();
     }
     assert_eq!(files(&state).len(), n_files);
-    remount(&daemon, "rw");
+    remount(&daemon, "rw", &mut busy);
     while files(&state).len() <= n_files {
         busy.next_window();
     }
@@ -230,7 +230,7 @@ fn inside(daemon: &Daemon) -> PathBuf {
     root.join(daemon.state().strip_prefix("/").expect("absolute"))
 }
 
-fn remount(daemon: &Daemon, mode: &str) {
+fn remount(daemon: &Daemon, mode: &str, busy: &mut Busy) {
     // Refused while a file is open for writing, which is for a moment.
     let until = Instant::now() + PATIENCE;
     loop {
@@ -245,5 +245,6 @@ fn remount(daemon: &Daemon, mode: &str) {
             return;
         }
         assert!(Instant::now() < until, "remount {mode}: {said}");
+        busy.next_window();
     }
 }
