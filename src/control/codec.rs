@@ -1,7 +1,7 @@
 //! Lines out of a stream of bytes, each with the descriptors that came with it.
 //!
-//! Knows nothing of what is in a line. A line that is too long costs nothing but itself: its bytes are passed over up to its end, and it is one
-//! error.
+//! Knows nothing of what is in a line. A line that is too long takes no memory: its bytes are passed over up to its end, and it is one error, which can be
+//! seen before the end comes ([`Lines::is_too_long`]).
 
 use super::{MAX_DESCRIPTORS, MAX_REQUEST};
 
@@ -71,6 +71,11 @@ impl<D> Lines<D> {
     /// Whether a line has begun and not ended.
     pub fn is_inside(&self) -> bool {
         !self.line.is_empty() || !self.descriptors.is_empty() || self.fault.is_some()
+    }
+
+    /// Whether the line that has begun is too long already, wherever it will end.
+    pub fn is_too_long(&self) -> bool {
+        self.fault == Some(LineError::TooLong)
     }
 
     fn add_descriptors(&mut self, descriptors: Vec<D>) {
@@ -162,6 +167,12 @@ mod tests {
         assert!(lines.line.capacity() <= MAX_REQUEST * 2 && lines.descriptors.is_empty());
         let expected = [Err(LineError::TooManyDescriptors), line(b"next", &[])];
         assert_eq!(heard(&mut lines, b"\nnext\n", &[]), expected);
+        assert_eq!(heard(&mut lines, &[b'x'; MAX_REQUEST - 1], &[]), []);
+        assert!(!lines.is_too_long());
+        assert_eq!(heard(&mut lines, b"x", &[]), []);
+        assert!(lines.is_too_long());
+        assert_eq!(heard(&mut lines, b"\n", &[]), [Err(LineError::TooLong)]);
+        assert!(!lines.is_too_long());
         let longest = [vec![b'x'; MAX_REQUEST - 1], vec![b'\n']].concat();
         assert!(heard(&mut lines, &longest, &[])[0].is_ok());
         let longer = [vec![b'x'; MAX_REQUEST], vec![b'\n']].concat();

@@ -1,6 +1,6 @@
 //! What is kept of a target for `snapshot`: all windows since its start, and those since its last mark, put together.
 
-use crate::aggregate::{merge_into, sorted};
+use crate::aggregate::{merge_into, row_bytes, sorted};
 use crate::model::{Ended, FrameName, NameKind, Profile, Row, TaskLabel};
 
 /// The stack under which stacks stand that there was no room for.
@@ -81,7 +81,7 @@ fn add_to(sum: &mut Option<Sum>, window: &Profile, room: u64) {
 
 /// Puts the lightest stacks under one where all of them take more than their room; weights stay what they are in sum.
 fn hold_to(profile: &mut Profile, room: u64) {
-    let total: u64 = profile.rows.iter().map(bytes).sum();
+    let total: u64 = profile.rows.iter().map(row_bytes).sum();
     if total <= room {
         return;
     }
@@ -97,7 +97,7 @@ fn hold_to(profile: &mut Profile, room: u64) {
             break;
         }
         goes[idx] = true;
-        over = over.saturating_sub(bytes(&profile.rows[idx]));
+        over = over.saturating_sub(row_bytes(&profile.rows[idx]));
     }
     let n_events = profile.run.events.len();
     let mut rest = Row {
@@ -126,15 +126,6 @@ fn hold_to(profile: &mut Profile, room: u64) {
     });
     profile.rows.push(rest);
     profile.rows = sorted(std::mem::take(&mut profile.rows));
-}
-
-/// What a row takes, but for the texts of its frames, which rows share.
-fn bytes(row: &Row) -> u64 {
-    let list = |n: usize, size: usize| n * size + 24;
-    let bytes = size_of::<Row>()
-        + list(row.frames.len(), size_of::<FrameName>())
-        + list(row.weights.len(), size_of::<crate::model::Weight>());
-    bytes as u64
 }
 
 #[cfg(test)]
@@ -225,7 +216,7 @@ mod tests {
     #[test]
     fn stacks_that_have_no_room_lose_their_names_and_not_their_samples() {
         let mut kept = Kept::new(0);
-        kept.room = 6 * bytes(&window(0, &[("a", 1)]).rows[0]);
+        kept.room = 6 * row_bytes(&window(0, &[("a", 1)]).rows[0]);
         let mut total = 0;
         for sequence in 0..40 {
             let (light, heavy) = (format!("light {sequence}"), "heavy");

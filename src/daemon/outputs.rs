@@ -5,7 +5,7 @@
 //! refused. So is whatever is not open for writing, or can be nothing but a mistake.
 //!
 //! A thread that is stuck in a write (a full FIFO, a file of a server that does not answer) costs its own output and nothing else: what comes
-//! meanwhile is merged, window by window, so that it grows with distinct stacks and not with time.
+//! meanwhile is merged, window by window, so that it grows with distinct stacks and not with time, and only as far as there is room.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -25,7 +25,8 @@ use nix::sys::statfs::fstatfs;
 
 use super::bare::bare;
 use super::clients::PhasedWindow;
-use crate::aggregate::merge;
+use super::kept::Kept;
+use crate::aggregate::{merge_into, profile_bytes};
 use crate::control::{OutputFormat, Phase};
 use crate::model::{Fault, FaultClass, Profile};
 use crate::sink::View;
@@ -54,8 +55,6 @@ const ACTING: [(i64, &str); 15] = [
 
 /// Phases that may wait for a thread that is behind.
 const MAX_WAITING: usize = 16;
-/// Stacks that a window may have by merging.
-const MAX_ROWS: usize = 1 << 18;
 
 /// A descriptor that may be written to.
 #[derive(Debug)]
@@ -154,6 +153,17 @@ pub struct OutputSpec {
     pub view: View,
     /// What a pprof says of all its samples.
     pub labels: Labels,
+    /// Its memory.
+    pub room: Room,
+}
+
+/// Bytes of memory that an output may take, as estimated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// For windows that wait for the thread. The newest one as it came does not count: others have it too.
+    pub waiting: u64,
+    /// For all of it, in forms that are written at the end; the lightest stacks beyond stand in one line.
+    pub whole: u64,
 }
 
 /// What an output is at.
@@ -173,6 +183,8 @@ pub enum OutputState {
 #[derive(Debug)]
 pub struct Output {
     shared: Arc<Shared>,
+    /// Bytes that may wait.
+    room: u64,
 }
 
 #[derive(Debug)]
@@ -210,7 +222,7 @@ impl Output {
             }),
             changed: Condvar::new(),
         });
-        let theirs = shared.clone();
+        let (theirs, room) = (shared.clone(), spec.room.waiting);
         thread::Builder::new()
             .name("perfd-output".to_owned())
             .spawn(move || {
@@ -229,7 +241,7 @@ impl Output {
                 drop(mailbox);
                 waker.wake();
             })?;
-        Ok(Output { shared })
+        Ok(Output { shared, room })
     }
 
     /// Puts a window into the mailbox; never waits for the thread.
@@ -238,14 +250,16 @@ impl Output {
         if mailbox.state != OutputState::Open {
             return;
         }
+        let waiting = mailbox.waiting.iter();
+        let n_bytes: u64 = waiting.map(|(_, profile)| profile_bytes(profile)).sum();
+        let has_room = n_bytes + profile_bytes(&window.profile) <= self.room;
         if let Some((phase, profile)) = mailbox.waiting.back_mut()
             && *phase == window.phase
-            && profile.rows.len() + window.profile.rows.len() <= MAX_ROWS
-            && let Some(merged) = merge(&[Arc::clone(profile), Arc::clone(&window.profile)])
+            && has_room
         {
-            *profile = Arc::new(merged);
+            merge_into(Arc::make_mut(profile), &window.profile);
             mailbox.merged += 1;
-        } else if mailbox.waiting.len() < MAX_WAITING {
+        } else if mailbox.waiting.is_empty() || has_room && mailbox.waiting.len() < MAX_WAITING {
             let window = (window.phase.clone(), window.profile.clone());
             mailbox.waiting.push_back(window);
         } else {
@@ -281,7 +295,7 @@ impl Drop for Output {
 
 /// Until the end, or the first write that fails.
 fn write_all(mut to: Writable, spec: &OutputSpec, shared: &Shared) -> io::Result<()> {
-    let mut whole: Option<Arc<Profile>> = None;
+    let mut whole = Kept::new(spec.room.whole);
     let mut first = None;
     loop {
         let mut mailbox = shared.lock();
@@ -306,39 +320,27 @@ fn write_all(mut to: Writable, spec: &OutputSpec, shared: &Shared) -> io::Result
             OutputFormat::Jsonl => to.encode(|out| json::encode_window(&window, out))?,
             _ => (),
         }
-        // Those that are written at once need the account alone at their end.
-        let is_kept = match spec.format {
-            OutputFormat::Folded => false,
-            _ => whole
-                .as_ref()
-                .is_none_or(|whole| whole.rows.len() + window.rows.len() <= MAX_ROWS),
-        };
-        let window = match spec.format {
-            OutputFormat::Jsonl | OutputFormat::Json => Arc::new(Profile {
+        match spec.format {
+            OutputFormat::Folded => (),
+            // Those that are written at once need the account alone at their end.
+            OutputFormat::Jsonl | OutputFormat::Json => whole.add(&Profile {
                 rows: Vec::new(),
                 ..Profile::clone(&window)
             }),
-            _ => window,
-        };
-        if is_kept {
-            whole = match whole {
-                None => Some(window),
-                Some(whole) => merge(&[whole, window]).map(Arc::new),
-            };
-        } else if spec.format != OutputFormat::Folded {
-            shared.lock().dropped += 1;
+            _ => whole.add(&window),
         }
     }
-    let (Some(whole), Some(first)) = (whole, first) else {
+    let (Some(whole), Some(first)) = (whole.since_start(), first) else {
         return Ok(());
     };
+    let whole = &whole.profile;
     match spec.format {
         OutputFormat::Folded => Ok(()),
-        OutputFormat::Functions => to.encode(|out| functions::encode(&whole, spec.view, out)),
-        OutputFormat::Svg => to.encode(|out| svg::encode(&whole, spec.view, out)),
-        OutputFormat::Json => to.encode(|out| json::encode(&whole, first, out)),
-        OutputFormat::Jsonl => to.encode(|out| json::encode_end(&whole, first, out)),
-        OutputFormat::Pprof => to.encode(|out| pprof::encode(&whole, &spec.labels, spec.view, out)),
+        OutputFormat::Functions => to.encode(|out| functions::encode(whole, spec.view, out)),
+        OutputFormat::Svg => to.encode(|out| svg::encode(whole, spec.view, out)),
+        OutputFormat::Json => to.encode(|out| json::encode(whole, first, out)),
+        OutputFormat::Jsonl => to.encode(|out| json::encode_end(whole, first, out)),
+        OutputFormat::Pprof => to.encode(|out| pprof::encode(whole, &spec.labels, spec.view, out)),
     }
 }
 

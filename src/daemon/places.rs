@@ -80,7 +80,16 @@ impl Places {
         for (target, outputs) in &mut self.open {
             outputs.retain(|(_, output)| match output.state() {
                 OutputState::Open => true,
-                OutputState::Done => false,
+                OutputState::Done => {
+                    let (_, dropped) = output.merged_and_dropped();
+                    if dropped > 0 {
+                        news.push(format!(
+                            "target {}: {dropped} windows are not in an output, whose reader was behind",
+                            target.0
+                        ));
+                    }
+                    false
+                }
                 OutputState::Closed => {
                     news.push(format!(
                         "target {}: an output was closed by its reader",

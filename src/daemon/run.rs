@@ -292,6 +292,7 @@ impl Daemon {
                         Leave::Closed => continue,
                         Leave::TookNothing => "it took nothing of what waited for it",
                         Leave::HalfRequest => "a request never came to its end",
+                        Leave::TooLong => "a request was too long",
                     };
                     self.log.of_client(
                         sys::now(),

@@ -13,16 +13,28 @@ use super::message::{
 use super::opener::begins_as_elf;
 use super::process::{About, Begin, Failure, Parser, Source};
 use crate::model::{
-    AddressKind, Frame, FrameName, Module, ModuleId, ModuleKind, NameKind, Pid, Unnamed,
+    AddressKind, Frame, FrameName, Module, ModuleId, ModuleKind, MonoNs, NameKind, Pid, Unnamed,
 };
 use crate::procfs::module_file;
 use crate::symbolize::jit::JitNames;
 use crate::symbolize::{Resolver, unnamed, why_unopened};
+use crate::sys;
 
 /// Files of modules that are kept open: their processes may be gone when another child needs them.
 const MAX_OPEN: usize = 4096;
+/// How long a file stays open that nobody asks for names of.
+const KEPT: Duration = Duration::from_secs(600);
+/// How long a file that could not be opened is not tried again: its process may have been just becoming another program.
+const NOT_TRIED: Duration = Duration::from_secs(5);
 /// Modules that one child is given, so that its descriptors suffice: each may come with some files for debugging.
 const MODULES_OF_CHILD: usize = 512;
+
+/// A module's file, or why there is none.
+struct Opened {
+    file: Result<File, Unnamed>,
+    /// When it was opened, or asked for last if there is one.
+    at: MonoNs,
+}
 
 /// Names frames of one run, whose module ids it goes by. Like a [`Resolver`] it remembers files and not names.
 pub struct Names {
@@ -30,7 +42,7 @@ pub struct Names {
     parser: Parser,
     /// Names what is in no foreign file: the kernel, its vDSO, memory without a file.
     own: Resolver,
-    files: FxHashMap<ModuleId, Result<File, Unnamed>>,
+    files: FxHashMap<ModuleId, Opened>,
     /// The modules that the child of that number has been given.
     given: (u64, FxHashSet<ModuleId>),
     /// Names that were looked up ahead.
@@ -75,6 +87,11 @@ impl Names {
     /// Looks up names of frames that will be asked for next, many at a time: `frames` are in the order of their modules.
     pub fn prepare<'a>(&mut self, frames: impl Iterator<Item = (Frame, &'a Module)>) {
         self.ready.clear();
+        let now = sys::now();
+        self.files.retain(|_, opened| {
+            let kept = if opened.file.is_ok() { KEPT } else { NOT_TRIED };
+            now.since(opened.at) < kept
+        });
         let mut batch: Vec<Frame> = Vec::with_capacity(MAX_FRAMES);
         let mut of_batch: Option<&Module> = None;
         let in_files = frames.filter(|(_, module)| is_foreign(module));
@@ -209,11 +226,20 @@ impl Names {
             if self.files.len() >= MAX_OPEN {
                 self.files.clear();
             }
-            self.files.insert(id, open());
+            let opened = Opened {
+                file: open(),
+                at: sys::now(),
+            };
+            self.files.insert(id, opened);
         }
-        match self.files.get(&id) {
-            Some(Ok(file)) => file.try_clone().map_err(|_| Unnamed::FileUnreadable),
-            Some(Err(why)) => Err(*why),
+        match self.files.get_mut(&id) {
+            Some(Opened {
+                file: Ok(file), at, ..
+            }) => {
+                *at = sys::now();
+                file.try_clone().map_err(|_| Unnamed::FileUnreadable)
+            }
+            Some(Opened { file: Err(why), .. }) => Err(*why),
             None => Err(Unnamed::FileUnreadable),
         }
     }

@@ -17,12 +17,15 @@ use super::opener::Opener;
 use super::tally::{Tally, count};
 use super::{Limits, child};
 use crate::model::Pid;
+use crate::procfs::tasks::time_ready;
 use crate::symbolize::Config;
 use crate::sys::parcel::{ParcelError, Parcels};
 use crate::sys::pidfd::PidFd;
 
 /// How long a child that was killed is waited for. One that is in a file system that does not answer is left, and waited for later.
 const REAPED_WITHIN: Duration = Duration::from_secs(1);
+/// How often the time of a request may be added to it again, for a child that was ready all the while and did not get a CPU.
+const MOST_READY: u32 = 3;
 /// A request is made of one child, and once more of a fresh one: that it died may be somebody else's doing.
 const ATTEMPTS: u32 = 2;
 
@@ -270,7 +273,7 @@ impl Parser {
         file: Option<BorrowedFd<'_>>,
     ) -> Result<Answer, ParcelError> {
         let Parser {
-            running: Some(Running { parcels, .. }),
+            running: Some(Running { parcels, process }),
             opener,
             begin,
             ..
@@ -278,9 +281,11 @@ impl Parser {
         else {
             return Err(ParcelError::Closed);
         };
-        let deadline = Instant::now().checked_add(begin.limits.time);
-        parcels.send(&encode(request), file.as_slice(), deadline)?;
+        let mut patience = Patience::new(begin, process.as_ref());
+        parcels.send(&encode(request), file.as_slice(), patience.deadline())?;
         loop {
+            patience.wait_for(parcels)?;
+            let deadline = patience.deadline();
             let (bytes, _) = parcels.receive(TO_PERFD, deadline)?;
             match decode(&bytes).ok_or(ParcelError::Nonsense)? {
                 Said::Answer(answer) => return Ok(answer),
@@ -320,6 +325,61 @@ impl Parser {
         let is_gone = held.is_ok_and(|held| held.wait(REAPED_WITHIN).unwrap_or(false));
         if !is_gone || process.wait().is_err() {
             self.not_gone.push(process);
+        }
+    }
+}
+
+/// How long a request may take: a time, and what the child was ready to run in it and did not get to. On a host that is busy with other things it is not the
+/// file's fault when a child is late.
+struct Patience<'a> {
+    proc_root: &'a Path,
+    child: Option<Pid>,
+    began: Instant,
+    time: Duration,
+    ready_before: Duration,
+    added: Duration,
+}
+
+impl<'a> Patience<'a> {
+    fn new(begin: &'a Begin, process: Option<&Child>) -> Patience<'a> {
+        let mut patience = Patience {
+            proc_root: &begin.config.proc_root,
+            child: process.map(|process| Pid(process.id())),
+            began: Instant::now(),
+            time: begin.limits.time,
+            ready_before: Duration::ZERO,
+            added: Duration::ZERO,
+        };
+        patience.ready_before = patience.ready();
+        patience
+    }
+
+    /// No time where the kernel does not keep this account.
+    fn ready(&self) -> Duration {
+        let ready = self.child.map(|child| time_ready(self.proc_root, child));
+        ready.and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.began.checked_add(self.time + self.added)
+    }
+
+    /// Waits for a message to begin.
+    fn wait_for(&mut self, parcels: &Parcels) -> Result<(), ParcelError> {
+        loop {
+            let Some(deadline) = self.deadline() else {
+                return Ok(());
+            };
+            match parcels.wait_for_message(deadline) {
+                Err(ParcelError::TimedOut) => (),
+                waited => return waited,
+            }
+            let ready = self.ready().saturating_sub(self.ready_before);
+            let added = ready.min(self.time * MOST_READY);
+            if added <= self.added {
+                return Err(ParcelError::TimedOut);
+            }
+            self.added = added;
         }
     }
 }

@@ -28,6 +28,20 @@ fn numbers(entries: std::fs::ReadDir) -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
+/// How long the main thread of a process has waited for a CPU while it could have run, since it began.
+///
+/// # Errors
+/// It is gone, or the kernel does not keep such an account.
+pub fn time_ready(proc_root: &Path, pid: Pid) -> io::Result<Duration> {
+    let text = std::fs::read_to_string(proc_root.join(pid.to_string()).join("schedstat"))?;
+    // Nanoseconds of running, nanoseconds of waiting, number of times.
+    let waited = text.split_ascii_whitespace().nth(1);
+    let waited = waited.and_then(|waited| waited.parse().ok());
+    waited
+        .map(Duration::from_nanos)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// A thread's name; without the final newline, otherwise raw.
 pub fn comm(proc_root: &Path, pid: Pid, tid: Tid) -> io::Result<Vec<u8>> {
     let path = proc_root

@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::stages::Stages;
 use crate::model::MonoNs;
+use crate::sys::pidfd::PidFd;
 use crate::sys::{self, Poller, Ticker, Waker, Wakeup};
 
 /// Records younger than this stay in the rings: one that is older may still be on its way into another CPU's ring.
@@ -109,6 +110,18 @@ impl Pump {
     /// Wakes with a number of [`OTHERS`] or above when `fd` can be read.
     pub(super) fn watch(&self, fd: impl AsFd, wakeup: Wakeup) -> anyhow::Result<()> {
         self.poller.add(fd, wakeup).context("watch a descriptor")
+    }
+
+    /// Wakes once when the process has ended. Also if others hold the same descriptor, and keep it among what is waited for longer than we do.
+    pub(super) fn watch_end(&self, process: &PidFd, wakeup: Wakeup) -> anyhow::Result<()> {
+        let watched = self.poller.add_edge(process, wakeup);
+        watched.context("watch a process")
+    }
+
+    /// Does not wait for that any more. Closing does not suffice: see above.
+    pub(super) fn unwatch(&self, process: &PidFd) {
+        // It was watched, so that this does not fail; if it did, it would wake once too often.
+        let _ = self.poller.remove(process);
     }
 
     /// Waits until something happens.

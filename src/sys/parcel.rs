@@ -20,6 +20,7 @@ use nix::sys::socket::{
 };
 
 use super::LastMoment;
+use super::poller::has_input;
 
 /// Files that one message may carry.
 pub const MAX_FILES: usize = 8;
@@ -160,6 +161,17 @@ impl Parcels {
             self.fill(&mut bytes[start..], deadline)?;
         }
         Ok((bytes, files))
+    }
+
+    /// Waits for a message to begin, or for the other end to be closed.
+    ///
+    /// # Errors
+    /// Nothing comes before `deadline`.
+    pub fn wait_for_message(&self, deadline: Instant) -> Result<(), ParcelError> {
+        while !has_input(&self.socket) {
+            self.wait(PollFlags::POLLIN, Some(deadline))?;
+        }
+        Ok(())
     }
 
     /// The first bytes of a message, and the files beside it.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use super::own_daemon::client::{Client, PATIENCE};
-use super::support::perfd;
+use super::support::{copy_program, perfd, skip};
 
 fn command(folder: &Path) -> Command {
     let mut command = perfd();
@@ -85,4 +85,94 @@ fn a_folder_that_others_may_write_to_is_not_used_for_state() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(73), "{said}");
     assert!(said.contains("--state"), "{said}");
+}
+
+/// A process that does not outlive the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A user without rights.
+const USER: u32 = 65534;
+
+#[test]
+fn without_rights_it_runs_and_profiles_what_is_its_users_as_far_as_the_host_lets_it() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    if !nix::unistd::Uid::effective().is_root() {
+        return skip("to become a user without rights needs root");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    chown(folder.path(), Some(USER), Some(USER)).expect("root may");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+    let program = folder.path().join("perfd");
+    copy_program(Path::new(perfd().get_program()), &program);
+    let ready = UnixDatagram::bind(folder.path().join("ready")).expect("a socket");
+    ready
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    std::fs::set_permissions(
+        folder.path().join("ready"),
+        std::fs::Permissions::from_mode(0o777),
+    )
+    .expect("set");
+    let as_user = |command: &str| {
+        let mut user = Command::new("setpriv");
+        let id = USER.to_string();
+        user.args(["--reuid", &id, "--regid", &id, "--clear-groups", command]);
+        user
+    };
+    let process = as_user(program.to_str().expect("text"))
+        .arg("daemon")
+        .arg("--socket")
+        .arg(folder.path().join("control.sock"))
+        .arg("--state")
+        .arg(folder.path().join("state"))
+        .env_remove("LISTEN_FDS")
+        .env_remove("STATE_DIRECTORY")
+        .env("NOTIFY_SOCKET", folder.path().join("ready"))
+        .stdin(Stdio::null())
+        .spawn();
+    let mut process = Killed(process.expect("the daemon starts"));
+    let mut message = [0; 4096];
+    let n = ready.recv(&mut message).expect("it is ready");
+    assert!(String::from_utf8_lossy(&message[..n]).contains("READY=1"));
+
+    let work = ["sh", "-c", "while :; do :; done"];
+    let mut own = as_user(work[0]).args(&work[1..]).spawn().expect("sh");
+    let mut others = Command::new("sleep")
+        .arg("infinity")
+        .spawn()
+        .expect("sleep");
+    let mut client = Client::connect(&folder.path().join("control.sock")).expect("a connection");
+    // `setpriv` becomes the program in a moment.
+    let is_own = || {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", own.0.id()));
+        name.is_ok_and(|name| name == "sh\n")
+    };
+    while !is_own() {
+        std::thread::yield_now();
+    }
+    match client.ask(json!({"do": "attach", "target": {"pid": own.0.id()}})) {
+        Ok(attached) => {
+            let target = attached["target"].as_u64().expect("a number");
+            client.done(json!({"do": "tail", "target": target, "format": "folded"}));
+            while client.event(target)["window"]["samples"] == 0 {}
+        }
+        // One engine serves all targets with events on whole CPUs, which hosts seldom allow to everybody.
+        Err(error) => {
+            assert_eq!(error["class"], "permission", "{error}");
+            assert!(error.to_string().contains("perf_event_paranoid"), "{error}");
+        }
+    }
+    let refused = client.ask(json!({"do": "attach", "target": {"pid": others.0.id()}}));
+    assert_eq!(refused.expect_err("another's")["class"], "permission");
+    client.done(json!({"do": "list"}));
+    client.done(json!({"do": "shutdown"}));
+    let status = process.0.wait().expect("its end");
+    assert!(status.success(), "{status}");
 }

@@ -217,3 +217,44 @@ fn an_administrator_ends_the_daemon() {
     logged(&daemon, "stopping: asked by user 0");
     daemon.end_of_process();
 }
+
+#[test]
+fn a_configured_target_whose_engine_cannot_be_is_told_once_and_tried_again() {
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let limit = |soft: u64| {
+        let done = std::process::Command::new("prlimit")
+            .args(["--pid", &daemon.pid().to_string()])
+            .arg(format!("--nofile={soft}:"))
+            .status();
+        assert!(done.expect("prlimit").success());
+    };
+    let program = compile_c(WORKER, &["-O1"]);
+    let mut worker = Worker::start(program.path());
+    let mut client = daemon.client();
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .expect("a limit");
+    let open = client.done(json!({"do": "stats"}))["open_files"].as_u64();
+    // Enough to read the configuration, and too few for an engine.
+    limit(open.expect("files") + 4);
+    daemon.configure(&format!(
+        "[[target]]\nname = \"mine\"\npid = {}\nfrequency = 997\n",
+        worker.pid()
+    ));
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let said = logged(&daemon, "mine: waits: ").to_lowercase();
+    assert!(said.contains("too many open files"), "{said}");
+    listed(&mut client, "mine", |target| target["state"] == "waiting");
+    limit(hard);
+    listed(&mut client, "mine", is_running);
+    worker.work('1');
+    listed(&mut client, "mine", |target| {
+        target["samples"].as_u64() > Some(0)
+    });
+    let log = daemon.log();
+    assert_eq!(log.matches("mine: waits: ").count(), 1, "{log}");
+    accounts_add_up(&client.in_the_end(json!({"do": "stats"})).expect("figures"));
+    worker.end();
+    daemon.end();
+}

@@ -1,7 +1,11 @@
 //! Processes that come and go faster than they can be looked at, and those that are in no state to be looked at.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -12,21 +16,26 @@ use super::programs::Steps;
 
 /// Attaches to a program, tails it, and leads it through its one step; how it ended, and what was sampled on the way.
 fn through_a_storm(program: &str) {
+    through_a_storm_of(program, |_| ());
+}
+
+/// The same for a program that needs something beside it.
+fn through_a_storm_of(program: &str, prepare: impl FnOnce(&Path)) {
     let Some(daemon) = Daemon::start(&Circumstances::default()) else {
         return;
     };
     let mut keeper = Keeper::of(&daemon);
-    let mut steps = Steps::of(program);
+    let mut steps = Steps::with(program, prepare);
     let mut client = daemon.client();
     let target = client.attach(steps.pid());
     client.done(json!({"do": "tail", "target": target, "format": "folded"}));
     steps.go();
     let storm = std::thread::spawn(move || {
         steps.has_done_it();
-        steps.end();
+        steps.end()
     });
     let (folded, reason) = to_the_end(&mut client, target);
-    storm.join().expect("the storm is over");
+    let _file = storm.join().expect("the storm is over");
     assert_eq!(reason, "exited");
     assert!(folded.contains(";work "), "what it did is named: {folded}");
     drop(client);
@@ -114,6 +123,38 @@ fn a_process_that_becomes_other_programs_all_the_time_is_sampled_to_its_end() {
     );
 }
 
+#[test]
+fn programs_that_others_may_not_read_and_that_are_another_users_are_sampled_for_who_may_all() {
+    through_a_storm_of(
+        "int main(int argc, char **argv) {
+            int left = argc > 1 ? atoi(argv[1]) : 60;
+            if (argc == 1) next_step();
+            work(3000000);
+            char text[16], path[4096];
+            snprintf(text, sizeof text, \"%d\", left - 1);
+            ssize_t n = readlink(\"/proc/self/exe\", path, sizeof path - 16);
+            if (n < 0) return 1;
+            path[n] = 0;
+            strcpy(strrchr(path, '/'), left % 2 ? \"/unreadable\" : \"/setuid\");
+            if (left > 0) { execl(path, path, text, (char *)0); return 2; }
+            next_step();
+            return 0;
+        }",
+        |program| {
+            let folder = program.parent().expect("a folder");
+            fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("set");
+            for (name, mode) in [("unreadable", 0o711), ("setuid", 0o4711)] {
+                let copy = folder.join(name);
+                fs::copy(program, &copy).expect("copied");
+                if name == "setuid" {
+                    chown(&copy, Some(65534), Some(65534)).expect("root may");
+                }
+                fs::set_permissions(&copy, Permissions::from_mode(mode)).expect("set");
+            }
+        },
+    );
+}
+
 const MANY_THREADS: &str = "
 static void *waits(void *unused) { for (;;) pause(); return unused; }
 static void *spins(void *unused) { for (;;) work(1000000); return unused; }
@@ -123,12 +164,20 @@ int main(void) {
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 32768);
     if (BEFORE) next_step();
-    for (int n = 0; n < 10000; n++)
+    for (int n = 0; n < THREADS; n++)
         if (pthread_create(&thread, &small, waits, 0)) { perror(\"thread\"); return 1; }
     for (int n = 0; n < 8; n++) pthread_create(&thread, &small, spins, 0);
     next_step();
     _exit(0);
 }";
+
+/// Ten thousand, or as many as the hard limit of descriptors has room for: each takes one for each event that is counted.
+fn n_threads() -> u64 {
+    const EVENTS: u64 = 5;
+    const OTHERS: u64 = 1000;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    (hard.saturating_sub(OTHERS) / EVENTS).min(10_000)
+}
 
 #[test]
 fn ten_thousand_threads_are_attached_to_whether_they_are_there_or_come() {
@@ -137,7 +186,8 @@ fn ten_thousand_threads_are_attached_to_whether_they_are_there_or_come() {
     };
     let mut keeper = Keeper::of(&daemon);
     for before in ["0", "1"] {
-        let mut steps = Steps::of(&MANY_THREADS.replace("BEFORE", before));
+        let program = MANY_THREADS.replace("BEFORE", before);
+        let mut steps = Steps::of(&program.replace("THREADS", &n_threads().to_string()));
         let mut client = daemon.client();
         let target = client.attach(steps.pid());
         client.done(json!({"do": "tail", "target": target, "format": "folded"}));
@@ -159,12 +209,7 @@ fn ten_thousand_threads_are_attached_to_whether_they_are_there_or_come() {
 
 #[test]
 fn targets_that_end_while_they_are_attached_to_leave_nothing() {
-    // Those that are just ending count too.
-    let circumstances = Circumstances {
-        config: "[limits]\ntargets = 1000\n",
-        ..Default::default()
-    };
-    let Some(daemon) = Daemon::start(&circumstances) else {
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
         return;
     };
     let mut keeper = Keeper::of(&daemon);
@@ -179,7 +224,8 @@ fn targets_that_end_while_they_are_attached_to_leave_nothing() {
             .stdin(Stdio::null())
             .spawn()
             .expect("sh");
-        match client.ask(json!({"do": "attach", "target": {"pid": target.id()}})) {
+        let attach = json!({"do": "attach", "target": {"pid": target.id()}});
+        match client.in_the_end(attach) {
             Ok(_) => attached += 1,
             Err(error) => {
                 assert_eq!(error["class"], "no-such-target", "{error}");
@@ -255,9 +301,9 @@ fn figures_are_given_while_everything_is_in_motion() {
     let target = client.attach(steps.pid());
     for _ in 0..10 {
         steps.go();
-        let stats = client.done(json!({"do": "stats"}));
-        accounts_add_up(&stats);
-        let listed = client.done(json!({"do": "list"}));
+        let mut ask = |what| client.in_the_end(json!({"do": what})).expect("done");
+        accounts_add_up(&ask("stats"));
+        let listed = ask("list");
         let listed = listed["targets"].as_array().expect("targets");
         assert!(
             listed.iter().any(|one: &Value| one["target"] == target),

@@ -1,6 +1,7 @@
 //! Targets that are hard to follow.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::support::{Program, compile_c};
@@ -11,6 +12,7 @@ const STEPS: &str = r#"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,13 +34,19 @@ pub struct Steps {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    _program: Program,
+    program: Program,
 }
 
 impl Steps {
     /// Compiles and starts one, and waits for its first `next_step`.
     pub fn of(main: &str) -> Steps {
+        Steps::with(main, |_| ())
+    }
+
+    /// The same; something is done when the program is there and not started yet.
+    pub fn with(main: &str, prepare: impl FnOnce(&Path)) -> Steps {
         let program = compile_c(&format!("{STEPS}\n{main}"), &["-O1"]);
+        prepare(program.path());
         let mut process = Command::new(program.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -50,7 +58,7 @@ impl Steps {
             process,
             input,
             output,
-            _program: program,
+            program,
         };
         steps.has_done_it();
         steps
@@ -72,10 +80,11 @@ impl Steps {
         assert_eq!(line, "ready\n");
     }
 
-    /// Lets it come to its end.
-    pub fn end(mut self) {
+    /// Lets it come to its end; its file, which is looked for as long as it has to be named.
+    pub fn end(mut self) -> Program {
         drop(self.input);
         let status = self.process.wait().expect("its end");
         assert!(status.success(), "{status}");
+        self.program
     }
 }

@@ -57,6 +57,16 @@ impl Client {
             .unwrap_or_else(|error| panic!("{request}: {error}"))
     }
 
+    /// A request that must be done, and that is made again while the answer is that there are too many for the moment.
+    pub fn in_the_end(&mut self, request: Value) -> Result<Value, Value> {
+        loop {
+            match self.ask(request.clone()) {
+                Err(error) if error["class"] == "limit" => std::thread::yield_now(),
+                answer => return answer,
+            }
+        }
+    }
+
     /// Attaches to a process; the target's number.
     pub fn attach(&mut self, pid: u32) -> u64 {
         let attached = self.done(json!({"do": "attach", "target": {"pid": pid}}));

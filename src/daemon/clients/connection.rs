@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tail::{Next, Tail};
-use super::{ClientLimits, Leave};
+use super::{ClientLimits, Leave, PhasedWindow};
 use crate::control::codec::{Line, LineError, Lines};
 use crate::control::{Answer, ClientFigures, Event, Outcome, Refusal, RefusalClass};
 use crate::model::MonoNs;
@@ -76,6 +76,38 @@ impl Connection {
         self.say(&Event::Farewell(why).line());
     }
 
+    /// Gives a window to the tails of its target.
+    ///
+    /// All that waits here has room for as many bytes as a line may have. The newest window of each tail does not count against that: as it came it is
+    /// shared by all, and it is made one with others only where there is room.
+    pub(super) fn window(
+        &mut self,
+        window: &PhasedWindow,
+        limits: &ClientLimits,
+        figures: &mut ClientFigures,
+    ) {
+        let most = limits.queue as u64;
+        for idx in 0..self.tails.len() {
+            if self.tails[idx].spec.target == window.target {
+                let room = most.saturating_sub(self.waiting_bytes());
+                self.tails[idx].add(window, room, figures);
+            }
+        }
+        while self.waiting_bytes() > most
+            && let Some(tail) = self
+                .tails
+                .iter_mut()
+                .filter(|tail| tail.may_drop())
+                .max_by_key(|tail| tail.bytes())
+        {
+            tail.drop_oldest(figures);
+        }
+    }
+
+    fn waiting_bytes(&self) -> u64 {
+        self.tails.iter().map(Tail::bytes).sum()
+    }
+
     /// Whether the next request may be read.
     fn listens(&self) -> bool {
         !self.has_ended_input && !self.is_asking && self.out.is_empty()
@@ -114,6 +146,9 @@ impl Connection {
             // It may have closed one direction and still wait for answers: see `is_done`.
             Ok(Received::End) => self.has_ended_input = true,
             Err(_) => return Came::Left(Leave::Closed),
+        }
+        if self.lines.is_too_long() {
+            came = Came::Line(Err(LineError::TooLong));
         }
         self.inside_since = match self.lines.is_inside() {
             true => self.inside_since.or(Some(now)),

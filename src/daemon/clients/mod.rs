@@ -7,7 +7,7 @@
 //!
 //! - connections, in all and of one user; where no descriptor is left, one that is held in reserve tells the next client so, and accepting pauses
 //! - a request is not read before the one ahead of it is answered and what was sent is taken; there may be only so many in a second, and a half one does not wait
-//!   for ever
+//!   for ever; one that is longer than it may be ends the connection
 //! - a window is encoded when the client has taken all that came before it; until then windows of one phase are merged into one. Who takes nothing for too long is
 //!   disconnected. Other clients, and sampling, notice nothing of it
 
@@ -44,7 +44,7 @@ pub struct ClientLimits {
     pub clients: usize,
     /// Those of one user other than root.
     pub clients_per_user: usize,
-    /// Bytes of one window on the wire.
+    /// Bytes of one window on the wire; and of memory, for all windows that wait for a client.
     pub queue: usize,
     /// How long a client may take nothing of what waits for it.
     pub patience: Duration,
@@ -101,6 +101,8 @@ pub enum Leave {
     TookNothing,
     /// A request never came to its end.
     HalfRequest,
+    /// A request was longer than one may be, wherever it would have ended.
+    TooLong,
 }
 
 /// A window as clients get it.

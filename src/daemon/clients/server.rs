@@ -97,6 +97,12 @@ impl Clients {
         match connection.hear(&mut self.buffer, now) {
             Came::Nothing => (),
             Came::Left(leave) => self.close(client, leave, poller, heard),
+            Came::Line(Err(LineError::TooLong)) => {
+                self.figures.malformed += 1;
+                let said = LineError::TooLong.to_string();
+                connection.refuse(None, &Refusal::new(RefusalClass::Usage, said));
+                self.close(client, Leave::TooLong, poller, heard);
+            }
             Came::Line(line) => self.read_line(client, line, now, heard),
         }
     }
@@ -138,11 +144,7 @@ impl Clients {
     /// Gives a window to all who follow its target.
     pub fn window(&mut self, window: &PhasedWindow) {
         for connection in self.connections.values_mut() {
-            for tail in &mut connection.tails {
-                if tail.spec.target == window.target {
-                    tail.add(window, &mut self.figures);
-                }
-            }
+            connection.window(window, &self.limits, &mut self.figures);
         }
     }
 
@@ -337,6 +339,7 @@ impl Clients {
                 self.figures.half_sent += 1;
                 connection.send_last();
             }
+            Leave::TooLong => connection.send_last(),
         }
         // Closing would do, were it not for a duplicate that a child may hold.
         let _ = poller.remove(&connection.stream);

@@ -1,21 +1,19 @@
 //! What waits for one client that follows one target.
 //!
-//! Windows of one phase that wait are one window; phases are kept apart. So what waits is as large as its distinct stacks, however long the client is behind.
+//! Windows of one phase that wait are one window; phases are kept apart. So what waits grows with its distinct stacks and not with time; where there is no
+//! room even for those, the oldest are dropped, and told as a gap.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::encoding::{self, Around};
 use super::{PhasedWindow, TailSpec};
-use crate::aggregate::merge;
+use crate::aggregate::{merge_into, profile_bytes};
 use crate::control::{ClientFigures, EndReason, Ended, Event, Gap, GapReason, Heartbeat, Phase};
 use crate::model::{MonoNs, Profile};
 
 /// Phases that may wait; beyond that the oldest are dropped, and told as a gap.
 const MAX_WAITING: usize = 16;
-
-/// Stacks that a window may have by merging.
-const MAX_ROWS: usize = 1 << 17;
 
 /// A followed target.
 #[derive(Debug)]
@@ -35,6 +33,8 @@ enum Waiting {
         to: u64,
         phase: Option<Phase>,
         profile: Arc<Profile>,
+        /// Of memory, as estimated.
+        bytes: u64,
     },
     Gap {
         from: u64,
@@ -51,6 +51,15 @@ pub(super) enum Next {
     Nothing,
 }
 
+impl Waiting {
+    fn bytes(&self) -> u64 {
+        match self {
+            Waiting::Window { bytes, .. } => *bytes,
+            Waiting::Gap { .. } => 0,
+        }
+    }
+}
+
 impl Tail {
     pub(super) fn new(spec: TailSpec, now: MonoNs) -> Tail {
         Tail {
@@ -62,17 +71,36 @@ impl Tail {
         }
     }
 
-    /// Takes in a window of the target.
-    pub(super) fn add(&mut self, window: &PhasedWindow, figures: &mut ClientFigures) {
+    /// Bytes of memory that wait, as estimated.
+    pub(super) fn bytes(&self) -> u64 {
+        self.waiting.iter().map(Waiting::bytes).sum()
+    }
+
+    /// Whether something would still wait if the oldest window were dropped.
+    pub(super) fn may_drop(&self) -> bool {
+        let windows = self
+            .waiting
+            .iter()
+            .filter(|waiting| matches!(waiting, Waiting::Window { .. }));
+        windows.count() > 1
+    }
+
+    /// Takes in a window of the target. There are `room` bytes of memory for what is made of it and of what waits already.
+    pub(super) fn add(&mut self, window: &PhasedWindow, room: u64, figures: &mut ClientFigures) {
         let sequence = window.profile.span.sequence;
+        let n_bytes = profile_bytes(&window.profile);
         if let Some(Waiting::Window {
-            to, phase, profile, ..
+            to,
+            phase,
+            profile,
+            bytes,
+            ..
         }) = self.waiting.back_mut()
             && *phase == window.phase
-            && profile.rows.len() + window.profile.rows.len() <= MAX_ROWS
-            && let Some(merged) = merge(&[Arc::clone(profile), Arc::clone(&window.profile)])
+            && n_bytes <= room
         {
-            *profile = Arc::new(merged);
+            merge_into(Arc::make_mut(profile), &window.profile);
+            *bytes = profile_bytes(profile);
             *to = sequence;
             figures.windows_merged += 1;
             return;
@@ -82,6 +110,7 @@ impl Tail {
             to: sequence,
             phase: window.phase.clone(),
             profile: Arc::clone(&window.profile),
+            bytes: n_bytes,
         });
         if self.waiting.len() > MAX_WAITING {
             self.drop_oldest(figures);
@@ -89,7 +118,7 @@ impl Tail {
     }
 
     /// The oldest window becomes a gap, or part of the one before it.
-    fn drop_oldest(&mut self, figures: &mut ClientFigures) {
+    pub(super) fn drop_oldest(&mut self, figures: &mut ClientFigures) {
         let start = match self.waiting.front() {
             Some(Waiting::Gap { from, .. }) => Some(*from),
             _ => None,
@@ -143,6 +172,7 @@ impl Tail {
                 to,
                 phase,
                 profile,
+                ..
             } => {
                 let around = Around {
                     target,

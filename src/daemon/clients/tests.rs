@@ -240,15 +240,13 @@ fn a_request_is_handed_on_and_its_answer_comes_under_its_number() {
 fn what_is_no_request_is_answered_and_costs_nothing_else() {
     let mut stage = Stage::new(ClientLimits::default());
     let mut client = stage.client();
-    let long = [vec![b'x'; 70_000], b"\n".to_vec()].concat();
     let deep = format!("{{\"do\":{}\n", "[".repeat(50_000));
-    let lines: [&[u8]; 6] = [
+    let lines: [&[u8]; 5] = [
         b"nonsense\n",
         b"\0\0\0\n",
         b"\xff\xfe\n",
         b"{\"do\":\"detach\",\"target\":123456789012345678901234567890}\n",
         deep.as_bytes(),
-        &long,
     ];
     for line in lines {
         client.say(line);
@@ -262,6 +260,26 @@ fn what_is_no_request_is_answered_and_costs_nothing_else() {
     assert_eq!(stage.clients.figures().malformed, lines.len() as u64);
     client.say(b"{\"do\":\"list\"}\n");
     assert_eq!(stage.turn().len(), 1);
+}
+
+#[test]
+fn a_request_that_is_too_long_is_told_so_and_ends_the_connection_wherever_it_would_have_ended() {
+    for end in [&b"\n"[..], b"", b"\n{\"do\":\"list\"}\n"] {
+        let mut stage = Stage::new(ClientLimits::default());
+        let mut client = stage.client();
+        client.say(&[&[b'x'; 70_000], end].concat());
+        let heard = stage.turn();
+        assert!(
+            matches!(heard.as_slice(), [Heard::Gone(_, Leave::TooLong)]),
+            "{heard:?}"
+        );
+        let (_, refusal) = client.refusal();
+        assert_eq!(refusal.class, RefusalClass::Usage);
+        assert!(refusal.message.contains("65536"), "{}", refusal.message);
+        assert!(client.line().is_none_or(|line| line.is_empty()));
+        assert_eq!(stage.clients.figures().connected, 0);
+        assert_eq!(stage.clients.figures().malformed, 1);
+    }
 }
 
 #[test]

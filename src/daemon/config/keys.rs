@@ -131,8 +131,8 @@ const TABLES: &[Table] = &[
                 "client_queue",
                 "\"4MiB\"",
                 &[
-                    "What may wait for a client, or for an output that it has passed. Beyond that windows are put together;",
-                    "nothing is lost by it.",
+                    "Memory for windows that wait for a client, or for an output that it has passed; and the longest line that a client",
+                    "is sent. Windows that wait are put together. Those that even so find no room are left out, and the client is told.",
                 ],
             ),
             key(
@@ -144,7 +144,8 @@ const TABLES: &[Table] = &[
                 "snapshot",
                 "\"8MiB\"",
                 &[
-                    "Memory for what is kept of each target since its start, and since its last mark, for `snapshot`. Stacks beyond stand in one line.",
+                    "Memory for what is kept of each target since its start, and since its last mark, for `snapshot`,",
+                    "and for each output that is written at its end. Stacks beyond stand in one line.",
                 ],
             ),
             key(

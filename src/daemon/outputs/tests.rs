@@ -53,6 +53,10 @@ fn only_what_a_client_can_itself_write_to_without_effect_is_taken() {
 }
 
 fn started(to: impl Into<OwnedFd>, format: OutputFormat) -> (Output, Waker) {
+    started_with(to, format, 4 << 20)
+}
+
+fn started_with(to: impl Into<OwnedFd>, format: OutputFormat, waiting: u64) -> (Output, Waker) {
     let waker = Waker::new().unwrap();
     let spec = OutputSpec {
         format,
@@ -61,6 +65,10 @@ fn started(to: impl Into<OwnedFd>, format: OutputFormat) -> (Output, Waker) {
             measure: Measure::Weight,
         },
         labels: Labels::default(),
+        room: Room {
+            waiting,
+            whole: 8 << 20,
+        },
     };
     let to = Writable::check(to.into()).unwrap();
     (Output::start(to, spec, waker.clone()).unwrap(), waker)
@@ -129,6 +137,24 @@ fn while_nobody_reads_windows_are_merged_and_nothing_is_lost() {
     let (merged, dropped) = output.merged_and_dropped();
     assert_eq!(merged + text.lines().count() as u64, N);
     assert_eq!(dropped, 0);
+}
+
+#[test]
+fn what_waits_takes_no_more_memory_than_there_is_room_for() {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let one = crate::aggregate::profile_bytes(&test_window(0, None, 1 << 20).profile);
+    let (output, waker) = started_with(writer, OutputFormat::Folded, 3 * one);
+    const N: u64 = 20;
+    for sequence in 0..N {
+        let phase = sequence.to_string();
+        output.window(&test_window(sequence, Some(&phase), 1 << 20));
+    }
+    drop(reader);
+    wait(&waker);
+    // One may be in the thread's hands.
+    let (merged, dropped) = output.merged_and_dropped();
+    assert_eq!(merged, 0);
+    assert!((N - 4..=N - 3).contains(&dropped), "{dropped}");
 }
 
 #[test]

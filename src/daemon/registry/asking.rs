@@ -168,28 +168,39 @@ impl Registry {
     fn check_limits(&self, asked: &Asked) -> Result<(), Fault> {
         let limit = |what: String| Err(Fault::new(FaultClass::Limit, what));
         let limits = &self.config.limits;
-        if self.targets.len() >= limits.targets {
+        let (n_alive, n_ending) = self.count(|_| true);
+        if n_alive >= limits.targets {
             return limit(format!(
-                "there are {} targets; limits.targets is {}",
-                self.targets.len(),
+                "there are {n_alive} targets; limits.targets is {}",
                 limits.targets
             ));
+        }
+        // Those that end have left their places to others, but are not gone yet: whoever comes and goes all the time waits for that.
+        if n_ending >= limits.targets {
+            return for_a_moment(format!("{n_ending} targets are just ending"));
         }
         let Authority::User { .. } = asked.authority else {
             return Ok(());
         };
-        let theirs = self
-            .targets
-            .values()
-            .filter(|target| target.owner == asked.owner);
-        let n_theirs = theirs.count();
+        let (n_theirs, n_ending) = self.count(|target| target.owner == asked.owner);
         if n_theirs >= limits.targets_per_user {
             return limit(format!(
                 "you have {n_theirs} targets; limits.targets_per_user is {}",
                 limits.targets_per_user
             ));
         }
+        if n_ending >= limits.targets_per_user {
+            return for_a_moment(format!("{n_ending} targets of yours are just ending"));
+        }
         check_user_sampling(&asked.sampling, limits.user_frequency.0)
+    }
+
+    /// How many targets of some kind there are, and how many that are ending.
+    fn count(&self, is_meant: impl Fn(&Target) -> bool) -> (usize, usize) {
+        let meant = self.targets.values().filter(|target| is_meant(target));
+        let (ending, alive): (Vec<&Target>, Vec<&Target>) =
+            meant.partition(|target| target.ending.is_some());
+        (alive.len(), ending.len())
     }
 
     fn free_name(&self, asked: Option<&str>, selector: &Selector) -> Result<String, Fault> {
@@ -316,6 +327,11 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// A limit that holds until what is ending has ended.
+fn for_a_moment(what: String) -> Result<(), Fault> {
+    Err(Fault::new(FaultClass::Limit, what).hint("try again in a moment"))
 }
 
 fn pid_of(member: &Member) -> Option<Pid> {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::super::authorize::Evidence;
 use super::super::clients::ClientId;
-use super::super::outputs::{OutputSpec, Writable};
+use super::super::outputs::{OutputSpec, Room, Writable};
 use super::super::registry::{Asked, Owner, Ticket};
 use super::super::run::labels;
 use super::super::selector::Selector;
@@ -100,7 +100,12 @@ impl Requests {
             notes: notes.to_vec(),
         };
         // Which events there are is known only now.
-        match self.open_outputs(target, waiting.outputs) {
+        let limits = &scene.registry.config().limits;
+        let room = Room {
+            waiting: limits.client_queue,
+            whole: limits.snapshot,
+        };
+        match self.open_outputs(target, waiting.outputs, room) {
             Ok(()) => scene.clients.answer(waiting.client, waiting.id, &attached),
             Err(fault) => {
                 let refusal = Refusal::from(fault);
@@ -115,12 +120,14 @@ impl Requests {
         &mut self,
         target: &Target,
         outputs: Vec<(OutputAsked, Writable)>,
+        room: Room,
     ) -> Result<(), Fault> {
         for (asked, to) in outputs {
             let spec = OutputSpec {
                 format: asked.format,
                 view: view(target, asked.show.as_deref())?,
                 labels: labels(target, None),
+                room,
             };
             self.places.open(target, to, spec)?;
         }

@@ -177,6 +177,7 @@ impl Looping {
         for _ in 0..MOST_COMMANDS {
             match self.commands.try_recv() {
                 Ok(Command::Attach(id, member, authority)) => {
+                    let is_new = !self.targets.contains_key(&id);
                     let answer = match self.take_in(id, member, authority) {
                         Ok(notes) => EngineEvent::Attached { target: id, notes },
                         Err(error) => EngineEvent::Refused {
@@ -185,7 +186,10 @@ impl Looping {
                         },
                     };
                     self.answers.push(answer);
-                    self.watch_target(id)?;
+                    // Of a target that gets one more process, the first is watched already.
+                    if is_new {
+                        self.watch_target(id)?;
+                    }
                 }
                 Ok(Command::Detach(id)) => {
                     let now = sys::now();
@@ -214,7 +218,7 @@ impl Looping {
         match self.targets.get(&id).map(|target| &target.whom) {
             Some(Whom::Process {
                 pidfd: Some(pidfd), ..
-            }) => self.pump.watch(pidfd, TARGETS),
+            }) => self.pump.watch_end(pidfd, TARGETS),
             _ => Ok(()),
         }
     }
@@ -227,9 +231,8 @@ impl Looping {
                 continue;
             };
             let is_alive = |pidfd: &PidFd| pidfd.is_alive().unwrap_or(false);
-            if pidfd.as_ref().is_some_and(|pidfd| !is_alive(pidfd)) {
-                // Closing it takes it out of the set of what wakes the loop.
-                *pidfd = None;
+            if let Some(dead) = pidfd.take_if(|pidfd| !is_alive(pidfd)) {
+                self.pump.unwatch(&dead);
                 ended.push(*pid);
             }
         }
@@ -314,6 +317,12 @@ impl Looping {
         let mut was_host = false;
         for id in ended {
             let target = self.targets.remove(&id);
+            if let Some(Whom::Process {
+                pidfd: Some(pidfd), ..
+            }) = target.as_ref().map(|target| &target.whom)
+            {
+                self.pump.unwatch(pidfd);
+            }
             was_host |= target.is_some_and(|target| matches!(target.whom, Whom::Host));
             let domain = self.membership().own_domain(id);
             self.membership().remove_target(id);

@@ -217,3 +217,69 @@ fn the_end_of_the_daemon_is_told_to_everybody() {
     clients.stop(&Refusal::new(RefusalClass::Stopping, "the daemon ends"));
     assert_eq!(client.farewell().class, RefusalClass::Stopping);
 }
+
+/// A window of many stacks, each with a name of its own.
+fn of_many_stacks(sequence: u64, phase: &str, n_stacks: usize) -> PhasedWindow {
+    let mut window = window(sequence, Some(phase), 3);
+    let profile = Arc::make_mut(&mut window.profile);
+    let row = profile.rows.remove(0);
+    profile.rows.extend((0..n_stacks).map(|n| {
+        let mut row = row.clone();
+        row.frames[0].text = format!("{n:06}").into();
+        row
+    }));
+    window
+}
+
+#[test]
+fn what_waits_for_a_client_takes_no_more_memory_than_there_is_room_for() {
+    const N_STACKS: usize = 2000;
+    let one = crate::aggregate::profile_bytes(&of_many_stacks(0, "", N_STACKS).profile);
+    let limits = ClientLimits {
+        queue: usize::try_from(one * 5 / 2).unwrap(),
+        ..ClientLimits::default()
+    };
+    let mut stage = Stage::new(limits);
+    let mut client = stage.client();
+    stage.follow(&mut client, None);
+    // The first ones fill the socket; of the rest two have room, and what is left out is told.
+    for sequence in 0..60 {
+        let phase = (sequence / 2).to_string();
+        stage
+            .clients
+            .window(&of_many_stacks(sequence, &phase, N_STACKS));
+        stage.turn();
+    }
+    let figures = stage.clients.figures();
+    assert!(figures.windows_dropped > 0, "{figures:?}");
+    let (mut next, mut n_stacks, mut n_left_out) = (0, 0, 0);
+    while next < 60 {
+        let mut line = String::new();
+        while !line.ends_with('\n') {
+            stage.turn();
+            let _ = client.0.read_line(&mut line);
+        }
+        let (from, to) = match Message::parse(line.as_bytes()).unwrap() {
+            Message::Event(Event::Window(window)) => {
+                let WindowBody::Folded(text) = window.body else {
+                    panic!("another form");
+                };
+                let weights = text.lines().map(|line| line.rsplit(' ').next().unwrap());
+                n_stacks += weights
+                    .map(|weight| weight.parse::<u64>().unwrap())
+                    .sum::<u64>();
+                (window.from, window.to)
+            }
+            Message::Event(Event::Gap(gap)) => {
+                assert_eq!(gap.reason, GapReason::TooSlow);
+                n_left_out += gap.to - gap.from + 1;
+                (gap.from, gap.to)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(from, next);
+        next = to + 1;
+    }
+    assert_eq!(n_left_out, stage.clients.figures().windows_dropped);
+    assert_eq!(n_stacks, (60 - n_left_out) * N_STACKS as u64 * 10);
+}
