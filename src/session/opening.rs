@@ -203,12 +203,15 @@ pub(super) fn sinks(spec: &Spec, run: &Arc<RunInfo>) -> anyhow::Result<Vec<Sink>
     let mut sinks = Vec::with_capacity(spec.sinks.len());
     for sink in &spec.sinks {
         sinks.push(Sink::open(sink, &context).map_err(|error| {
+            if error.is_out_of_descriptors() {
+                return anyhow::Error::new(error);
+            }
             let class = if error.is_denied() {
                 FaultClass::Permission
             } else {
                 FaultClass::CannotCreate
             };
-            with_hints(class, &format!("{:#}", anyhow::Error::new(error)))
+            with_hints(class, &format!("{:#}", anyhow::Error::new(error))).into()
         })?);
     }
     Ok(sinks)

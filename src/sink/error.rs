@@ -122,6 +122,11 @@ impl OpenError {
         matches!(self, OpenError::Denied { .. })
             || matches!(self, OpenError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
+
+    /// Whether perfd itself has no descriptor left, whatever the place is like.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        matches!(self, OpenError::System { source, .. } if source.raw_os_error() == Some(libc::EMFILE))
+    }
 }
 
 impl WriteError {
