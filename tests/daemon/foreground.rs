@@ -143,11 +143,13 @@ fn without_rights_it_runs_and_profiles_what_is_its_users_as_far_as_the_host_lets
     assert!(String::from_utf8_lossy(&message[..n]).contains("READY=1"));
 
     let work = ["sh", "-c", "while :; do :; done"];
-    let mut own = as_user(work[0]).args(&work[1..]).spawn().expect("sh");
-    let mut others = Command::new("sleep")
-        .arg("infinity")
-        .spawn()
-        .expect("sleep");
+    let own = Killed(as_user(work[0]).args(&work[1..]).spawn().expect("sh"));
+    let others = Killed(
+        Command::new("sleep")
+            .arg("infinity")
+            .spawn()
+            .expect("sleep"),
+    );
     let mut client = Client::connect(&folder.path().join("control.sock")).expect("a connection");
     // `setpriv` becomes the program in a moment.
     let is_own = || {

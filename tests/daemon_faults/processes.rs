@@ -70,7 +70,7 @@ fn a_storm_of_forks_is_sampled_to_its_end() {
     through_a_storm(
         "int main(void) {
             next_step();
-            for (int n = 0; n < 3000; n++) {
+            for (int n = 0; n < 1000; n++) {
                 if (fork() == 0) {
                     if (fork() == 0) { work(200000); _exit(0); }
                     work(200000);
