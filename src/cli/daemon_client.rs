@@ -34,14 +34,16 @@ pub(super) fn fault(error: ClientError, socket: &Path) -> anyhow::Error {
             refusal.into_fault().into()
         }
         ClientError::Connect(source) => {
-            let denied = source.kind() == std::io::ErrorKind::PermissionDenied;
-            let mut fault = unavailable(format!("connect {at}: {source}"));
-            if denied {
-                fault.class = FaultClass::Permission;
+            let what = format!("connect {at}: {source}");
+            if source.kind() == std::io::ErrorKind::PermissionDenied {
+                return Fault::new(FaultClass::Permission, what)
+                    .hint("this user may not write to that socket, or not enter its folder; it is made for everybody")
+                    .into();
             }
-            fault
+            unavailable(what)
                 .hint("no daemon listens there; it is started by: sudo systemctl start perfd")
                 .hint("or in the foreground, for a look: sudo perfd daemon")
+                .hint("one of your own listens elsewhere: --socket \"$XDG_RUNTIME_DIR/perfd/control.sock\"")
                 .into()
         }
         ClientError::Io(source) => anyhow::Error::new(source).context(Fault::new(

@@ -89,6 +89,16 @@ pub enum ParseEventError {
     },
 }
 
+impl ParseEventError {
+    /// The known name that was probably meant.
+    pub fn nearest(&self) -> Option<&'static str> {
+        match self {
+            ParseEventError::Unknown { nearest, .. } => *nearest,
+            _ => None,
+        }
+    }
+}
+
 /// What a number in an event may be.
 fn values_of(what: &str) -> &'static str {
     match what {

@@ -1,15 +1,14 @@
 //! `perfd ctl attach`: opens what shows the daemon that this user may look into the process, and the files that windows go to.
 
-use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::super::daemon_client::{self, Proof};
 use super::super::{Exit, values};
 use super::Daemon;
+use super::output_file::{Before, OutputFile};
 use crate::control::{
     Attach, Attached, MAX_DESCRIPTORS, OutputAsked, OutputFormat, Request, TargetChoice,
 };
@@ -113,7 +112,7 @@ pub(super) fn run(daemon: &mut Daemon<'_>, args: AttachArgs) -> anyhow::Result<E
         );
         return Err(Fault::new(FaultClass::Usage, what).into());
     }
-    let opened: Vec<(OutputAsked, File)> = args
+    let mut opened: Vec<(OutputAsked, OutputFile)> = args
         .outputs
         .iter()
         .map(|typed| open(typed, args.show.as_deref()))
@@ -133,6 +132,7 @@ pub(super) fn run(daemon: &mut Daemon<'_>, args: AttachArgs) -> anyhow::Result<E
     let asked = daemon.connection.ask(Request::Attach(attach), &descriptors);
     let ok: Attached =
         asked.map_err(|error| daemon_client::fault(error, &daemon.args.socket.socket))?;
+    opened.iter_mut().for_each(|(_, file)| file.taken());
     let mut stderr = std::io::stderr().lock();
     for note in &ok.notes {
         // Standard error may be closed; there is nobody left to tell.
@@ -142,7 +142,7 @@ pub(super) fn run(daemon: &mut Daemon<'_>, args: AttachArgs) -> anyhow::Result<E
 }
 
 /// Opens an output as the direct command would; only files can be passed.
-fn open(typed: &str, show: Option<&str>) -> anyhow::Result<(OutputAsked, File)> {
+fn open(typed: &str, show: Option<&str>) -> anyhow::Result<(OutputAsked, OutputFile)> {
     let usage = |what: String| Fault::new(FaultClass::Usage, what);
     let spec: SinkSpec = typed
         .parse()
@@ -166,8 +166,7 @@ fn open(typed: &str, show: Option<&str>) -> anyhow::Result<(OutputAsked, File)> 
             return Err(usage(what).hint("perfd attach --timestamps does").into());
         }
     };
-    let file = File::create(path)
-        .with_context(|| Fault::new(FaultClass::CannotCreate, format!("write {typed}")))?;
+    let file = OutputFile::open(path, Before::Emptied)?;
     let show = show.map(str::to_owned);
     Ok((OutputAsked { format, show }, file))
 }

@@ -14,6 +14,7 @@
 //! ```
 
 mod attach;
+mod output_file;
 mod show;
 mod windows;
 

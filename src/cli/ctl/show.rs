@@ -20,7 +20,7 @@ pub(super) fn list(listed: &Listed) -> String {
                 TargetState::Waiting => "waiting".to_owned(),
             },
             it.owner.map_or("-".to_owned(), |uid| uid.to_string()),
-            plain(&it.events.join(",")),
+            or_dash(plain(&it.events.join(","))),
             it.phase.as_ref().map_or("-".to_owned(), |it| plain(&it.0)),
             age(it.age_ns),
             it.samples.to_string(),
@@ -125,6 +125,14 @@ pub(super) fn stats(stats: &Stats) -> String {
         }
     }
     text
+}
+
+/// A cell is never empty, so that columns can be told apart by spaces.
+fn or_dash(text: String) -> String {
+    match text.is_empty() {
+        true => "-".to_owned(),
+        false => text,
+    }
 }
 
 /// A text that does nothing but be read: what a terminal would act on is left out.

@@ -1,6 +1,5 @@
 //! `perfd ctl tail` and `perfd ctl snapshot`: what a target has, to standard output or a file.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::{Exit, daemon_client, stdout};
 use super::Daemon;
+use super::output_file::{Before, OutputFile};
 use crate::control::{
     EndReason, Event, Request, Since, Snapshot, SnapshotFormat, Snapshotted, Tail, TailFormat,
     Tailing, WindowBody, base64,
@@ -178,16 +178,20 @@ pub(super) fn snapshot(daemon: &mut Daemon<'_>, args: &SnapshotArgs) -> anyhow::
         },
         show: args.show.clone(),
     });
-    let file = args.output.as_ref().map(|path| {
-        let what = || format!("write {}", path.display());
-        File::create(path).with_context(|| Fault::new(FaultClass::CannotCreate, what()))
-    });
-    let file = file.transpose()?;
+    let output = args.output.as_deref();
+    let mut file = output
+        .map(|path| OutputFile::open(path, Before::Kept))
+        .transpose()?;
     let descriptors: Vec<_> = file.iter().map(AsFd::as_fd).collect();
     let ok: Snapshotted = daemon
         .connection
         .ask(asked, &descriptors)
         .map_err(|error| daemon_client::fault(error, &daemon.args.socket.socket))?;
+    if let (Some(file), Some(n_bytes)) = (&mut file, ok.written) {
+        let what = "cut off what was in the file behind the snapshot";
+        let cut = file.written(n_bytes);
+        cut.with_context(|| Fault::new(FaultClass::OutputFailed, what))?;
+    }
     if daemon.args.json {
         return daemon.print(&ok, |_| String::new());
     }

@@ -123,6 +123,10 @@ fn what_is_wrong_is_told_with_its_line_its_value_and_what_is_allowed() {
     );
     check("events = [\"cycels\"]", &["line 1", "cycels"]);
     check("events = [\"cycles\", \"cycles\"]", &["stands there twice"]);
+    check(
+        "events = [\"cyclse\"]",
+        &["unknown event \"cyclse\"; did you mean cycles?"],
+    );
     check("x = [", &["line 1"]);
     check("frequency = 1\nfrequency = 2", &["line 2", "duplicate key"]);
     check(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error};
 
 use crate::model::quantity;
-use crate::model::{AskedEvent, Hz, Rate};
+use crate::model::{AskedEvent, Hz, ParseEventError, Rate};
 
 /// A number from `LEAST` to `MOST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +82,21 @@ impl<'de> Deserialize<'de> for Events {
         for text in &texts {
             let event: AskedEvent = text
                 .parse()
-                .map_err(|error| D::Error::custom(format!("{text:?}: {error}")))?;
+                .map_err(|error: ParseEventError| D::Error::custom(in_words(&error)))?;
             if events.contains(&event) {
                 return Err(D::Error::custom(format!("{text:?} stands there twice")));
             }
             events.push(event);
         }
         Ok(Events(events))
+    }
+}
+
+/// What is wrong with an event, on the one line that there is for it.
+fn in_words(error: &ParseEventError) -> String {
+    match error.nearest() {
+        Some(nearest) => format!("{error}; did you mean {nearest}?"),
+        None => format!("{error}; perfd list shows what there is"),
     }
 }
 

@@ -402,7 +402,10 @@ impl Requests {
 
     /// A target that the peer may see; another's is none.
     fn seen<'a>(&self, peer: &Peer, id: u32, registry: &'a Registry) -> Result<&'a Target, Fault> {
-        let none = || Fault::new(FaultClass::NoSuchTarget, format!("no target {id}"));
+        let none = || {
+            Fault::new(FaultClass::NoSuchTarget, format!("no target {id}"))
+                .hint("it has ended, or is another user's; see: perfd ctl list")
+        };
         let target = registry.target(TargetId(id)).map_err(|_| none())?;
         match self.may_see(peer, target) {
             true => Ok(target),

@@ -6,7 +6,7 @@ use super::super::registry::Owner;
 use super::super::selector::Selector;
 use super::super::target::Target;
 use crate::control::{Attach, TargetChoice};
-use crate::model::{AskedEvent, EventIdx, Fault, FaultClass, Hz, Rate};
+use crate::model::{AskedEvent, EventIdx, Fault, FaultClass, Hz, ParseEventError, Rate};
 use crate::sink::{Measure, View};
 
 /// Limits of clients under a configuration.
@@ -56,9 +56,14 @@ pub(super) fn sampling(attach: &Attach, default: &Sampling) -> Result<Sampling, 
     let usage = |what: String| Fault::new(FaultClass::Usage, what);
     let mut events: Vec<AskedEvent> = Vec::new();
     for text in attach.events.iter().flatten() {
-        let event: AskedEvent = text
-            .parse()
-            .map_err(|error| usage(format!("events: {text:?}: {error}")))?;
+        let event: AskedEvent = text.parse().map_err(|error: ParseEventError| {
+            let fault = usage(format!("events: {error}"));
+            match error.nearest() {
+                Some(nearest) => fault.hint(format!("did you mean {nearest}?")),
+                None => fault,
+            }
+            .hint("try: perfd list")
+        })?;
         if events.contains(&event) {
             return Err(usage(format!("events: {text:?} stands there twice")));
         }
