@@ -178,6 +178,7 @@ impl Stages {
         let picks = self.picks_targets();
         let Stages {
             sampling,
+            counters,
             pipeline,
             reopened_gap_ns,
             meter,
@@ -206,10 +207,17 @@ impl Stages {
             .zip(&totals)
             .zip(&pipeline.taken)
             .enumerate();
+        let is_counted = counters.given_up().is_none();
         let ledger = Ledger {
             events: events
                 .map(|(idx, (((event, earlier), totals), taken))| {
-                    account::of_event(event, earlier, totals, taken, *reopened_gap_ns, seen(idx))
+                    let gap = *reopened_gap_ns;
+                    let seen = seen(idx);
+                    let ledger = account::of_event(event, earlier, totals, taken, gap, seen);
+                    match (is_counted, picks) {
+                        (false, true) => account::uncounted(ledger),
+                        _ => ledger,
+                    }
                 })
                 .collect(),
             stacks: pipeline.stacks.clone(),

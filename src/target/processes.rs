@@ -15,10 +15,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use shown::kind_and_path;
 
+use super::versions::Versions;
 use super::{CommId, Comms, forked};
 use crate::model::{
     AddressSpace, Avma, FileOffset, Mapping, Module, ModuleId, ModuleKind, Modules, MonoNs, Pid,
-    SeenIn, Tid,
+    Tid,
 };
 use crate::procfs::{maps, tasks};
 use crate::sys;
@@ -59,6 +60,7 @@ pub struct Processes {
     tasks: FxHashMap<Tid, Task>,
     /// Processes whose mappings have changed, or that are gone, since that was last asked.
     changed: FxHashSet<Pid>,
+    versions: Versions,
     /// Modules of all processes.
     pub modules: Modules,
     /// Names of all threads.
@@ -72,6 +74,7 @@ impl Processes {
     /// No process yet; `/proc` is looked for at `proc_root`.
     pub fn new(proc_root: PathBuf) -> Processes {
         Processes {
+            versions: Versions::new(proc_root.clone()),
             proc_root,
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
@@ -465,16 +468,8 @@ impl Processes {
             ModuleKind::Vdso => FileOffset(0),
             _ => line.file_offset,
         };
-        let seen_in = Some(SeenIn {
-            pid,
-            start: line.start.0,
-            end: line.end.0,
-        });
-        let module = self.modules.intern(Module {
-            kind,
-            path,
-            seen_in,
-        });
+        let (versions, modules) = (&mut self.versions, &mut self.modules);
+        let module = versions.intern(modules, (pid, since), line, (kind, path));
         let (start, end) = (line.start, line.end);
         self.changed.insert(pid);
         let space = &mut self.process(pid, since).space;

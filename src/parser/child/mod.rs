@@ -186,6 +186,7 @@ impl Work {
                 pid: Pid(pid),
                 start: 0,
                 end: 0,
+                version: None,
             }),
         };
         let resolver = self.resolver.as_mut()?;

@@ -413,17 +413,17 @@ impl Looping {
 
     /// The events, as they are sampled.
     pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
-        self.describe(&Whom::Host).events
+        self.describe(&Whom::Host, Vec::new()).events
     }
 
-    pub(super) fn describe(&self, whom: &Whom) -> RunInfo {
+    pub(super) fn describe(&self, whom: &Whom, notes: Vec<String>) -> RunInfo {
         let text = match whom {
             Whom::Process { pid, .. } => format!("pid {pid}"),
             Whom::Cgroup { path, .. } => format!("cgroup {}", path.display()),
             Whom::Host => "the whole host".to_owned(),
         };
         let sampling = &self.pump.stages.sampling;
-        opening::describe(&self.run, sampling, text, self.notes.clone())
+        opening::describe(&self.run, sampling, text, notes)
     }
 
     pub(super) fn membership(&mut self) -> &mut Membership {
