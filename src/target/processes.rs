@@ -45,6 +45,8 @@ struct Process {
     n_tasks: usize,
     /// A moment at which it was there: what records say of an earlier one is about another process of that number, or known already.
     since: MonoNs,
+    /// Whether a record has told of its beginning.
+    was_forked: bool,
     /// When it became the program that it is, if that was seen.
     executed: Option<MonoNs>,
 }
@@ -225,6 +227,20 @@ impl Processes {
         self.changed.insert(pid);
     }
 
+    /// Tells of a process again, if it is there.
+    pub fn tell_again(&mut self, pid: Pid) {
+        if self.processes.contains_key(&pid) {
+            self.changed.insert(pid);
+        }
+    }
+
+    /// Whether a record has told of a process's beginning.
+    pub fn was_forked(&self, pid: Pid) -> bool {
+        self.processes
+            .get(&pid)
+            .is_some_and(|process| process.was_forked)
+    }
+
     /// The processes whose mappings are others than when they were last taken.
     pub fn changed(&self) -> impl Iterator<Item = Pid> {
         self.changed.iter().copied()
@@ -337,6 +353,7 @@ impl Processes {
                             space,
                             n_tasks: 0,
                             since: time,
+                            was_forked: true,
                             executed: None,
                         };
                         self.processes.insert(pid, child);

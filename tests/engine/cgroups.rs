@@ -115,7 +115,7 @@ fn everybody_and_a_cgroup_go_on_when_everything_is_opened_anew() {
             // Whose samples they are is asked, and no name.
             limits: Limits {
                 modules: 1,
-                stack_frames: 64,
+                stack_frames: 1,
                 ..Limits::default()
             },
             interval: Duration::from_millis(200),

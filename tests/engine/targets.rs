@@ -120,7 +120,7 @@ fn the_host_is_a_target_that_everybody_is_in() {
     on_each_backend(|backend| {
         // Whose samples they are is asked, and no name: those of all that runs here would take minutes.
         let limits = Limits {
-            stack_frames: 64,
+            stack_frames: 1,
             ..Limits::default()
         };
         let mut held = Held::start(EngineSpec {

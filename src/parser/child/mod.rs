@@ -165,6 +165,7 @@ impl Work {
             Request::Watch { .. }
             | Request::AddDump { .. }
             | Request::BeganAnew { .. }
+            | Request::ForgetCode { .. }
             | Request::ReadCode { .. }
             | Request::CodeFacts
             | Request::NameCode(_) => self.code.answer(request, files.pop().map(File::from)),

@@ -286,7 +286,16 @@ impl Looping {
             return Ok(());
         }
         let is_boundary = self.boundary <= end;
-        let windows = self.close_windows(end, is_boundary)?;
+        // Before the windows are closed: what is not known by then is not in them.
+        let left = match is_boundary {
+            true => self.pump.stages.pipeline.take_left(),
+            false => Vec::new(),
+        };
+        let by = sys::now();
+        let mut windows = self.close_windows(end, is_boundary)?;
+        if !left.is_empty() {
+            windows.push(Message::Left(left, by));
+        }
         // Only this thread sends, and there was room above.
         let _ = self.names.messages.send(Message::Several(windows));
         if is_boundary {
