@@ -137,6 +137,11 @@ impl Held {
         }
     }
 
+    /// Whether there are nearly as many epochs as there may be.
+    pub(super) fn is_worn(&self) -> bool {
+        self.n_epochs >= MOST_EPOCHS / 4 * 3
+    }
+
     /// Takes out the processes that have left: `is_there` tells of the others. Of none of them a sample may wait. They are to be forgotten
     /// when all that was sampled until now is named.
     pub(super) fn take_left(&mut self, is_there: impl Fn(Pid) -> bool) -> Vec<Pid> {
