@@ -290,6 +290,22 @@ impl KernelWalk {
         self.changes.get(&pid.0, 0).ok()
     }
 
+    /// Whether a process was told of.
+    pub fn is_told(&self, pid: Pid) -> bool {
+        self.published.contains_key(&pid)
+    }
+
+    /// Leaves a process's samples to the ring until it is published as of `until` or later. To be said before it is told of for the first time: that
+    /// another has its number by now is noted of those alone that are told of.
+    pub fn leave_to_ring(&mut self, pid: Pid, until: MonoNs) {
+        let change = Change {
+            time: until.0,
+            start: NEW_PROCESS,
+        };
+        // Where there is no room, there is none for its mappings.
+        let _ = self.changes.insert(pid.0, change, 0);
+    }
+
     /// Forgets a process that has ended.
     pub fn forget(&mut self, pid: Pid) {
         let old = self.published.remove(&pid);

@@ -48,7 +48,7 @@ pub use jit::{
     JitTally,
 };
 pub use ledger::{EventLedger, KernelWalkLedger, Ledger, LossReason, RateChange, StackLedger};
-pub use module::{BuildId, Module, ModuleId, ModuleKind, Modules, SeenIn};
+pub use module::{BuildId, FileVersion, Module, ModuleId, ModuleKind, Modules, SeenIn};
 pub use named_sample::{NamedFrame, NamedSample};
 pub use profile::{
     Count, ProcessCounts, Profile, Row, RunInfo, SampledEvent, TaskLabel, Weight, WindowSpan,

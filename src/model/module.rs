@@ -1,7 +1,7 @@
 //! Modules: the files (and the few things that are not files) that code lives in.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -75,6 +75,26 @@ pub struct SeenIn {
     pub start: u64,
     /// Address behind the mapping's last byte.
     pub end: u64,
+    /// The state of its file then; `None` where that could not be learnt.
+    pub version: Option<FileVersion>,
+}
+
+/// A state of a file: that of the same device and inode which is written anew, or removed and made again, has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileVersion {
+    /// When its inode was changed for the last time, which nobody can choose: seconds and nanoseconds.
+    pub changed: (i64, i64),
+    /// When its content was, as far as its owner says so.
+    pub modified: (i64, i64),
+    /// Bytes.
+    pub size: u64,
+}
+
+impl FileVersion {
+    /// Whether the content is the same, as far as that can be told: links to a file may come and go.
+    pub fn has_content_of(self, other: FileVersion) -> bool {
+        (self.modified, self.size) == (other.modified, other.size)
+    }
 }
 
 impl Module {
@@ -115,23 +135,41 @@ impl Modules {
         modules
     }
 
-    /// The id of `module`, which is added if its kind and path are new. One that no process was seen in is from now on seen in this one's.
+    /// The id of `module`, which is added if its kind and path are new, or its file is another than the one of that inode before. One that no
+    /// process was seen in is from now on seen in this one's.
     pub fn intern(&mut self, module: Module) -> ModuleId {
         let next = ModuleId(
             u32::try_from(self.modules.len()).expect("under 2³² modules: memory ends first"),
         );
-        let id = *self
-            .ids
-            .entry((module.kind.clone(), module.path.clone()))
-            .or_insert(next);
-        match self.modules.get_mut(id.0 as usize) {
-            None => self.modules.push(Arc::new(module)),
-            Some(known) if known.seen_in.is_none() && module.seen_in.is_some() => {
-                *known = Arc::new(module);
+        let key = (module.kind.clone(), module.path.clone());
+        let version = |module: &Module| module.seen_in.and_then(|seen_in| seen_in.version);
+        let known = self.ids.get(&key).copied();
+        if let Some(id) = known
+            && let Some(known) = self.modules.get_mut(id.0 as usize)
+        {
+            match (version(known), version(&module)) {
+                (Some(before), Some(now)) if before != now => (),
+                // That of the first who could tell.
+                (None, Some(_)) => {
+                    *known = Arc::new(module);
+                    return id;
+                }
+                (Some(_) | None, _) => {
+                    if known.seen_in.is_none() && module.seen_in.is_some() {
+                        *known = Arc::new(module);
+                    }
+                    return id;
+                }
             }
-            Some(_) => {}
         }
-        id
+        self.ids.insert(key, next);
+        self.modules.push(Arc::new(module));
+        next
+    }
+
+    /// The id that a module of this kind and path has now.
+    pub fn find(&self, kind: &ModuleKind, path: &Path) -> Option<ModuleId> {
+        self.ids.get(&(kind.clone(), path.to_owned())).copied()
     }
 
     /// The module behind an id of this table.
@@ -158,5 +196,41 @@ impl Modules {
 impl Default for Modules {
     fn default() -> Self {
         Modules::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_another_state_is_another_module() {
+        let mut modules = Modules::new();
+        let mut intern = |version: Option<(i64, u64)>| {
+            modules.intern(Module {
+                kind: ModuleKind::File { dev: 1, inode: 2 },
+                path: "/bin/x".into(),
+                seen_in: Some(SeenIn {
+                    pid: Pid(1),
+                    start: 0,
+                    end: 1,
+                    version: version.map(|(changed, size)| FileVersion {
+                        changed: (changed, 0),
+                        modified: (0, 0),
+                        size,
+                    }),
+                }),
+            })
+        };
+        // Where it cannot be learnt, it is what it was.
+        let first = intern(None);
+        assert_eq!(intern(Some((5, 3))), first);
+        assert_eq!(intern(None), first);
+        assert_eq!(intern(Some((5, 3))), first);
+        let second = intern(Some((6, 3)));
+        assert_ne!(second, first);
+        assert_eq!(intern(Some((6, 3))), second);
+        assert_eq!(intern(None), second);
+        assert_eq!(modules.len(), 3);
     }
 }

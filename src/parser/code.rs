@@ -13,6 +13,7 @@ use super::process::{Begin, Parser, Source};
 use crate::model::{JitFileNote, JitRates, Module, MonoNs, Pid, Span, Unnamed};
 use crate::procfs::jit_file::ProcessRoot;
 use crate::symbolize::jit::{Codes, JitFacts, open_dump};
+use crate::sys;
 
 /// Processes that are looked after, as by [`Jit`](crate::symbolize::jit::Jit).
 const MAX_PROCESSES: usize = 4096;
@@ -38,8 +39,10 @@ struct Inner {
 }
 
 /// What a child has to be told of a process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
+    /// Since when it is known; with another program, since that began.
+    since: MonoNs,
     ranges: Vec<(u64, u64)>,
     /// Jitdumps, or why one may not be read.
     dumps: Vec<Result<File, String>>,
@@ -48,6 +51,16 @@ struct Watched {
 }
 
 impl Watched {
+    fn new() -> Watched {
+        Watched {
+            since: sys::now(),
+            ranges: Vec::new(),
+            dumps: Vec::new(),
+            began_anew: None,
+            n_deaths: 0,
+        }
+    }
+
     /// Whether its files are left alone.
     fn is_blamed(&self) -> bool {
         self.n_deaths >= MAX_DEATHS
@@ -131,8 +144,25 @@ impl Codes for Code {
             None,
         );
         if let Some(watched) = inner.processes.get_mut(&pid) {
+            watched.since = at;
             watched.began_anew = Some(at);
             watched.dumps.clear();
+        }
+    }
+
+    fn forget(&self, pids: &[Pid], by: MonoNs) {
+        let mut inner = self.inner();
+        for pid in pids {
+            if inner.processes.get(pid).is_some_and(|one| one.since < by) {
+                inner.processes.remove(pid);
+                inner.parser.forbid_code_of(*pid);
+                // A child that comes later is not told of it.
+                if inner.parser.child().is_some() {
+                    let _ = inner
+                        .parser
+                        .try_once(&Request::ForgetCode { pid: pid.0 }, None);
+                }
+            }
         }
     }
 
@@ -203,7 +233,7 @@ impl Inner {
         let has_room = self.processes.len() < MAX_PROCESSES;
         match self.processes.entry(pid) {
             Entry::Vacant(_) if !has_room => None,
-            entry => Some(entry.or_default()),
+            entry => Some(entry.or_insert_with(Watched::new)),
         }
     }
 

@@ -64,6 +64,8 @@ pub(super) enum Request {
     AddDump { pid: u32, refused: Option<String> },
     /// It is another program from that time on.
     BeganAnew { pid: u32, at: u64 },
+    /// It has ended, and nothing of it is asked any more.
+    ForgetCode { pid: u32 },
     /// Read what is new of its files, and say whether code has taken the place of other code.
     ReadCode { pid: u32, asks: bool },
     /// What processes say of themselves.

@@ -76,6 +76,11 @@ impl Opener {
         self.watched.insert(pid);
     }
 
+    /// It may not any more.
+    pub(super) fn not_watched(&mut self, pid: Pid) {
+        self.watched.remove(&pid);
+    }
+
     /// The child is given this file.
     pub(super) fn about(&mut self, about: &About<'_>) {
         if self.pids.len() < MAX_KNOWN {

@@ -210,6 +210,11 @@ impl Parser {
         self.opener.watched(pid);
     }
 
+    /// It may not any more.
+    pub(super) fn forbid_code_of(&mut self, pid: Pid) {
+        self.opener.not_watched(pid);
+    }
+
     /// The answer is one that may not be.
     pub(super) fn said_nonsense(&mut self) {
         self.failed(&ParcelError::Nonsense);

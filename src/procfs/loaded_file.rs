@@ -66,6 +66,7 @@ mod tests {
             pid,
             start: own.start.0,
             end: own.end.0,
+            version: None,
         };
         let file = File::open(&exe).expect("ourselves");
         let of_file = Elf::parse(Box::new(file)).expect("is elf").build_id();

@@ -3,7 +3,7 @@
 //! The way leads through the target (`/proc/PID/map_files`, `/proc/PID/root`), so that other mount namespaces and
 //! replaced or deleted files are no obstacle. A link in `map_files` *is* the mapped file, if its inode is right. What is found at a
 //! path may be another file: its build id must be the one that the process has in memory, whatever its inode. Where
-//! there is none, or the process is gone, inode and device must be those that were mapped.
+//! there is none, or the process is gone, inode and device must be those that were mapped, and the content as old and large as then.
 //!
 //! Devices are compared only where both numbers mean the same. `/proc/PID/maps` and perf records give the device of
 //! the superblock; `stat` gives another, anonymous one (major 0) on btrfs and on some overlay file systems. Under
@@ -20,7 +20,7 @@ use nix::sys::stat::{major, makedev};
 
 use super::file_tree::{self, FileError, FileTree};
 use super::loaded_file;
-use crate::model::{BuildId, Module, ModuleKind, SeenIn};
+use crate::model::{BuildId, FileVersion, Module, ModuleKind, SeenIn};
 use crate::object::{Elf, ReadAt};
 
 /// The vDSO has two to four pages.
@@ -85,11 +85,17 @@ pub fn path(module: &Module) -> PathBuf {
 fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<File, OpenError> {
     let path = path(module);
     if let Some(seen_in) = module.seen_in {
+        // A file that is written anew while it is mapped is another one in memory, too.
+        let is_as_mapped = |file: &File| {
+            Ok(has_version(file, Some(seen_in))?
+                || loaded_file::build_id(proc_root, seen_in, dev, inode)
+                    .is_some_and(|loaded| has_build_id(file, &loaded).unwrap_or(false)))
+        };
         let link = map_files_link(proc_root, seen_in);
         if let Ok(file) = file_tree::open_link(&link)
             && file.metadata().is_ok_and(|found| found.ino() == inode)
         {
-            return Ok(file);
+            return check(file, &path, is_as_mapped);
         }
         // What the process runs is open to whoever may look into it, which its mappings are not.
         let exe = proc_root.join(seen_in.pid.to_string()).join("exe");
@@ -97,7 +103,7 @@ fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<
             && let Ok(file) = file_tree::open_link(&exe)
             && file.metadata().is_ok_and(|found| found.ino() == inode)
         {
-            return Ok(file);
+            return check(file, &path, is_as_mapped);
         }
         let in_target = FileTree::of_process(proc_root, seen_in.pid)
             .map_err(FileError::from)
@@ -111,7 +117,9 @@ fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<
                         let found = file.metadata()?;
                         let is_same_device =
                             found.dev() == dev || major(found.dev()) == 0 || major(dev) == 0;
-                        Ok(found.ino() == inode && is_same_device)
+                        Ok(found.ino() == inode
+                            && is_same_device
+                            && has_version(file, module.seen_in)?)
                     }
                 });
             }
@@ -133,8 +141,22 @@ fn open_file(proc_root: &Path, module: &Module, dev: u64, inode: u64) -> Result<
     check(file, &path, |file| {
         let found = file.metadata()?;
         let is_same_device = found.dev() == dev || mount_device(proc_root, file)? == Some(dev);
-        Ok(found.ino() == inode && is_same_device)
+        Ok(found.ino() == inode && is_same_device && has_version(file, module.seen_in)?)
     })
+}
+
+/// Whether a file is what it was when it was mapped; true where that was not learnt. To an inode that was given again, or a program that was
+/// built in place, nothing else bears witness when its process is gone.
+fn has_version(file: &File, seen_in: Option<SeenIn>) -> io::Result<bool> {
+    let Some(mapped) = seen_in.and_then(|seen_in| seen_in.version) else {
+        return Ok(true);
+    };
+    let found = file.metadata()?;
+    Ok(mapped.has_content_of(FileVersion {
+        changed: (found.ctime(), found.ctime_nsec()),
+        modified: (found.mtime(), found.mtime_nsec()),
+        size: found.len(),
+    }))
 }
 
 fn check(
@@ -158,7 +180,9 @@ fn has_build_id(file: &File, build_id: &BuildId) -> io::Result<bool> {
 }
 
 fn map_files_link(proc_root: &Path, seen_in: SeenIn) -> PathBuf {
-    let SeenIn { pid, start, end } = seen_in;
+    let SeenIn {
+        pid, start, end, ..
+    } = seen_in;
     proc_root.join(format!("{pid}/map_files/{start:x}-{end:x}"))
 }
 
@@ -233,6 +257,7 @@ mod tests {
             pid: Pid(std::process::id()),
             start: 0,
             end: 0x1000,
+            version: None,
         }
     }
 
@@ -287,11 +312,49 @@ mod tests {
             pid: Pid(42),
             start: 0x1000,
             end: 0x2000,
+            version: None,
         };
         let mut module = module(&path, Some(seen_in));
         fs::remove_file(&path).expect("removed");
         module.path = directory.path().join("lib.so (deleted)");
         assert_eq!(open(&root, &module).expect("opened").len(), 5);
+    }
+
+    #[test]
+    fn a_file_that_was_written_anew_is_another_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lib.so");
+        fs::write(&path, b"old").expect("written");
+        let metadata = fs::metadata(&path).expect("there");
+        let version = FileVersion {
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            size: 3,
+        };
+        let seen_in = |pid| SeenIn {
+            pid,
+            version: Some(version),
+            ..ourselves()
+        };
+        let both = [Pid(std::process::id()), Pid(u32::MAX)];
+        let modules = both.map(|pid| module(&path, Some(seen_in(pid))));
+        assert!(
+            modules
+                .iter()
+                .all(|module| open(proc_root(), module).is_ok())
+        );
+        // What else happens to it is of no account.
+        fs::hard_link(&path, directory.path().join("other")).expect("linked");
+        assert!(
+            modules
+                .iter()
+                .all(|module| open(proc_root(), module).is_ok())
+        );
+        fs::write(&path, b"written anew").expect("written");
+        for module in &modules {
+            let error = open(proc_root(), module).err().expect("refused");
+            assert!(matches!(error, OpenError::Changed(_)), "{error}");
+        }
     }
 
     #[test]

@@ -88,6 +88,15 @@ pub(super) fn of_target(event: &PlannedEvent, totals: &Totals, delivered: &Weigh
     }
 }
 
+/// The account of an event of whole CPUs which nothing counts in the targets: how many samples there should have been is not known.
+pub(super) fn uncounted(ledger: EventLedger) -> EventLedger {
+    EventLedger {
+        expected: None,
+        counted_weight: None,
+        ..ledger
+    }
+}
+
 /// What an event of whole CPUs has counted in the targets, as the counter of the same event beside it says; nothing if there is none.
 pub(super) fn of_targets(event: &PlannedEvent, totals: &Totals, counts: &[Count]) -> Totals {
     let count = counts.iter().find(|count| count.event == event.spec);

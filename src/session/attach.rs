@@ -10,6 +10,7 @@ use std::io;
 
 use anyhow::Context;
 
+use super::count_process::count_process;
 use super::pump::SETTLE;
 use super::refused::refused;
 use super::spec::Spec;
@@ -293,9 +294,8 @@ impl Attached {
     }
 
     fn count(&self, spec: &Spec, counters: &mut Counters, comm: &str) -> anyhow::Result<()> {
-        let attached = counters::attach(counters, self.pid, comm, || self.list(spec));
-        match attached {
-            Ok(_) => Ok(()),
+        match count_process(counters, 0, self.pid, comm, || self.list(spec)) {
+            Ok(()) => Ok(()),
             Err(counters::AttachError::Open(error)) => Err(refused(&spec.roots, &error).into()),
             Err(counters::AttachError::Gone(pid)) => Err(gone(pid).into()),
             Err(error) => Err(error.into()),

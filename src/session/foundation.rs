@@ -171,6 +171,7 @@ pub(super) fn lay(
         .python
         .then(|| Interpreters::new(spec.roots.proc.clone()));
     let stages = Stages {
+        unconfirmed: Vec::new(),
         earlier: vec![Earlier::default(); sampling.plan().events.len()],
         sampling,
         counters,

@@ -32,6 +32,8 @@ const MOST_EPOCHS: usize = 16384;
 const MOST_EPOCHS_OF_ONE: u32 = 4096;
 /// Questions that may wait while the reader is busy.
 const MOST_ASKS: usize = 1 << 16;
+/// Processes that have left, and are remembered until their numbers are used again. Their names are gone long before there are so many.
+const MOST_LEFT: usize = 1 << 16;
 /// How long the end of a run waits for the reader.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -78,6 +80,8 @@ pub(super) struct Held {
     /// By number of the module: whose memory without a file it is.
     owners: Vec<Option<Pid>>,
     watched: FxHashSet<Pid>,
+    /// Those that are to be forgotten, or were: another may get the number meanwhile.
+    left: FxHashSet<Pid>,
     epochs: FxHashMap<Pid, Epoch>,
     n_epochs: usize,
     /// Processes whose code was replaced, and when that was over, as long as samples from before that may come.
@@ -127,10 +131,35 @@ impl Held {
     /// Notes that a process began at `at`: by exec, or with the number of an earlier one.
     pub(super) fn began(&mut self, pid: Pid, at: MonoNs) {
         if let Some(reader) = &mut self.reader
-            && self.watched.contains(&pid)
+            && (self.watched.contains(&pid) || self.left.remove(&pid))
         {
             reader.asks.push(Ask::BeganAnew(pid, at));
         }
+    }
+
+    /// Whether there are nearly as many epochs as there may be.
+    pub(super) fn is_worn(&self) -> bool {
+        self.n_epochs >= MOST_EPOCHS / 4 * 3
+    }
+
+    /// Takes out the processes that have left: `is_there` tells of the others. Of none of them a sample may wait. They are to be forgotten
+    /// when all that was sampled until now is named.
+    pub(super) fn take_left(&mut self, is_there: impl Fn(Pid) -> bool) -> Vec<Pid> {
+        let left: Vec<Pid> = self
+            .watched
+            .iter()
+            .copied()
+            .filter(|pid| !is_there(*pid))
+            .collect();
+        if self.left.len() > MOST_LEFT {
+            self.left.clear();
+        }
+        for pid in &left {
+            self.watched.remove(pid);
+            self.left.insert(*pid);
+            self.replaced.remove(pid);
+        }
+        left
     }
 
     /// Keeps a sample if there is code made at run time in its stack; `false` if it is to be counted at once.

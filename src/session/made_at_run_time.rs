@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use super::spec::JitReporting;
 use crate::model::{
-    CompilerShare, Frame, FrameName, JitLedger, JitProcess, JitReport, ModuleId, Row, Unnamed,
+    CompilerShare, Frame, FrameName, JitLedger, JitProcess, JitReport, ModuleId, MonoNs, Pid, Row,
+    Unnamed,
 };
-use crate::symbolize::jit::{Codes, compilers};
+use crate::symbolize::jit::{Codes, JitFacts, compilers};
 
 /// Frames without a name, by reason and module.
 type Counts = BTreeMap<(Unnamed, String), u64>;
 
 /// What memory without a file is called in them.
 const MODULE: &str = "[anon]";
+
+/// Processes that have left and stand in the report.
+const MOST_LEFT: usize = 4096;
 
 /// Which frames are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub(super) struct MadeAtRunTime {
     /// Of those that will not be: what they had no name for.
     before: Counts,
     compilers: Vec<CompilerShare>,
+    /// What processes have said of themselves that have left.
+    left: Vec<JitFacts>,
 }
 
 impl MadeAtRunTime {
@@ -46,6 +52,7 @@ impl MadeAtRunTime {
             n_old: 0,
             before: Counts::new(),
             compilers: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -102,16 +109,29 @@ impl MadeAtRunTime {
         self.n_old = self.frames.len();
     }
 
+    /// These processes had left by then: what they say of themselves is kept if it is to be reported, and their names are given for good.
+    pub(super) fn forget(&mut self, pids: &[Pid], by: MonoNs) {
+        if self.reporting == JitReporting::On {
+            let facts = self.jit.facts();
+            let has_left = facts.into_iter().filter(|facts| pids.contains(&facts.pid));
+            let room = MOST_LEFT.saturating_sub(self.left.len());
+            self.left.extend(has_left.take(room));
+        }
+        self.jit.forget(pids, by);
+    }
+
     /// What there is to say of the whole run.
     pub(super) fn account(&mut self) -> JitLedger {
-        let facts = self.jit.facts();
+        let mut facts = std::mem::take(&mut self.left);
+        facts.extend(self.jit.facts());
+        facts.sort_by_key(|facts| facts.pid);
         let refused = facts.iter().flat_map(|facts| {
             let notes = facts.notes.iter().cloned();
             notes.map(|note| (facts.pid, note))
         });
         let refused = refused.collect();
         let report = (self.reporting == JitReporting::On).then(|| {
-            let process = |facts: &crate::symbolize::jit::JitFacts| JitProcess {
+            let process = |facts: &JitFacts| JitProcess {
                 pid: facts.pid,
                 figures: facts.figures,
                 rates: facts.rates,

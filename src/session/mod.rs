@@ -6,6 +6,7 @@
 mod account;
 mod attach;
 mod backlog;
+mod count_process;
 pub mod engine;
 mod events;
 mod foundation;

@@ -16,8 +16,8 @@ use super::spec::JitReporting;
 use super::window_of_target::{self, OfTarget};
 use crate::aggregate::{Folding, TimedSample, WindowCounts};
 use crate::model::{
-    Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, NameKind, NamedSample, ProcessCounts,
-    Profile, RunInfo, Span, StackLedger, WindowSpan,
+    Frame, FrameName, Ledger, Module, ModuleId, ModuleKind, MonoNs, NameKind, NamedSample, Pid,
+    ProcessCounts, Profile, RunInfo, Span, StackLedger, WindowSpan,
 };
 use crate::parser::Begin;
 use crate::symbolize::Config;
@@ -47,6 +47,8 @@ pub(super) enum Message {
     Several(Vec<Message>),
     /// Stacks begin with number 0 again; those that were told are in no window that is still to come.
     Forget,
+    /// These processes had left by then, and all that was sampled of them is in windows that have been told.
+    Left(Vec<Pid>, MonoNs),
     /// To be passed on behind all that has been said before.
     Say(EngineEvent),
 }
@@ -199,6 +201,7 @@ impl<D: Destination> Naming<D> {
                 messages.into_iter().for_each(|message| self.take(message))
             }
             Message::Forget => self.folding = Folding::default(),
+            Message::Left(pids, by) => self.made_at_run_time.forget(&pids, by),
             Message::Say(event) => self.destination.say(event),
         }
     }

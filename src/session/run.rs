@@ -14,6 +14,7 @@ use super::outputs::Outputs;
 use super::running::{Ended, Running};
 use super::spec::Spec;
 use super::{attach, opening};
+use crate::model::RunInfo;
 use crate::sampler::Reach;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Prepared;
@@ -79,6 +80,14 @@ pub fn run(spec: &Spec, observer: &mut impl Observer) -> anyhow::Result<Outcome>
         Some(prepared) => open.command(prepared, &opening::command_name(spec))?,
         None => (),
     }
+    let run_info = match stages.counters.given_up() {
+        None => run_info,
+        Some(why) => {
+            let mut run = RunInfo::clone(&run_info);
+            run.notes.push(why.clone());
+            Arc::new(run)
+        }
+    };
 
     let outputs = Outputs::start(sinks, &waker).context("start the output threads")?;
     let open_outputs = outputs.open_count();

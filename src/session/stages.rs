@@ -30,9 +30,14 @@ pub(super) struct Stages {
     pub(super) side_band_lost: u64,
     /// The same, and records of any kind that the rings had no room for.
     pub(super) lost_before: (u64, u64),
+    /// Processes that were told to the programs for the first time, and are to be told again as of then or later.
+    pub(super) unconfirmed: Vec<(Pid, MonoNs)>,
     /// Up to when what was walked in the kernel is taken in.
     pub(super) walked_until: MonoNs,
 }
+
+/// The most that it takes to tell the programs of a process.
+const TELLING: Duration = Duration::from_millis(1);
 
 /// The most that a sample takes from its interrupt to its count, some times over.
 const A_WALK: Duration = Duration::from_millis(1);
@@ -135,10 +140,18 @@ impl Stages {
         Ok(())
     }
 
+    /// What is told of a process for the first time may be out of date: between the last record that was read and this moment it may have ended,
+    /// and another have got its number, which programs note of those alone that they have been told of. So its samples go to the ring until what is
+    /// known of it is from after that moment. A run's own targets are held by descriptors before they are sampled.
     fn publish(&mut self, left_to_ring: &FxHashSet<Pid>, as_of: MonoNs) {
+        let unconfirmed = &mut self.unconfirmed;
         let Pipeline {
-            processes, python, ..
+            processes,
+            python,
+            members,
+            ..
         } = &mut self.pipeline;
+        let is_engine = members.of_targets().is_some();
         let Some(kernel_walk) = self.sampling.kernel_walk_mut() else {
             processes.take_changed();
             return;
@@ -148,13 +161,26 @@ impl Stages {
                 processes.forget_unmapped(pid);
             }
         }
+        unconfirmed.retain(|(pid, until)| {
+            let is_due = *until <= as_of;
+            if is_due {
+                processes.tell_again(*pid);
+            }
+            !is_due
+        });
         for pid in processes.take_changed() {
+            let is_doubtful = is_engine || processes.was_forked(pid);
             match processes.space(pid) {
                 // Where there is no room for it, its samples go through the ring.
                 Some(space) => {
                     if let Some(python) = python {
                         let process = python.of(pid, space, &processes.modules);
                         drop(kernel_walk.tell_python(pid, process.as_ref()));
+                    }
+                    if is_doubtful && !kernel_walk.is_told(pid) {
+                        let until = sys::now().plus(TELLING);
+                        kernel_walk.leave_to_ring(pid, until);
+                        unconfirmed.push((pid, until));
                     }
                     drop(kernel_walk.publish(pid, space, as_of));
                 }
@@ -178,6 +204,7 @@ impl Stages {
         let picks = self.picks_targets();
         let Stages {
             sampling,
+            counters,
             pipeline,
             reopened_gap_ns,
             meter,
@@ -206,10 +233,17 @@ impl Stages {
             .zip(&totals)
             .zip(&pipeline.taken)
             .enumerate();
+        let is_counted = counters.given_up().is_none();
         let ledger = Ledger {
             events: events
                 .map(|(idx, (((event, earlier), totals), taken))| {
-                    account::of_event(event, earlier, totals, taken, *reopened_gap_ns, seen(idx))
+                    let gap = *reopened_gap_ns;
+                    let seen = seen(idx);
+                    let ledger = account::of_event(event, earlier, totals, taken, gap, seen);
+                    match (is_counted, picks) {
+                        (false, true) => account::uncounted(ledger),
+                        _ => ledger,
+                    }
                 })
                 .collect(),
             stacks: pipeline.stacks.clone(),

@@ -103,9 +103,11 @@ impl Windows {
             return Ok(());
         }
         let whole = stages.account()?;
+        let (left, by) = (stages.pipeline.take_left(), sys::now());
         let window = self.window(end, &whole, &mut stages.pipeline, false);
         // Only this thread sends, and there was room above.
-        let _ = names.send(Message::Window(Box::new(window)));
+        let window = Message::Window(Box::new(window));
+        let _ = names.send(Message::Several(vec![window, Message::Left(left, by)]));
         self.next(end, whole);
         Ok(())
     }

@@ -71,6 +71,11 @@ impl OpenEventError {
         OpenEventError { pmus, ..self }
     }
 
+    /// Whether there are no more open files, for perfd or the whole host.
+    pub fn is_out_of_files(&self) -> bool {
+        matches!(self.errno, libc::EMFILE | libc::ENFILE)
+    }
+
     /// What kind of trouble it is.
     pub fn class(&self) -> FaultClass {
         match self.errno {

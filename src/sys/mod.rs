@@ -7,6 +7,7 @@ pub mod confinement;
 pub mod counter_room;
 mod event;
 pub mod event_error;
+mod file_version;
 pub mod inherited;
 mod last_moment;
 pub mod limits;
@@ -32,6 +33,7 @@ pub use event::{
     Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes, Whom,
     open_ring_owner, open_sampling, open_side_band,
 };
+pub use file_version::{VersionedFile, version_at, version_behind_link};
 pub use last_moment::LastMoment;
 pub use local_time::{local_date, unix_ns_now, unix_of_local};
 pub use nameless_file::{create_nameless, has_no_nameless_files, name_file};

@@ -8,6 +8,7 @@ mod domains;
 mod forked;
 mod processes;
 mod selection;
+mod versions;
 
 pub use comms::{CommId, Comms};
 pub use domains::Domains;

@@ -15,10 +15,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use shown::kind_and_path;
 
+use super::versions::Versions;
 use super::{CommId, Comms, forked};
 use crate::model::{
     AddressSpace, Avma, FileOffset, Mapping, Module, ModuleId, ModuleKind, Modules, MonoNs, Pid,
-    SeenIn, Tid,
+    Tid,
 };
 use crate::procfs::{maps, tasks};
 use crate::sys;
@@ -44,6 +45,8 @@ struct Process {
     n_tasks: usize,
     /// A moment at which it was there: what records say of an earlier one is about another process of that number, or known already.
     since: MonoNs,
+    /// Whether a record has told of its beginning.
+    was_forked: bool,
     /// When it became the program that it is, if that was seen.
     executed: Option<MonoNs>,
 }
@@ -59,6 +62,7 @@ pub struct Processes {
     tasks: FxHashMap<Tid, Task>,
     /// Processes whose mappings have changed, or that are gone, since that was last asked.
     changed: FxHashSet<Pid>,
+    versions: Versions,
     /// Modules of all processes.
     pub modules: Modules,
     /// Names of all threads.
@@ -72,6 +76,7 @@ impl Processes {
     /// No process yet; `/proc` is looked for at `proc_root`.
     pub fn new(proc_root: PathBuf) -> Processes {
         Processes {
+            versions: Versions::new(proc_root.clone()),
             proc_root,
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
@@ -222,6 +227,20 @@ impl Processes {
         self.changed.insert(pid);
     }
 
+    /// Tells of a process again, if it is there.
+    pub fn tell_again(&mut self, pid: Pid) {
+        if self.processes.contains_key(&pid) {
+            self.changed.insert(pid);
+        }
+    }
+
+    /// Whether a record has told of a process's beginning.
+    pub fn was_forked(&self, pid: Pid) -> bool {
+        self.processes
+            .get(&pid)
+            .is_some_and(|process| process.was_forked)
+    }
+
     /// The processes whose mappings are others than when they were last taken.
     pub fn changed(&self) -> impl Iterator<Item = Pid> {
         self.changed.iter().copied()
@@ -334,6 +353,7 @@ impl Processes {
                             space,
                             n_tasks: 0,
                             since: time,
+                            was_forked: true,
                             executed: None,
                         };
                         self.processes.insert(pid, child);
@@ -465,16 +485,8 @@ impl Processes {
             ModuleKind::Vdso => FileOffset(0),
             _ => line.file_offset,
         };
-        let seen_in = Some(SeenIn {
-            pid,
-            start: line.start.0,
-            end: line.end.0,
-        });
-        let module = self.modules.intern(Module {
-            kind,
-            path,
-            seen_in,
-        });
+        let (versions, modules) = (&mut self.versions, &mut self.modules);
+        let module = versions.intern(modules, (pid, since), line, (kind, path));
         let (start, end) = (line.start, line.end);
         self.changed.insert(pid);
         let space = &mut self.process(pid, since).space;

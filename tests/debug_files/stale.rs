@@ -55,6 +55,7 @@ impl Running {
                 pid,
                 start: line.start.0,
                 end: line.end.0,
+                version: None,
             }),
         }
     }

@@ -38,7 +38,7 @@ fn a_storm_of_forks_is_counted_and_adds_up() {
         let mut held = Held::start(spec(backend));
         let mut worker = Worker::start();
         let target = held.attach(&worker);
-        assert_eq!(worker.tell("storm 1000"), "done");
+        assert_eq!(worker.tell("storm 300"), "done");
         let windows = held.detach(target);
         assert!(windows.through("turn") > 20, "{}", windows.through("turn"));
         held.finish();

@@ -31,7 +31,8 @@ pub struct Held {
     /// The windows of each target that have not been taken.
     windows: BTreeMap<TargetId, Vec<Told>>,
     ended: BTreeMap<TargetId, TargetEnd>,
-    attached: BTreeMap<TargetId, Result<(), Fault>>,
+    attached: BTreeMap<TargetId, Result<Vec<String>, Fault>>,
+    notes: BTreeMap<TargetId, Vec<String>>,
     finished: Option<EngineStats>,
 }
 
@@ -70,6 +71,7 @@ impl Held {
             windows: BTreeMap::new(),
             ended: BTreeMap::new(),
             attached: BTreeMap::new(),
+            notes: BTreeMap::new(),
             finished: None,
         }
     }
@@ -89,8 +91,18 @@ impl Held {
         let target = TargetId(self.last);
         self.engine().attach(target, member, authority);
         self.until(|held| held.attached.contains_key(&target));
-        let attached = self.attached.remove(&target).expect("waited for above");
-        attached.map(|()| target)
+        let notes = self.attached.remove(&target).expect("waited for above")?;
+        self.notes.insert(target, notes);
+        if let Authority::User { .. } = authority {
+            // The record of an exec just before may still be on its way: what is sampled until it is read is in doubt.
+            self.cut(target);
+        }
+        Ok(target)
+    }
+
+    /// What was said of a target when it was taken in.
+    pub fn notes(&self, target: TargetId) -> &[String] {
+        &self.notes[&target]
     }
 
     /// What was sampled of a target until now, since that was last asked.
@@ -151,8 +163,8 @@ impl Held {
                 )
             });
             match event {
-                EngineEvent::Attached { target, .. } => {
-                    self.attached.insert(target, Ok(()));
+                EngineEvent::Attached { target, notes } => {
+                    self.attached.insert(target, Ok(notes));
                 }
                 EngineEvent::Refused { target, fault } => {
                     self.attached.insert(target, Err(fault));
@@ -205,6 +217,11 @@ impl Windows {
     /// Samples with a function of this name in their stack.
     pub fn through(&self, name: &str) -> u64 {
         self.count(|row, _| row.frames.iter().any(|frame| &*frame.text == name))
+    }
+
+    /// Samples of threads of this name.
+    pub fn of_comm(&self, comm: &str) -> u64 {
+        self.count(|row, _| &*row.task.comm == comm)
     }
 
     /// Samples lost for this reason.

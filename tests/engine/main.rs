@@ -7,7 +7,11 @@ mod authority;
 mod bounds;
 mod cgroups;
 mod held;
+mod lost;
+mod rebuilt;
+mod reused;
 mod targets;
+mod threads;
 mod worker;
 
 #[path = "../support/mod.rs"]

@@ -1,7 +1,7 @@
 //! Targets that come, overlap, fork, end and go.
 
 use perfd::session::Backend;
-use perfd::session::engine::{Authority, Member, TargetEnd};
+use perfd::session::engine::{Authority, EngineSpec, Limits, Member, TargetEnd};
 
 use crate::held::{Held, process, spec};
 use crate::support::{backend_forbidden, skip};
@@ -118,7 +118,15 @@ fn a_process_that_is_gone_is_refused() {
 #[test]
 fn the_host_is_a_target_that_everybody_is_in() {
     on_each_backend(|backend| {
-        let mut held = Held::start(spec(backend));
+        // Whose samples they are is asked, and no name: those of all that runs here would take minutes.
+        let limits = Limits {
+            stack_frames: 1,
+            ..Limits::default()
+        };
+        let mut held = Held::start(EngineSpec {
+            limits,
+            ..spec(backend)
+        });
         let (mut first, mut second) = (Worker::start(), Worker::start());
         let a = held.attach(&first);
         first.spin(50);

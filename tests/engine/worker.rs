@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -14,10 +15,14 @@ use crate::support::{Program, compile_c};
 
 /// Reads lines and answers each with a line: `spin MS` is busy for so much CPU time in `busy`; `kernel MS` the same in system calls; `fork`
 /// answers with the number of a child that goes on in the parent's place, which waits for it; `exec PATH` becomes that program, with the same
-/// input and output; `storm N` makes N children one after the other, each of which is busy for a moment.
+/// input and output; `storm N` makes N children one after the other, each of which is busy for a moment; `threads N` makes N threads that wait for
+/// ever; `hurry N` makes N children that do nothing, as fast as it can; `child` answers with the number of a child that has been busy for a moment and has ended; `impostor PID PATH`
+/// gives that number to a program of another user, which is busy for a moment, and `squatter PID PATH` to one that stays until `release`.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +52,45 @@ OWN void calls(long ms) {
     close(zero);
 }
 
+static void *wait_for_ever(void *nothing) {
+    for (;;) pause();
+    return nothing;
+}
+
+static void threads(long n) {
+    pthread_attr_t small;
+    pthread_t thread;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 1 << 15);
+    for (; n > 0; n--) if (pthread_create(&thread, &small, wait_for_ever, 0)) abort();
+}
+
+static pid_t squatter;
+
+/* Gives the number of a process that has ended to another program of another user. */
+static int give_number(long pid, char *path, char *how) {
+    for (int attempt = 0; attempt < 50; attempt++) {
+        int next = open("/proc/sys/kernel/ns_last_pid", O_WRONLY);
+        if (next < 0 || dprintf(next, "%ld", pid - 1) < 0) abort();
+        close(next);
+        pid_t child = fork();
+        if (child == 0) {
+            if (getpid() != pid) _exit(0);
+            if (setgid(65534) || setuid(65534)) abort();
+            execl(path, path, how, (char *)0);
+            abort();
+        }
+        if (child == pid && *how == 'l') squatter = child;
+        else waitpid(child, 0, 0);
+        if (child == pid) return 1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     char line[4096];
+    if (argc > 1 && *argv[1] == 'b') { busy(2); return 0; }
+    if (argc > 1) for (;;) pause();
     setvbuf(stdin, 0, _IONBF, 0);
     printf("ready\n");
     fflush(stdout);
@@ -64,11 +106,37 @@ int main(int argc, char **argv) {
         if (!strncmp(line, "storm ", 6)) {
             for (long n = atol(line + 6); n > 0; n--) {
                 pid_t child = fork();
-                if (child == 0) { turn(); turn(); _exit(0); }
+                if (child == 0) { for (int i = 0; i < 6; i++) turn(); _exit(0); }
                 waitpid(child, 0, 0);
             }
         }
-        if (!strcmp(line, "fork")) {
+        if (!strncmp(line, "impostor ", 9)) {
+            char *path = strchr(line + 9, ' ') + 1;
+            printf("%s\n", give_number(atol(line + 9), path, "brief") ? "it is" : "it is not");
+            fflush(stdout);
+            continue;
+        }
+        if (!strncmp(line, "squatter ", 9)) {
+            char *path = strchr(line + 9, ' ') + 1;
+            printf("%s\n", give_number(atol(line + 9), path, "long") ? "it is" : "it is not");
+            fflush(stdout);
+            continue;
+        }
+        if (!strcmp(line, "release")) { kill(squatter, SIGKILL); waitpid(squatter, 0, 0); }
+        if (!strncmp(line, "hurry ", 6)) {
+            for (long n = atol(line + 6); n > 0; n--) {
+                pid_t child = vfork();
+                if (child == 0) _exit(0);
+                waitpid(child, 0, 0);
+            }
+        }
+        if (!strncmp(line, "threads ", 8)) threads(atol(line + 8));
+        if (!strcmp(line, "child")) {
+            pid_t child = fork();
+            if (child == 0) { for (int i = 0; i < 6; i++) turn(); _exit(0); }
+            waitpid(child, 0, 0);
+            printf("%d\n", child);
+        } else if (!strcmp(line, "fork")) {
             pid_t child = fork();
             if (child) {
                 waitpid(child, 0, 0);
@@ -119,6 +187,11 @@ impl Worker {
         Worker::spawn(&mut Command::new(program().path()))
     }
 
+    /// One that runs this file.
+    pub fn running(path: &Path) -> Worker {
+        Worker::spawn(&mut Command::new(path))
+    }
+
     /// One of another user's.
     pub fn of_user(uid: u32, gid: u32) -> Worker {
         let mut command = Command::new(program().path());
@@ -164,8 +237,12 @@ impl Worker {
 
     /// Becomes another program that does as it is told.
     pub fn exec(&mut self, program: &Program) {
-        let path = program.path().display();
-        assert_eq!(self.tell(&format!("exec {path}")), "ready");
+        self.exec_file(program.path());
+    }
+
+    /// The same of a file.
+    pub fn exec_file(&mut self, path: &Path) {
+        assert_eq!(self.tell(&format!("exec {}", path.display())), "ready");
     }
 
     /// Ends it.

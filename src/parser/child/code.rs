@@ -38,6 +38,8 @@ impl Code {
                 self.jit.add_opened_dump(Pid(pid), dump);
             }
             Request::BeganAnew { pid, at } => self.jit.began_anew(Pid(pid), MonoNs(at)),
+            // Who it is was perfd's to find out.
+            Request::ForgetCode { pid } => self.jit.forget(&[Pid(pid)], MonoNs(u64::MAX)),
             Request::ReadCode { pid, asks } => {
                 let changed = match asks {
                     true => self.jit.read(&[Pid(pid)]),

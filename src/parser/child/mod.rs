@@ -165,6 +165,7 @@ impl Work {
             Request::Watch { .. }
             | Request::AddDump { .. }
             | Request::BeganAnew { .. }
+            | Request::ForgetCode { .. }
             | Request::ReadCode { .. }
             | Request::CodeFacts
             | Request::NameCode(_) => self.code.answer(request, files.pop().map(File::from)),
@@ -186,6 +187,7 @@ impl Work {
                 pid: Pid(pid),
                 start: 0,
                 end: 0,
+                version: None,
             }),
         };
         let resolver = self.resolver.as_mut()?;

@@ -29,6 +29,8 @@ pub struct Counters {
     plan: Plan,
     children: Children,
     targets: Vec<Target>,
+    /// Why nothing is counted, if so.
+    given_up: Option<String>,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,25 @@ impl Counters {
             plan,
             children,
             targets: Vec::new(),
+            given_up: None,
         }
+    }
+
+    /// Closes all events, and counts nothing any more: better than a part.
+    pub fn give_up(&mut self, why: String) {
+        self.targets.clear();
+        self.given_up = Some(why);
+    }
+
+    /// Why nothing is counted, if so.
+    pub fn given_up(&self) -> Option<&String> {
+        self.given_up.as_ref()
+    }
+
+    /// Open files that the events take.
+    pub fn n_open(&self) -> usize {
+        let opened = self.targets.iter().flat_map(|target| &target.opened);
+        opened.map(|opened| opened.counters.len()).sum()
     }
 
     /// What is counted.

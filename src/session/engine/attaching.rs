@@ -19,7 +19,8 @@ use super::{Authority, Member};
 use crate::model::{Fault, FaultClass, Pid, TargetId};
 use crate::procfs::cgroups::{self, Cgroups};
 use crate::procfs::tasks;
-use crate::sampler::counters::{self, AttachError, Children, Counters, Plan};
+use crate::sampler::counters::{AttachError, Children, Counters, Plan};
+use crate::session::count_process::count_process;
 use crate::session::opening;
 use crate::session::pump::settled_now;
 use crate::session::refused::refused;
@@ -55,7 +56,8 @@ impl Looping {
                 .context("tell the kernel's walk what is a target")?;
         }
         if is_known {
-            self.take_in_another(id, member)?;
+            let why = self.take_in_another(id, member)?;
+            notes.extend(why);
             return Ok(notes);
         }
         self.membership().add_target(id, authority);
@@ -65,7 +67,7 @@ impl Looping {
                 pidfd,
                 with_tree,
             } => self.take_in_process(id, pid, pidfd, with_tree),
-            Member::Cgroup { path, dir } => self.take_in_cgroup(id, path, dir, &mut notes),
+            Member::Cgroup { path, dir } => self.take_in_cgroup(id, path, dir),
             Member::Host => self.take_in_host(id),
         };
         let (whom, mut counters) = match opened {
@@ -76,8 +78,9 @@ impl Looping {
             }
         };
         counters.enable().context("enable the counters")?;
+        notes.extend(counters.given_up().cloned());
         let target = HeldTarget {
-            run: self.describe(&whom).into(),
+            run: self.describe(&whom, notes.clone()).into(),
             whom,
             counters,
             counts_before: Vec::new(),
@@ -90,8 +93,9 @@ impl Looping {
         Ok(notes)
     }
 
-    /// One more process, into a target of processes. One that is in it already, as a child of another, stays what it is.
-    fn take_in_another(&mut self, id: TargetId, member: Member) -> anyhow::Result<()> {
+    /// One more process, into a target of processes. One that is in it already, as a child of another, stays what it is. Gives the reason if the
+    /// target is not counted.
+    fn take_in_another(&mut self, id: TargetId, member: Member) -> anyhow::Result<Option<String>> {
         let Member::Process {
             pid,
             pidfd,
@@ -115,13 +119,15 @@ impl Looping {
             self.take_in_descendants(id, pid, &mut counters);
         }
         let enabled = counters.enable().context("enable the counters");
+        let uncounted = counters.given_up().cloned();
         if let Some(target) = self.targets.get_mut(&id) {
             target.counters = counters;
+            target.note(uncounted.as_ref());
         }
         taken?;
         enabled?;
         match pidfd.is_alive() {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(uncounted),
             _ => {
                 self.membership().has_ended(pid);
                 Err(gone(pid).into())
@@ -174,8 +180,11 @@ impl Looping {
         let proc_root = &self.spec.roots.proc;
         let comm = tasks::comm(proc_root, pid, pid.main_thread()).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).into_owned();
-        match counters::attach(counters, pid, &comm, || tasks::threads(proc_root, pid)) {
-            Ok(_) => (),
+        let others = self.targets.values();
+        let n_others = others.map(|target| target.counters.n_open()).sum();
+        let threads = || tasks::threads(proc_root, pid);
+        match count_process(counters, n_others, pid, &comm, threads) {
+            Ok(()) => (),
             Err(AttachError::Open(error)) => {
                 return Err(refused(&self.spec.roots, &error).into());
             }
@@ -225,7 +234,6 @@ impl Looping {
         id: TargetId,
         path: PathBuf,
         dir: OwnedFd,
-        notes: &mut Vec<String>,
     ) -> anyhow::Result<(Whom, Counters)> {
         let what = format!("attach cgroup {}", path.display());
         let gone = || Fault::new(FaultClass::NoSuchTarget, format!("{what}: no such cgroup"));
@@ -249,7 +257,7 @@ impl Looping {
                 .map_err(|error| format!("{error:#}")),
         };
         if let Err(reason) = counted {
-            notes.push(format!("nothing is counted in the cgroup: {reason}"));
+            counters.give_up(format!("nothing is counted in the cgroup: {reason}"));
         }
         let unused = self.membership().unused_domain();
         let domain = match self.pump.stages.sampling.kernel_walk_mut() {

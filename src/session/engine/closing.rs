@@ -194,6 +194,9 @@ fn window(
         let weights = part.counts.weights.iter().skip(idx).step_by(events.len());
         weights.for_each(|weight| delivered.merge(weight));
         let mut ledger = account::of_target(event, &totals, &delivered);
+        if target.counters.given_up().is_some() {
+            ledger = account::uncounted(ledger);
+        }
         ledger.lose(LossReason::KernelMode, part.in_kernel_mode[idx]);
         for (_, why, n) in lost.iter().filter(|(event, ..)| event.0 == idx) {
             ledger.lose(*why, *n);

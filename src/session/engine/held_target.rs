@@ -76,6 +76,14 @@ impl HeldTarget {
         matches!(last, Some((_, Closing::End(_))))
     }
 
+    /// Says in its next windows what is to be known of it.
+    pub(super) fn note(&mut self, note: Option<&String>) {
+        let new = note.filter(|note| !self.run.notes.contains(note));
+        if let Some(new) = new {
+            Arc::make_mut(&mut self.run).notes.push(new.clone());
+        }
+    }
+
     /// Ends it at `now`, unless that has been decided on.
     pub(super) fn end(&mut self, now: MonoNs, why: TargetEnd) {
         if !self.is_ending() {

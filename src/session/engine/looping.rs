@@ -289,7 +289,16 @@ impl Looping {
             return Ok(());
         }
         let is_boundary = self.boundary <= end;
-        let windows = self.close_windows(end, is_boundary)?;
+        // Before the windows are closed: what is not known by then is not in them.
+        let left = match is_boundary {
+            true => self.pump.stages.pipeline.take_left(),
+            false => Vec::new(),
+        };
+        let by = sys::now();
+        let mut windows = self.close_windows(end, is_boundary)?;
+        if !left.is_empty() {
+            windows.push(Message::Left(left, by));
+        }
         // Only this thread sends, and there was room above.
         let _ = self.names.messages.send(Message::Several(windows));
         if is_boundary {
@@ -422,17 +431,17 @@ impl Looping {
 
     /// The events, as they are sampled.
     pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
-        self.describe(&Whom::Host).events
+        self.describe(&Whom::Host, Vec::new()).events
     }
 
-    pub(super) fn describe(&self, whom: &Whom) -> RunInfo {
+    pub(super) fn describe(&self, whom: &Whom, notes: Vec<String>) -> RunInfo {
         let text = match whom {
             Whom::Process { pid, .. } => format!("pid {pid}"),
             Whom::Cgroup { path, .. } => format!("cgroup {}", path.display()),
             Whom::Host => "the whole host".to_owned(),
         };
         let sampling = &self.pump.stages.sampling;
-        opening::describe(&self.run, sampling, text, self.notes.clone())
+        opening::describe(&self.run, sampling, text, notes)
     }
 
     pub(super) fn membership(&mut self) -> &mut Membership {

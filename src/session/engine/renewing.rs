@@ -45,6 +45,7 @@ impl Looping {
         let most = self.spec.limits.modules;
         pipeline.processes.modules.len() > most
             || pipeline.processes.comms.len() > most
+            || pipeline.held.is_worn()
             || python.is_some_and(|python| python.names.len() > MOST_PYTHON_NAMES)
     }
 

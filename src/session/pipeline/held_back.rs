@@ -80,6 +80,15 @@ impl Pipeline {
         }
     }
 
+    /// The processes with code of their own that have left, once for each, if all that was sampled of them is counted.
+    pub(in crate::session) fn take_left(&mut self) -> Vec<Pid> {
+        if !self.is_settled() {
+            return Vec::new();
+        }
+        let processes = &self.processes;
+        self.held.take_left(|pid| processes.space(pid).is_some())
+    }
+
     /// Notes what a process that runs already has mapped.
     pub(in crate::session) fn found_mapped(&mut self, pid: Pid) {
         let Some(space) = self.processes.space(pid).cloned() else {

@@ -16,6 +16,9 @@ pub trait Codes: Send + Sync {
     /// The process became another program at `at`, or its number another process's.
     fn began_anew(&self, pid: Pid, at: MonoNs);
 
+    /// Forgets these processes, which had ended by `by`: nothing of theirs is named any more. One that got its number later stays.
+    fn forget(&self, pids: &[Pid], by: MonoNs);
+
     /// Reads what is new of these processes, and returns those in which code has taken the place of other code since that was last
     /// asked, and when the last such change was over.
     fn read(&self, pids: &[Pid]) -> Vec<(Pid, MonoNs)>;
@@ -41,6 +44,10 @@ impl Codes for Jit {
 
     fn began_anew(&self, pid: Pid, at: MonoNs) {
         Jit::began_anew(self, pid, at);
+    }
+
+    fn forget(&self, pids: &[Pid], by: MonoNs) {
+        Jit::forget(self, pids, by);
     }
 
     fn read(&self, pids: &[Pid]) -> Vec<(Pid, MonoNs)> {

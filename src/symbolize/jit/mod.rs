@@ -121,6 +121,26 @@ impl Jit {
         }
     }
 
+    /// Forgets these processes, which had ended by `by`: nothing of theirs is named any more. One that got its number later stays.
+    pub fn forget(&self, pids: &[Pid], by: MonoNs) {
+        let mut processes = self.processes();
+        for pid in pids {
+            if processes.get(pid).is_some_and(|process| process.since < by) {
+                processes.remove(pid);
+            }
+        }
+    }
+
+    /// How many processes are looked after.
+    pub fn len(&self) -> usize {
+        self.processes().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.processes().is_empty()
+    }
+
     /// Reads what is new of these processes, and returns those in which code has taken the place of other code since that was last
     /// asked, and when the last such change was over.
     pub fn read(&self, pids: &[Pid]) -> Vec<(Pid, MonoNs)> {
@@ -189,7 +209,7 @@ impl Jit {
             if processes.len() >= MAX_PROCESSES {
                 return None;
             }
-            let mut process = Process::new(self.roots.open(pid));
+            let mut process = Process::new(self.roots.open(pid), sys::now());
             // At once: what stands in its files was there before the next sample.
             process.read(&sys::now);
             processes.insert(pid, process);
@@ -216,5 +236,40 @@ fn keep_within_budget(processes: &mut FxHashMap<Pid, Process>, budget: usize) {
         };
         memory = memory.saturating_sub(largest.memory().max(1));
         largest.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(jit: &Jit, pid: u32) -> bool {
+        jit.facts().iter().any(|facts| facts.pid == Pid(pid))
+    }
+
+    #[test]
+    fn there_is_room_for_others_when_processes_have_left() {
+        let jit = Jit::new(Path::new("/nowhere"));
+        let n = u32::try_from(MAX_PROCESSES).expect("few");
+        (0..n).for_each(|pid| jit.watch(Pid(pid), None));
+        jit.watch(Pid(n), None);
+        assert!(!watched(&jit, n));
+        let now = sys::now();
+        jit.forget(&[Pid(5), Pid(6)], now);
+        jit.watch(Pid(n), None);
+        assert!(watched(&jit, n) && !watched(&jit, 5) && !watched(&jit, 6));
+        assert_eq!(jit.len(), MAX_PROCESSES - 1);
+    }
+
+    #[test]
+    fn who_has_the_number_now_is_not_forgotten_with_who_had_it() {
+        let jit = Jit::new(Path::new("/nowhere"));
+        jit.watch(Pid(5), None);
+        let by = sys::now();
+        jit.began_anew(Pid(5), sys::now());
+        jit.forget(&[Pid(5)], by);
+        assert!(watched(&jit, 5));
+        jit.forget(&[Pid(5)], sys::now());
+        assert!(!watched(&jit, 5));
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Process {
     pub(super) report: ReportFile,
     /// Where it has code in memory without a file: sorted by start.
     ranges: Vec<(u64, u64)>,
+    /// Since when it is known; with another program, since that began.
+    pub(super) since: MonoNs,
     /// All that can be read was read, of a process that has ended.
     is_over: bool,
     /// When code took the place of other code for the last time, at the latest, if it did so since that was last asked.
@@ -38,8 +40,9 @@ pub(super) struct Process {
 const MAX_DUMPS: usize = 8;
 
 impl Process {
-    pub(super) fn new(root: Option<Box<dyn Root>>) -> Process {
+    pub(super) fn new(root: Option<Box<dyn Root>>, since: MonoNs) -> Process {
         Process {
+            since,
             root,
             map: MapFile::default(),
             dumps: Vec::new(),
@@ -85,6 +88,7 @@ impl Process {
 
     /// It is another program from now on.
     pub(super) fn began_anew(&mut self, root: Option<Box<dyn Root>>, at: MonoNs) {
+        self.since = at;
         self.map.began_anew(at);
         for dump in &mut self.dumps {
             let when = super::history::When::exactly(at);
@@ -224,7 +228,7 @@ impl Process {
         *self = Process {
             dump_refused: Some("all processes together have written down too much".to_owned()),
             is_over: true,
-            ..Process::new(None)
+            ..Process::new(None, MonoNs(0))
         };
     }
 

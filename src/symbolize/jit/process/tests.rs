@@ -32,7 +32,7 @@ impl Scene {
         fs::write(path.join("7/stat"), began).expect("written");
         let root = ProcessRoot::open(path, Pid(7)).expect("opened");
         Scene {
-            process: Process::new(Some(Box::new(root))),
+            process: Process::new(Some(Box::new(root)), MonoNs(0)),
             clock: Cell::new(0),
             folder,
         }
