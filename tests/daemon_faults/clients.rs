@@ -53,7 +53,7 @@ fn a_client_that_reads_nothing_costs_others_nothing_and_is_left() {
         );
         next = window["to"].as_u64().map(|to| to + 1);
         let stats = reads.done(json!({"do": "stats"}));
-        if stats["clients"]["too_slow"] == 1 {
+        if stats["clients"]["too_slow"].as_u64() >= Some(1) {
             break stats;
         }
     };

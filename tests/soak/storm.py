@@ -185,8 +185,19 @@ keep_bytes = "4MiB"
         """What is only there after it was used (a parser, a first window) is part of the base."""
         for load in self.loads:
             target = keeper.ask("attach", target={"pid": load.pid})["target"]
-            keeper.ask("snapshot", target=target, format="folded")
+            self.first_snapshot(keeper, target)
             keeper.ask("detach", target=target)
+
+    def first_snapshot(self, keeper, target):
+        """There is one when the first window is over."""
+        patience = time.monotonic() + 60
+        while True:
+            try:
+                return keeper.ask("snapshot", target=target, format="folded")
+            except Refused:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(0.1)
 
     def settled(self, keeper, base):
         """The figures when all clients are gone; those of the base, if they ever come."""
