@@ -2,12 +2,10 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use perfd::procfs::SysRoots;
 use perfd::procfs::cgroups::Cgroups;
-use perfd::session::Backend;
-use perfd::session::engine::{Authority, EngineSpec, Limits, Member, TargetEnd};
+use perfd::session::engine::{Authority, Member, TargetEnd};
 
 use crate::held::{Held, spec};
 use crate::support::skip;
@@ -104,57 +102,4 @@ fn a_cgroup_that_is_removed_ends_its_target() {
     drop(made);
     assert_eq!(held.wait_for_end(target), TargetEnd::Exited);
     held.finish();
-}
-
-/// Everything is opened anew at the end of every window.
-fn worn(backend: Backend) -> EngineSpec {
-    EngineSpec {
-        limits: Limits {
-            modules: 1,
-            // Whose samples they are is asked, and no name.
-            stack_frames: 1,
-            ..Limits::default()
-        },
-        interval: Duration::from_millis(200),
-        ..spec(backend)
-    }
-}
-
-#[test]
-fn a_cgroup_goes_on_when_everything_is_opened_anew() {
-    let Some(made) = Made::new("-renewed") else {
-        return;
-    };
-    on_each_backend(|backend| {
-        let mut held = Held::start(worn(backend));
-        let (mut within, mut beside) = (Worker::start(), Worker::start());
-        made.take(&within);
-        let target = held.ask(made.member(), Authority::Everything).unwrap();
-        while held.engine().stats().renewals < 2 {
-            within.spin(20);
-            held.cut(target);
-        }
-        within.spin(100);
-        beside.spin(100);
-        let windows = held.detach(target);
-        assert!(windows.of(within.pid()) > 20);
-        assert_eq!(windows.of(beside.pid()), 0);
-        held.finish();
-    });
-}
-
-#[test]
-fn everybody_goes_on_when_everything_is_opened_anew() {
-    on_each_backend(|backend| {
-        let mut held = Held::start(worn(backend));
-        let mut worker = Worker::start();
-        let target = held.ask(Member::Host, Authority::Everything).unwrap();
-        while held.engine().stats().renewals < 1 {
-            worker.spin(20);
-            held.cut(target);
-        }
-        worker.spin(100);
-        assert!(held.detach(target).of(worker.pid()) > 20);
-        held.finish();
-    });
 }
