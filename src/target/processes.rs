@@ -1,5 +1,6 @@
 //! The table of processes and threads of a run, kept by records in time order.
 
+mod again;
 mod shown;
 
 use std::ffi::OsStr;
@@ -225,20 +226,6 @@ impl Processes {
         };
         Arc::make_mut(&mut process.space).retain(is_there);
         self.changed.insert(pid);
-    }
-
-    /// Tells of a process again, if it is there.
-    pub fn tell_again(&mut self, pid: Pid) {
-        if self.processes.contains_key(&pid) {
-            self.changed.insert(pid);
-        }
-    }
-
-    /// Whether a record has told of a process's beginning.
-    pub fn was_forked(&self, pid: Pid) -> bool {
-        self.processes
-            .get(&pid)
-            .is_some_and(|process| process.was_forked)
     }
 
     /// The processes whose mappings are others than when they were last taken.

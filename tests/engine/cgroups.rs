@@ -2,11 +2,10 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use perfd::procfs::SysRoots;
 use perfd::procfs::cgroups::Cgroups;
-use perfd::session::engine::{Authority, EngineSpec, Limits, Member, TargetEnd};
+use perfd::session::engine::{Authority, Member, TargetEnd};
 
 use crate::held::{Held, spec};
 use crate::support::skip;
@@ -103,39 +102,4 @@ fn a_cgroup_that_is_removed_ends_its_target() {
     drop(made);
     assert_eq!(held.wait_for_end(target), TargetEnd::Exited);
     held.finish();
-}
-
-#[test]
-fn everybody_and_a_cgroup_go_on_when_everything_is_opened_anew() {
-    let Some(made) = Made::new("-renewed") else {
-        return;
-    };
-    on_each_backend(|backend| {
-        let mut held = Held::start(EngineSpec {
-            // Whose samples they are is asked, and no name.
-            limits: Limits {
-                modules: 1,
-                stack_frames: 1,
-                ..Limits::default()
-            },
-            interval: Duration::from_millis(200),
-            ..spec(backend)
-        });
-        let (mut within, mut beside) = (Worker::start(), Worker::start());
-        made.take(&within);
-        let host = held.ask(Member::Host, Authority::Everything).unwrap();
-        let cgroup = held.ask(made.member(), Authority::Everything).unwrap();
-        while held.engine().stats().renewals < 2 {
-            within.spin(20);
-            held.cut(host);
-            held.cut(cgroup);
-        }
-        within.spin(100);
-        beside.spin(100);
-        let (of_host, of_cgroup) = (held.detach(host), held.detach(cgroup));
-        assert!(of_host.of(within.pid()) > 20 && of_host.of(beside.pid()) > 20);
-        assert!(of_cgroup.of(within.pid()) > 20);
-        assert_eq!(of_cgroup.of(beside.pid()), 0);
-        held.finish();
-    });
 }
