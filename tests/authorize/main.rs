@@ -7,9 +7,10 @@ mod support;
 mod targets;
 
 use std::fmt::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use perfd::daemon::authorize::{Evidence, Rules};
 use perfd::model::{FaultClass, Pid};
 use perfd::session::engine::Authority;
@@ -117,9 +118,16 @@ fn brought(asker: &Asker, pid: u32, other: &Running, stage: &Stage) -> Vec<Broug
                 });
             }
             Received::End => return all,
+            // Another test's child has a copy of the other end, until its exec.
+            Received::Nothing => wait_for_more(&ours),
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn wait_for_more(ours: &LineStream) {
+    let mut waits = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
+    poll(&mut waits, PollTimeout::NONE).expect("a socket can be waited for");
 }
 
 /// What the answer has to be, written down apart from how it is found.
