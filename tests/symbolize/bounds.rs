@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use perfd::model::{Frame, Module, ModuleId, ModuleKind, NameKind, Pid, Unnamed};
+use perfd::procfs::kallsyms::Source;
 use perfd::symbolize::{Config, Inline, Resolver};
 
 use crate::workbench::{Workbench, assert_has, code_of, elf_of, frame, module_of, resolver, shown};
@@ -58,6 +59,7 @@ fn what_has_no_file_is_named_by_its_kind() {
     fs::write(proc_root.path().join("kallsyms"), hidden).expect("written");
     let mut resolver = Resolver::new(Config {
         proc_root: proc_root.path().to_owned(),
+        kallsyms: Source::Under(proc_root.path().to_owned()),
         ..Config::default()
     });
     let mut check = |kind: ModuleKind, path: &str, expected: (&str, NameKind, Unnamed)| {
