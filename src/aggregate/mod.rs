@@ -1,7 +1,7 @@
 //! Samples to weights: distinct stacks, what each weighs in each event, and windows of time.
 //!
 //! [`Counting`] runs on the way of every sample and knows places in modules only; [`Folding`] runs once per window
-//! and turns them into named rows. [`merge`] puts windows together again, as far as [`profile_bytes`] leaves room. [`Timeline`] keeps samples one by one where that is asked for. Names come from outside.
+//! and turns them into named rows. [`merge()`] puts windows together again, as far as [`profile_bytes`] leaves room. [`Timeline`] keeps samples one by one where that is asked for. Names come from outside.
 
 mod counting;
 mod folding;

@@ -1,6 +1,6 @@
 //! A run that targets join and leave: one for all targets that are sampled in the same way.
 //!
-//! Events are on whole CPUs, once, however many targets there are. A process is in a set of targets ([`Membership`]), and each of its samples
+//! Events are on whole CPUs, once, however many targets there are. A process is in a set of targets (`Membership`), and each of its samples
 //! counts for all of them; windows are split by target when they are closed. What is asked of an engine comes through a channel, and what it
 //! has to say goes out through another.
 

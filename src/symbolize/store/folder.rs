@@ -38,7 +38,7 @@ pub enum FolderError {
 
 /// Who opens the files of a cache. A key has letters, digits, dots and hyphens alone.
 pub trait Shelf: Send + Sync + std::fmt::Debug {
-    /// The complete files of that key, each with its number, below [`Shelf::MAX_FILES`].
+    /// The complete files of that key, each with its number, as many as are kept of one.
     fn files(&self, key: &str) -> Vec<(usize, File)>;
 
     /// A file without a name, open for reading and writing: if perfd ends before it gets one, nothing is left of it. `None` where the
