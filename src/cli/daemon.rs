@@ -47,8 +47,8 @@ pub(super) struct DaemonArgs {
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 
-    /// Where Prometheus finds metrics: a port of this host, or a unix socket
-    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH", value_parser = metrics_place)]
+    /// Where Prometheus finds metrics: ADDRESS:PORT of this host, or unix:PATH
+    #[arg(long, value_name = "PLACE", value_parser = metrics_place)]
     metrics: Option<MetricsPlace>,
 }
 

@@ -8,6 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Exit;
 use super::args::{BackendChoice, SamplingArgs, WeightUnit};
 use super::daemon_client::{self, Proof};
@@ -16,7 +19,7 @@ use crate::aggregate::merge;
 use crate::control::client::Connection;
 use crate::control::{
     Attach, Attached, Detach, Detached, EndReason, Event, Request, Tail, TailFormat, Tailing,
-    TargetChoice, Window, WindowBody, base64,
+    TargetChoice, Window, WindowBody,
 };
 use crate::model::{
     AskedEvent, CallGraph, EventIdx, Fault, FaultClass, MonoNs, Pid, Profile, Rate, RunInfo,
@@ -269,7 +272,7 @@ impl Windows {
         let WindowBody::Pprof(text) = &window.body else {
             return Ok(None);
         };
-        let profile = pprof::decode(&base64::decode(text)?, &Limits::default())?.profile;
+        let profile = pprof::decode(&STANDARD.decode(text)?, &Limits::default())?.profile;
         let account = Profile {
             rows: Vec::new(),
             ..profile.clone()

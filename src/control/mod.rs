@@ -8,7 +8,6 @@
 //! know in answers and events, so that fields may be added without a new [`VERSION`].
 
 mod answer;
-pub mod base64;
 pub mod client;
 pub mod codec;
 mod envelope;

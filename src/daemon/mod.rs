@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod authorize;
 mod bare;
+mod bounded;
 pub mod clients;
 pub mod config;
 pub mod engines;

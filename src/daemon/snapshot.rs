@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::bare::bare;
+use super::bounded::Bounded;
 use super::kept::Sum;
 use super::outputs::Writable;
 use super::target::Ticket;
-use crate::control::{MAX_INLINE_SNAPSHOT, SnapshotFormat, Snapshotted, base64};
+use crate::control::{MAX_INLINE_SNAPSHOT, SnapshotFormat, Snapshotted};
 use crate::model::{Fault, FaultClass};
 use crate::sink::View;
 use crate::sink::encode::{folded, functions, json, svg};
@@ -149,10 +152,7 @@ fn make(order: &Order) -> Result<(Snapshotted, Vec<u8>), Fault> {
         Place::Answer => MAX_INLINE_SNAPSHOT,
         Place::Descriptor(_) => MAX_BYTES,
     };
-    let mut out = Bounded {
-        bytes: Vec::new(),
-        most,
-    };
+    let mut out = Bounded::new(most);
     encode(order, &mut out).map_err(|_| {
         let what = format!("the snapshot has more than {} MiB", most >> 20);
         Fault::new(FaultClass::Limit, what)
@@ -172,7 +172,7 @@ fn make(order: &Order) -> Result<(Snapshotted, Vec<u8>), Fault> {
 fn deliver(order: Order, mut answer: Snapshotted, bytes: Vec<u8>) -> Result<Snapshotted, Fault> {
     match order.to {
         Place::Answer if order.format == SnapshotFormat::Pprof => {
-            answer.base64 = Some(base64::encode(&bytes));
+            answer.base64 = Some(STANDARD.encode(&bytes));
         }
         Place::Answer => {
             let text = String::from_utf8(bytes);
@@ -213,24 +213,5 @@ fn encode(order: &Order, out: &mut impl Write) -> io::Result<()> {
             functions.write(&profile.run, out)
         }
         SnapshotFormat::Pprof => Ok(()),
-    }
-}
-
-struct Bounded {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.most {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

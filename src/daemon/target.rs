@@ -13,6 +13,7 @@ use super::selector::Selector;
 use crate::control::EndReason;
 use crate::model::{MonoNs, Pid, Profile, TargetId};
 use crate::session::engine::Authority;
+use crate::sys;
 use crate::sys::pidfd::PidFd;
 
 /// The first pause after a failure, and the longest.
@@ -115,6 +116,44 @@ pub struct Target {
 }
 
 impl Target {
+    /// One that is looked for from now on; nothing of it is kept in files, and it ends with nobody.
+    pub(super) fn waiting(
+        id: TargetId,
+        name: String,
+        selector: Selector,
+        sampling: Sampling,
+        owner: Owner,
+        authority: Authority,
+        kept: Kept,
+    ) -> Target {
+        let since = sys::now();
+        Target {
+            id,
+            name,
+            selector,
+            sampling,
+            owner,
+            authority,
+            with_tree: true,
+            ends_with: None,
+            files: false,
+            since,
+            state: State::Waiting { until: since },
+            asked: None,
+            ending: None,
+            phase: None,
+            marks: VecDeque::new(),
+            sequence: 0,
+            kept,
+            totals: Totals::default(),
+            held: None,
+            given: FxHashSet::default(),
+            failures: 0,
+            said: None,
+            events: Vec::new(),
+        }
+    }
+
     /// Its number.
     pub fn id(&self) -> TargetId {
         self.id

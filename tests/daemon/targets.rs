@@ -52,6 +52,8 @@ fn a_configured_target_is_found_again_and_goes_on_counting_its_windows() {
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     logged(&daemon, "ended after");
     assert!(files(&windows) > 0, "{}", daemon.log());
+    // An engine that fails gets its targets back, and would go unnoticed above.
+    assert!(!daemon.log().contains("failed"), "{}", daemon.log());
     daemon.end_of_process();
 }
 

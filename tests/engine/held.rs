@@ -86,6 +86,15 @@ impl Held {
             .unwrap_or_else(|fault| panic!("{fault}"))
     }
 
+    /// One more process, into a target that is there; it must be taken in.
+    pub fn attach_another(&mut self, target: TargetId, worker: &Worker) {
+        let engine = self.engine();
+        engine.attach(target, process(worker), Authority::Everything);
+        self.until(|held| held.attached.contains_key(&target));
+        let taken_in = self.attached.remove(&target).expect("waited for above");
+        taken_in.unwrap_or_else(|fault| panic!("{fault}"));
+    }
+
     pub fn ask(&mut self, member: Member, authority: Authority) -> Result<TargetId, Fault> {
         self.last += 1;
         let target = TargetId(self.last);

@@ -67,6 +67,28 @@ fn a_process_that_is_in_two_targets_counts_for_both() {
 }
 
 #[test]
+fn a_target_may_get_more_processes_and_ends_with_the_last_of_them() {
+    on_each_backend(|backend| {
+        let mut held = Held::start(spec(backend));
+        let (mut first, mut second) = (Worker::start(), Worker::start());
+        let target = held.attach(&first);
+        held.attach_another(target, &second);
+        first.spin(100);
+        second.spin(100);
+        let windows = held.cut(target);
+        for worker in [&first, &second] {
+            assert!(windows.of(worker.pid()) > 20);
+        }
+        first.end();
+        second.spin(100);
+        assert!(held.cut(target).of(second.pid()) > 20);
+        second.end();
+        assert_eq!(held.wait_for_end(target), TargetEnd::Exited);
+        held.finish();
+    });
+}
+
+#[test]
 fn what_a_target_forks_is_in_it_and_it_ends_with_the_last_of_them() {
     on_each_backend(|backend| {
         let mut held = Held::start(spec(backend));

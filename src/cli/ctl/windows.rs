@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 
 use super::super::{Exit, daemon_client, stdout};
@@ -12,7 +14,7 @@ use super::Daemon;
 use super::output_file::{Before, OutputFile};
 use crate::control::{
     EndReason, Event, Request, Since, Snapshot, SnapshotFormat, Snapshotted, Tail, TailFormat,
-    Tailing, WindowBody, base64,
+    Tailing, WindowBody,
 };
 use crate::model::{Fault, FaultClass};
 
@@ -197,7 +199,7 @@ pub(super) fn snapshot(daemon: &mut Daemon<'_>, args: &SnapshotArgs) -> anyhow::
     }
     match (ok.text, ok.base64) {
         (Some(text), _) => stdout::print(text.as_bytes()),
-        (None, Some(text)) => stdout::print(&base64::decode(&text)?),
+        (None, Some(text)) => stdout::print(&STANDARD.decode(&text)?),
         (None, None) => Ok(Exit::Ok),
     }
 }

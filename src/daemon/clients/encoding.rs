@@ -1,9 +1,11 @@
 //! A window as one line.
 
-use std::io;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use super::super::bare::bare;
-use crate::control::{Event, Phase, TailFormat, Window, WindowBody, base64};
+use super::super::bounded::Bounded;
+use crate::control::{Event, Phase, TailFormat, Window, WindowBody};
 use crate::model::Profile;
 use crate::sink::View;
 use crate::sink::encode::{folded, json};
@@ -26,10 +28,7 @@ pub(super) fn line(
     most: usize,
 ) -> Option<Vec<u8>> {
     // A writer that only refuses beyond a size, and encoders that only fail with their writer.
-    let mut out = Bounded {
-        bytes: Vec::new(),
-        most,
-    };
+    let mut out = Bounded::new(most);
     let body = match format {
         TailFormat::Folded => {
             folded::encode(&bare(profile), view, &mut out).ok()?;
@@ -45,7 +44,7 @@ pub(super) fn line(
                 ..Labels::default()
             };
             pprof::encode(profile, &labels, view, &mut out).ok()?;
-            WindowBody::Pprof(base64::encode(&out.bytes))
+            WindowBody::Pprof(STANDARD.encode(&out.bytes))
         }
     };
     let events = &profile.ledger.events;
@@ -63,23 +62,4 @@ pub(super) fn line(
     };
     let line = Event::Window(Box::new(window)).line();
     (line.len() <= most).then_some(line)
-}
-
-struct Bounded {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.most {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,20 +1,15 @@
 //! What is asked of the targets: to attach, to detach, to begin a phase.
 
-use std::collections::VecDeque;
-
-use rustc_hash::FxHashSet;
-
 use super::super::clients::ClientId;
 use super::super::config::Sampling;
 use super::super::finder::{Found, Thoroughly};
 use super::super::kept::Kept;
 use super::super::selector::Selector;
-use super::super::target::{Owner, PendingMark, State, Target, Ticket, Totals};
+use super::super::target::{Owner, PendingMark, State, Target, Ticket};
 use super::{Registry, Said, no_such};
 use crate::control::EndReason;
 use crate::model::{EventSource, Fault, FaultClass, Pid, Rate, TargetId};
 use crate::session::engine::{Authority, Member};
-use crate::sys;
 use crate::sys::pidfd::PidFd;
 
 /// A target that somebody asks for, who has been authorised to.
@@ -58,30 +53,23 @@ impl Registry {
             _ => None,
         };
         let given = members.iter().filter_map(pid_of).collect();
+        let kept = Kept::new(self.config.limits.snapshot);
         let target = Target {
-            id,
-            name,
-            selector: asked.selector,
-            sampling: asked.sampling,
-            owner: asked.owner,
-            authority: asked.authority,
             with_tree: asked.with_tree,
             ends_with: asked.ends_with,
             files: self.config.files.targets == super::super::config::Kept::All,
-            since: sys::now(),
-            state: State::Waiting { until: sys::now() },
             asked: Some(ticket),
-            ending: None,
-            phase: None,
-            marks: VecDeque::new(),
-            sequence: 0,
-            kept: Kept::new(self.config.limits.snapshot),
-            totals: Totals::default(),
             held,
             given,
-            failures: 0,
-            said: None,
-            events: Vec::new(),
+            ..Target::waiting(
+                id,
+                name,
+                asked.selector,
+                asked.sampling,
+                asked.owner,
+                asked.authority,
+                kept,
+            )
         };
         self.targets.insert(id, target);
         if let Err(fault) = self.give(id, members) {
@@ -339,10 +327,6 @@ fn pid_of(member: &Member) -> Option<Pid> {
         Member::Process { pid, .. } => Some(*pid),
         Member::Cgroup { .. } | Member::Host => None,
     }
-}
-
-pub(super) fn none_given() -> FxHashSet<Pid> {
-    FxHashSet::default()
 }
 
 /// Events are on whole CPUs, so that what a user asks for costs everybody: the kernel's own events alone, no more often than the limit says.

@@ -1,17 +1,13 @@
 //! The configured targets: as they are at the start, and after the configuration was read again.
 
-use std::collections::VecDeque;
-
 use super::super::config::{Config, ConfiguredTarget};
 use super::super::engines::Way;
 use super::super::kept::Kept;
-use super::super::target::{Owner, State, Target, Totals};
+use super::super::target::{Owner, Target};
 use super::Registry;
-use super::asking::none_given;
 use crate::control::EndReason;
 use crate::model::TargetId;
 use crate::session::engine::Authority;
-use crate::sys;
 
 /// What a reload changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,31 +87,18 @@ impl Registry {
 
     fn add(&mut self, configured: ConfiguredTarget) {
         let id = self.new_id();
-        let now = sys::now();
+        let kept = Kept::new(self.config.limits.snapshot);
         let target = Target {
-            id,
-            name: configured.name,
-            selector: configured.selector,
-            sampling: configured.sampling,
-            owner: Owner::Configuration,
-            authority: Authority::Everything,
-            with_tree: true,
-            ends_with: None,
             files: configured.files,
-            since: now,
-            state: State::Waiting { until: now },
-            asked: None,
-            ending: None,
-            phase: None,
-            marks: VecDeque::new(),
-            sequence: 0,
-            kept: Kept::new(self.config.limits.snapshot),
-            totals: Totals::default(),
-            held: None,
-            given: none_given(),
-            failures: 0,
-            said: None,
-            events: Vec::new(),
+            ..Target::waiting(
+                id,
+                configured.name,
+                configured.selector,
+                configured.sampling,
+                Owner::Configuration,
+                Authority::Everything,
+                kept,
+            )
         };
         self.targets.insert(id, target);
     }
