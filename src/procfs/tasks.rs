@@ -86,6 +86,19 @@ fn parse_start(text: &[u8]) -> Option<u64> {
     fields_behind_name(text)?.nth(19)?.parse().ok()
 }
 
+/// Whether a process is there and has a thread that has not begun to end; the first one may have ended before the others.
+pub fn runs(proc_root: &Path, pid: Pid) -> bool {
+    let lives = |folder: &Path| {
+        let text = std::fs::read(folder.join("stat"));
+        text.is_ok_and(|text| parse_lives_on(&text) == Some(true))
+    };
+    let threads = proc_root.join(pid.to_string()).join("task");
+    // Of the whole process, it is what the first thread's says.
+    lives_on(proc_root, pid)
+        || std::fs::read_dir(threads)
+            .is_ok_and(|threads| threads.flatten().any(|thread| lives(&thread.path())))
+}
+
 /// Whether a process is there and has not begun to end.
 pub fn lives_on(proc_root: &Path, pid: Pid) -> bool {
     let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"));

@@ -70,7 +70,9 @@ impl Members {
             SideBand::Comm {
                 pid, by_exec: true, ..
             } => membership.executed(*pid, time),
-            SideBand::Exit { pid, .. } if processes.space(*pid).is_none() => membership.left(*pid),
+            SideBand::Exit { pid, .. } if processes.space(*pid).is_none() => {
+                membership.ended(*pid, time);
+            }
             _ => (),
         }
     }

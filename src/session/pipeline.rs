@@ -427,6 +427,9 @@ impl Pipeline {
 
     /// Takes in a process that no record spoke of, if it is a target all the same.
     fn adopt(&mut self, sample: &RawSample<'_>) -> bool {
+        if self.processes.has_just_ended(sample.pid, sample.tid) {
+            return true;
+        }
         if !self.members.may_adopt(sample, &self.processes) {
             return false;
         }

@@ -144,7 +144,8 @@ impl Keeper {
             .arg("infinity")
             .spawn()
             .expect("sleep");
-        let mut client = daemon.client();
+        // Nobody waits for it to read while a test is busy elsewhere.
+        let mut client = daemon.client().reads_ahead();
         let target = client.attach(target_process.id());
         client.done(json!({"do": "tail", "target": target, "format": "json"}));
         client.event(target);

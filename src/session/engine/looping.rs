@@ -100,7 +100,7 @@ impl Looping {
         let now = sys::now();
         let pump = Pump::new(stages, waker, PACE, now)?;
         pump.watch(&ends.waker, COMMANDS)?;
-        let looping = Looping {
+        let mut looping = Looping {
             boundary: now.plus(spec.interval),
             run,
             pump,
@@ -119,6 +119,7 @@ impl Looping {
             past: Past::default(),
             spec,
         };
+        looping.measure()?;
         Ok(looping)
     }
 
@@ -299,6 +300,10 @@ impl Looping {
         if !left.is_empty() {
             windows.push(Message::Left(left, by));
         }
+        // Who has got a window finds figures that are not older.
+        if is_boundary {
+            self.measure()?;
+        }
         // Only this thread sends, and there was room above.
         let _ = self.names.messages.send(Message::Several(windows));
         if is_boundary {
@@ -306,8 +311,8 @@ impl Looping {
             self.forget_what_is_not_needed();
             if self.is_worn() && self.names.messages.is_empty() {
                 self.renew()?;
+                self.measure()?;
             }
-            self.measure()?;
         }
         Ok(())
     }
