@@ -86,17 +86,33 @@ fn parse_start(text: &[u8]) -> Option<u64> {
     fields_behind_name(text)?.nth(19)?.parse().ok()
 }
 
-/// Whether a process is there and has a thread that has not begun to end; the first one may have ended before the others.
-pub fn runs(proc_root: &Path, pid: Pid) -> bool {
-    let lives = |folder: &Path| {
-        let text = std::fs::read(folder.join("stat"));
-        text.is_ok_and(|text| parse_lives_on(&text) == Some(true))
+/// Whether a process has a thread that has not begun to end; the first one may have ended before the others.
+///
+/// # Errors
+/// Those of reading its tasks but that it is gone.
+pub fn runs(proc_root: &Path, pid: Pid) -> io::Result<bool> {
+    if lives_on(proc_root, pid) {
+        return Ok(true);
+    }
+    let threads = match threads(proc_root, pid) {
+        Err(error) if is_gone(&error) => return Ok(false),
+        threads => threads?,
     };
-    let threads = proc_root.join(pid.to_string()).join("task");
-    // Of the whole process, it is what the first thread's says.
-    lives_on(proc_root, pid)
-        || std::fs::read_dir(threads)
-            .is_ok_and(|threads| threads.flatten().any(|thread| lives(&thread.path())))
+    for tid in threads {
+        let thread = proc_root.join(format!("{pid}/task/{tid}/stat"));
+        match std::fs::read(thread) {
+            Ok(text) if parse_lives_on(&text) == Some(true) => return Ok(true),
+            Err(error) if !is_gone(&error) => return Err(error),
+            _ => (),
+        }
+    }
+    Ok(false)
+}
+
+/// `ENOENT` before its folder is opened, `ESRCH` behind that.
+fn is_gone(error: &io::Error) -> bool {
+    const ESRCH: i32 = 3;
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
 }
 
 /// Whether a process is there and has not begun to end.

@@ -101,7 +101,7 @@ impl Processes {
     pub fn add_running(&mut self, pid: Pid, since: MonoNs) -> io::Result<Vec<ModuleId>> {
         let lines = maps::executable(&self.proc_root, pid)?;
         // No exit record would ever take it out again.
-        if !tasks::runs(&self.proc_root, pid) {
+        if !tasks::runs(&self.proc_root, pid)? {
             return Err(io::ErrorKind::NotFound.into());
         }
         let process = self.processes.entry(pid).or_default();

@@ -1,5 +1,7 @@
 //! What is asked of the targets: to attach, to detach, to begin a phase.
 
+use nix::errno::Errno;
+
 use super::super::clients::ClientId;
 use super::super::config::Sampling;
 use super::super::finder::{Found, Thoroughly};
@@ -225,7 +227,12 @@ impl Registry {
                     None => PidFd::open(*pid),
                 };
                 let pidfd =
-                    pidfd.map_err(|_| none(format!("attach pid {pid}: no such process")))?;
+                    pidfd.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+                        Some(Errno::EMFILE | Errno::ENFILE) => {
+                            Fault::new(FaultClass::System, format!("attach pid {pid}: {error}"))
+                        }
+                        _ => none(format!("attach pid {pid}: no such process")),
+                    })?;
                 Ok(vec![Member::Process {
                     pid: *pid,
                     pidfd,

@@ -38,7 +38,7 @@ impl Membership {
     pub(in crate::session) fn found(&mut self, pid: Pid) -> bool {
         // Of one that has ended, no record would ever tell again.
         let stat = tasks::stat(&self.proc_root, pid).ok();
-        let stat = stat.filter(|_| tasks::runs(&self.proc_root, pid));
+        let stat = stat.filter(|_| tasks::runs(&self.proc_root, pid).unwrap_or(false));
         let parent = stat.and_then(|stat| {
             self.look_at(stat.parent);
             let parent = self.processes.get(&stat.parent).copied();

@@ -19,7 +19,7 @@ impl Processes {
             let last_seen = process.since.plus(boot_offset);
             let is_same = tasks::started(&self.proc_root, *pid)
                 .is_ok_and(|since_boot| since_boot <= Duration::from_nanos(last_seen.0));
-            if !is_same || !tasks::runs(&self.proc_root, *pid) {
+            if !is_same || !tasks::runs(&self.proc_root, *pid).unwrap_or(true) {
                 gone.push(*pid);
             }
         }
