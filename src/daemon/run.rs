@@ -161,11 +161,8 @@ impl Daemon {
                 }
             }
             self.take_heard();
-            if self.registry.hear() {
-                // There is more, which waits for who else has something.
-                self.waker.wake();
-            }
             self.pass_on();
+            self.hear();
             self.answer_metrics();
             self.flush_clients();
             if self.course == Course::AtOnce || self.registry.is_over() {
@@ -328,6 +325,19 @@ impl Daemon {
             clients: &mut self.clients,
         };
         (&mut self.requests, scene)
+    }
+
+    /// Takes in what engines have said until now, up to some number of things, so that nobody else waits for long.
+    fn hear(&mut self) {
+        const MOST: usize = 64;
+        for _ in 0..MOST {
+            if !self.registry.hear() {
+                return;
+            }
+            self.pass_on();
+        }
+        // There is more, which waits for who else has something.
+        self.waker.wake();
     }
 
     /// Hands on what the registry has to say.

@@ -34,7 +34,7 @@ pub struct Order {
     /// Under which number the answer comes.
     pub ticket: Ticket,
     /// What there is.
-    pub sum: Sum,
+    pub sum: Arc<Sum>,
     /// In which form.
     pub format: SnapshotFormat,
     /// What is shown, where the form shows one thing.
