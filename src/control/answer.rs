@@ -176,6 +176,9 @@ pub struct Snapshotted {
     pub from: u64,
     /// Last window in it.
     pub to: u64,
+    /// Where names take too long: nanoseconds from the end of the last window in it to the request. What was sampled then is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks_ns: Option<u64>,
     /// The text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

@@ -2,6 +2,7 @@
 
 use super::target::Ticket;
 use crate::control::Since;
+use crate::model::MonoNs;
 
 /// A cut of the open window. What follows on it follows when all windows before it are there.
 #[derive(Debug)]
@@ -28,4 +29,5 @@ pub struct PendingMark {
 pub struct PendingSnapshot {
     pub(super) since: Since,
     pub(super) ticket: Ticket,
+    pub(super) asked_at: MonoNs,
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,6 +36,8 @@ pub struct Order {
     pub ticket: Ticket,
     /// What there is.
     pub sum: Arc<Sum>,
+    /// How long before the request that ends, if not with it.
+    pub lacks: Option<Duration>,
     /// In which form.
     pub format: SnapshotFormat,
     /// What is shown, where the form shows one thing.
@@ -162,11 +165,16 @@ fn make(order: &Order) -> Result<(Snapshotted, Vec<u8>), Fault> {
         format: order.format,
         from: order.sum.from,
         to: order.sum.profile.span.sequence,
+        lacks_ns: order.lacks.map(nanos),
         text: None,
         base64: None,
         written: None,
     };
     Ok((answer, out.bytes))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn deliver(order: Order, mut answer: Snapshotted, bytes: Vec<u8>) -> Result<Snapshotted, Fault> {

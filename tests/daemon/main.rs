@@ -2,6 +2,7 @@
 
 mod configuration;
 mod foreground;
+mod outputs;
 mod phases;
 mod targets;
 

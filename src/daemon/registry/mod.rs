@@ -17,6 +17,7 @@ mod reload;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
@@ -84,6 +85,8 @@ pub enum Said {
         sum: Option<Arc<Sum>>,
         /// The present phase, if it is that of all of them.
         phase: Option<String>,
+        /// How long before the request they end, if names of what was sampled since take too long.
+        lacks: Option<Duration>,
     },
     /// A configured target has ended for now, and is looked for.
     Waits {

@@ -291,7 +291,14 @@ impl Requests {
                 ticket,
                 sum,
                 phase,
-            } => self.so_far(*target, *ticket, sum.as_ref(), phase.as_ref(), scene),
+                lacks,
+            } => {
+                let of = snapshotting::SoFar {
+                    phase: phase.as_ref(),
+                    lacks: *lacks,
+                };
+                self.so_far(*target, *ticket, sum.as_ref(), of, scene);
+            }
             Said::Ended { target, reason } => {
                 if let Some(waiting) = target.asked.and_then(|ticket| self.waiting.remove(&ticket))
                 {

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::clients::ClientId;
 use super::super::kept::Sum;
@@ -25,6 +26,15 @@ pub(super) struct Asked {
     /// Without the phase.
     labels: Labels,
     to: Place,
+}
+
+/// What there is to say of the windows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SoFar<'a> {
+    /// Of all of them, if it is one.
+    pub(super) phase: Option<&'a String>,
+    /// How long before the request they end, if that is not with it.
+    pub(super) lacks: Option<Duration>,
 }
 
 impl Requests {
@@ -62,7 +72,7 @@ impl Requests {
         target: TargetId,
         ticket: Ticket,
         sum: Option<&Arc<Sum>>,
-        phase: Option<&String>,
+        of: SoFar<'_>,
         scene: &mut Scene<'_>,
     ) {
         let Some(waiting) = self.waiting.get_mut(&ticket) else {
@@ -77,10 +87,11 @@ impl Requests {
             Some(sum) => self.snapshots.begin(Order {
                 ticket,
                 sum: sum.clone(),
+                lacks: of.lacks,
                 format: asked.format,
                 view: asked.view,
                 labels: Labels {
-                    phase: phase.cloned(),
+                    phase: of.phase.cloned(),
                     ..asked.labels
                 },
                 to: asked.to,
