@@ -13,7 +13,7 @@ use super::listening::Listening;
 use super::log::Log;
 use super::metrics::{Answers, Sources};
 use super::notify::Notify;
-use super::opening::{control_socket, read_config, serve_metrics, start_files};
+use super::opening::{check_rights, control_socket, read_config, serve_metrics, start_files};
 use super::registry::{Registry, Said};
 use super::requests::{Came, Outcome, Requests, Scene, client_limits};
 use super::settings::Settings;
@@ -92,6 +92,7 @@ impl Daemon {
         let started = sys::now();
         let log = Log::new(settings.has_journal);
         let config = read_config(&settings)?;
+        check_rights(&settings.roots)?;
         let notify = Notify::new(&settings.notify).context("reach the service manager")?;
         let passed = activation::take(&settings.activation)?;
         sys::private_folder(&settings.state).map_err(|error| {
