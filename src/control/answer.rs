@@ -81,11 +81,11 @@ pub struct Stats {
     pub perfd: String,
     /// Nanoseconds since it started.
     pub uptime_ns: u64,
-    /// CPU time of all its threads and of the child that parses files.
+    /// CPU time of all its threads, and of its children, which parse files.
     pub cpu_ns: u64,
     /// Run time of the BPF programs; `None` if the kernel does not measure it.
     pub bpf_ns: Option<u64>,
-    /// Memory that is its own.
+    /// Memory that is its own, and its children's.
     pub rss_anon_bytes: u64,
     /// Rings.
     pub ring_bytes: u64,

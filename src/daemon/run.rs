@@ -367,6 +367,7 @@ impl Daemon {
             registry: &self.registry,
             clients: self.clients.figures(),
             files: self.files.as_ref().map(Files::figures),
+            children: self.settings.parsing.children(),
             roots: &self.settings.roots,
             started: self.started,
         }

@@ -98,7 +98,7 @@ impl Engine {
         self.ask(Command::Cut(target, token));
     }
 
-    /// How it was at the last window.
+    /// How it was at the last window, or at its start.
     pub fn stats(&self) -> EngineStats {
         let stats = self.stats.lock();
         stats.unwrap_or_else(PoisonError::into_inner).clone()

@@ -100,7 +100,7 @@ impl Looping {
         let now = sys::now();
         let pump = Pump::new(stages, waker, PACE, now)?;
         pump.watch(&ends.waker, COMMANDS)?;
-        let looping = Looping {
+        let mut looping = Looping {
             boundary: now.plus(spec.interval),
             run,
             pump,
@@ -119,6 +119,7 @@ impl Looping {
             past: Past::default(),
             spec,
         };
+        looping.measure()?;
         Ok(looping)
     }
 

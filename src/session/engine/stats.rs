@@ -2,7 +2,7 @@
 
 use crate::model::{Cost, Ledger};
 
-/// An engine, as of the last window.
+/// An engine, as of the last window; before the first, as of its start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineStats {
     /// Nanoseconds of CPU that its sampling thread has used.
