@@ -185,6 +185,7 @@ impl Looping {
                             fault: as_fault(&error),
                         },
                     };
+                    self.note_targets();
                     self.answers.push(answer);
                     // Of a target that gets one more process, the first is watched already.
                     if is_new {
@@ -392,6 +393,13 @@ impl Looping {
                 .context("tell the kernel's walk what is a target"),
             None => Ok(()),
         }
+    }
+
+    /// Says how many targets there are before the next account does.
+    fn note_targets(&self) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.targets = self.targets.len();
+        stats.processes = self.pump.stages.pipeline.processes.len();
     }
 
     /// Draws up the account.
