@@ -249,10 +249,10 @@ pub(super) fn close(
 
 /// What is to be closed of a target.
 fn due(target: &mut HeldTarget, pipeline: &Pipeline, now: &Now) -> Closed {
-    let is_boundary = now.windows == Windows::OfAll;
+    let is_boundary = now.windows == Windows::All;
     let end = match now.windows {
-        Windows::OfCuts => None,
-        Windows::OfEnds | Windows::OfAll => target.take_end(now.end),
+        Windows::Cut => None,
+        Windows::Ending | Windows::All => target.take_end(now.end),
     };
     let rest = match end {
         Some(why) => Rest::Last(why),
@@ -282,11 +282,11 @@ pub(super) struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Windows {
     /// Those that were cut, if nothing is waited for any more that belongs into them.
-    OfCuts,
+    Cut,
     /// Those too of targets that end.
-    OfEnds,
+    Ending,
     /// Those of all targets: they have lasted long enough.
-    OfAll,
+    All,
 }
 
 fn window(

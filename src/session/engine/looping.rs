@@ -295,9 +295,9 @@ impl Looping {
         let end = drained.settled;
         let pipeline = &self.pump.stages.pipeline;
         let windows = match drained.is_closable {
-            true if self.boundary <= end => Windows::OfAll,
-            true => Windows::OfEnds,
-            false if closing::is_a_cut_closable(&self.targets, pipeline, end) => Windows::OfCuts,
+            true if self.boundary <= end => Windows::All,
+            true => Windows::Ending,
+            false if closing::is_a_cut_closable(&self.targets, pipeline, end) => Windows::Cut,
             false => return Ok(()),
         };
         let messages = &self.names.messages;
@@ -306,7 +306,7 @@ impl Looping {
         if is_behind || !self.told.send_new(pipeline, messages) || messages.is_full() {
             return Ok(());
         }
-        let is_boundary = windows == Windows::OfAll;
+        let is_boundary = windows == Windows::All;
         // Before the windows are closed: what is not known by then is not in them.
         let left = match is_boundary {
             true => self.pump.stages.pipeline.take_left(),
@@ -443,7 +443,7 @@ impl Looping {
         self.pump.drain_to_end(now, Some(PATIENCE))?;
         let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
         self.make_cuts(now)?;
-        let windows = self.close_windows(now, Windows::OfAll)?;
+        let windows = self.close_windows(now, Windows::All)?;
         for message in new.into_iter().chain([Message::Several(windows)]) {
             let _ = self.names.messages.send(message);
         }
