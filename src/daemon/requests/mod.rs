@@ -335,9 +335,14 @@ impl Requests {
 
     /// A client has left: nobody waits any more.
     pub fn client_left(&mut self, client: ClientId) {
-        self.waiting.retain(|_, waiting| {
+        let snapshots = &mut self.snapshots;
+        self.waiting.retain(|ticket, waiting| {
             // Its outputs are kept until the answer comes: a target with `keep` goes on.
-            waiting.client != client || matches!(waiting.awaited, Awaited::Attached(_))
+            let stays = waiting.client != client || matches!(waiting.awaited, Awaited::Attached(_));
+            if !stays {
+                snapshots.forget(*ticket);
+            }
+            stays
         });
     }
 
