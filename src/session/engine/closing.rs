@@ -79,15 +79,18 @@ impl Closed {
     }
 }
 
-/// Splits what was counted between the windows of these targets. What counts for others too, or for later windows, goes on counting for them.
+/// Splits what was counted between the windows of these targets. What counts for others too, or for later windows, goes on counting for them; `left` are the eras
+/// of the cuts whose windows stay open.
 fn split(
     pipeline: &mut Pipeline,
     closing: &BTreeMap<TargetId, Closed>,
+    left: &[Era],
 ) -> FxHashMap<TargetId, Vec<Part>> {
     let Pipeline {
         counting,
         members,
         taken,
+        era: present,
         ..
     } = pipeline;
     let Some(membership) = members.of_targets() else {
@@ -134,10 +137,21 @@ fn split(
         {
             let mut key = *key;
             key.task.comm.group = rest;
+            key.task.comm.era = told_apart(whose.era, left, *present);
             counting.put_back(key, weights);
         }
     }
     parts
+}
+
+/// The latest era that lies between the same cuts: what nobody tells apart any more is one row, however often others are cut.
+fn told_apart(era: Era, cuts: &[Era], present: Era) -> Era {
+    let behind = cuts.iter().copied().filter(|cut| era.is_up_to(*cut));
+    let next = behind.reduce(|one, other| match one.is_up_to(other) {
+        true => one,
+        false => other,
+    });
+    next.unwrap_or(present)
 }
 
 /// Makes the cuts that were asked for until `settled`, up to when all was taken in. Gives what is to be said of them.
@@ -211,7 +225,11 @@ pub(super) fn close(
     if closing.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let mut parts = split(pipeline, &closing);
+    let left: Vec<Era> = targets
+        .values()
+        .flat_map(|target| target.cuts.iter().map(|cut| cut.era))
+        .collect();
+    let mut parts = split(pipeline, &closing, &left);
     let (mut messages, mut ended) = (Vec::new(), Vec::new());
     for (id, closed) in closing {
         let (Some(target), Some(parts)) = (targets.get_mut(&id), parts.remove(&id)) else {
@@ -339,5 +357,26 @@ fn window(
         ledger,
         whole_run: None,
         of: Some(of),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_cut_lies_between_is_of_one_era() {
+        let eras: Vec<Era> = std::iter::successors(Some(Era::default()), |era| Some(era.next()))
+            .take(6)
+            .collect();
+        let check = |cuts: &[usize], expected: [usize; 6]| {
+            let cuts: Vec<Era> = cuts.iter().map(|at| eras[*at]).collect();
+            let told = |era: &Era| told_apart(*era, &cuts, eras[5]);
+            let told: Vec<Era> = eras.iter().map(told).collect();
+            assert_eq!(told, expected.map(|at| eras[at]), "{cuts:?}");
+        };
+        check(&[], [5; 6]);
+        check(&[2], [2, 2, 2, 5, 5, 5]);
+        check(&[3, 1], [1, 1, 3, 3, 5, 5]);
     }
 }
