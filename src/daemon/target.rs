@@ -222,6 +222,11 @@ impl Target {
         }
     }
 
+    /// Whether its end has been decided on, and its last window is awaited.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Whether it lives on without the connection that asked for it.
     pub fn is_kept(&self) -> bool {
         self.ends_with.is_none()

@@ -189,7 +189,8 @@ impl Requests {
     fn list(&self, peer: &Peer, scene: &Scene<'_>) -> Listed {
         let now = sys::now();
         let targets = scene.registry.targets();
-        let seen = targets.filter(|target| self.may_see(peer, target));
+        // Of those that are ending the names may be others' by now.
+        let seen = targets.filter(|target| !target.is_ending() && self.may_see(peer, target));
         let targets = seen.map(|target| (target, target.present()));
         let targets = targets.map(|(target, (phase, sequence))| ListedTarget {
             target: target.id().0,
