@@ -32,7 +32,7 @@ pub struct Daemon {
 pub struct Circumstances<'a> {
     /// What stands in front of its command: `prlimit --nofile=64`.
     pub through: &'a [&'a str],
-    /// What is added to its configuration.
+    /// What is added to its configuration, or stands in the place of its short windows.
     pub config: &'a str,
 }
 
@@ -282,7 +282,11 @@ fn spawn(folder: &Path, circumstances: &Circumstances) -> Child {
         Stdio::from(OwnedFd::from(UnixListener::bind(path).expect("a socket")))
     });
     let config = folder.join("perfd.toml");
-    let text = format!("window = \"200ms\"\n{}", circumstances.config);
+    let window = match circumstances.config.contains("window =") {
+        true => "",
+        false => "window = \"200ms\"\n",
+    };
+    let text = format!("{window}{}", circumstances.config);
     fs::write(&config, text).expect("written");
     let log = folder.join("log");
     let log = File::options().create(true).append(true).open(log);

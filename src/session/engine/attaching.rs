@@ -6,6 +6,7 @@
 //!
 //! What was done to the process in between was done to the one that is meant: its number cannot have come back as another's.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -87,7 +88,8 @@ impl Looping {
             side_band_before: self.lost_side_band(),
             sequence: 0,
             start: sys::now(),
-            closings: std::collections::VecDeque::new(),
+            closings: VecDeque::new(),
+            cuts: VecDeque::new(),
         };
         self.targets.insert(id, target);
         Ok(notes)

@@ -92,12 +92,13 @@ impl Engine {
         self.ask(Command::Detach(target));
     }
 
-    /// Closes the target's open window now: all that was sampled before is in the window that bears the token, or in an earlier one.
+    /// Cuts the target's open window now: all that was sampled before is in the window that bears the token, or in an earlier one, and what is
+    /// sampled behind [`EngineEvent::Cut`] is in a later one. A target that has ended meanwhile is not cut.
     pub fn cut(&self, target: TargetId, token: u64) {
         self.ask(Command::Cut(target, token));
     }
 
-    /// How it was at the last window.
+    /// How it was at the last window, or at its start.
     pub fn stats(&self) -> EngineStats {
         let stats = self.stats.lock();
         stats.unwrap_or_else(PoisonError::into_inner).clone()

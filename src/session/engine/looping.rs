@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
-use super::closing::{self, Now};
+use super::closing::{self, Now, Windows};
 use super::handle::Command;
 use super::held_target::{Closing, HeldTarget, Whom};
 use super::membership::Membership;
@@ -19,7 +19,7 @@ use crate::procfs::cgroups::Cgroups;
 use crate::sampler::counters::Plan;
 use crate::session::foundation::Foundation;
 use crate::session::names::{Message, Names};
-use crate::session::pump::{OTHERS, PATIENCE, Pace, Pump};
+use crate::session::pump::{Drained, OTHERS, PATIENCE, Pace, Pump};
 use crate::session::told::Told;
 use crate::session::window::next_due;
 use crate::session::{Spec, opening};
@@ -160,9 +160,8 @@ impl Looping {
             let due = self.due();
             let drained = self.pump.drain(now, Some(due))?;
             self.end_targets(now);
-            if drained.is_closable {
-                self.close(drained.settled)?;
-            }
+            self.make_cuts(drained.settled)?;
+            self.close(drained)?;
             let due = self.due();
             self.pump.ask_held(now, Some(due));
             let pipeline = &mut self.pump.stages.pipeline;
@@ -186,6 +185,7 @@ impl Looping {
                             fault: as_fault(&error),
                         },
                     };
+                    self.note_targets();
                     self.answers.push(answer);
                     // Of a target that gets one more process, the first is watched already.
                     if is_new {
@@ -281,22 +281,39 @@ impl Looping {
         asked.map_or(self.boundary, |asked| asked.min(self.boundary))
     }
 
+    /// Makes the cuts that were asked for until `settled`. All is taken in that was sampled by then.
+    fn make_cuts(&mut self, settled: MonoNs) -> anyhow::Result<()> {
+        let side_band_lost = self.lost_side_band();
+        let pipeline = &mut self.pump.stages.pipeline;
+        let said = closing::cut(&mut self.targets, pipeline, settled, side_band_lost)?;
+        said.into_iter().for_each(|cut| self.answers.push(cut));
+        Ok(())
+    }
+
     /// Closes what is due, unless who is to be told is behind: then windows grow, and nothing is lost.
-    fn close(&mut self, end: MonoNs) -> anyhow::Result<()> {
+    fn close(&mut self, drained: Drained) -> anyhow::Result<()> {
+        let end = drained.settled;
+        let pipeline = &self.pump.stages.pipeline;
+        let windows = match drained.is_closable {
+            true if self.boundary <= end => Windows::All,
+            true => Windows::Ending,
+            false if closing::is_a_cut_closable(&self.targets, pipeline, end) => Windows::Cut,
+            false => return Ok(()),
+        };
         let messages = &self.names.messages;
         let pipeline = &mut self.pump.stages.pipeline;
         let is_behind = !self.answers.feed() || messages.is_full();
         if is_behind || !self.told.send_new(pipeline, messages) || messages.is_full() {
             return Ok(());
         }
-        let is_boundary = self.boundary <= end;
+        let is_boundary = windows == Windows::All;
         // Before the windows are closed: what is not known by then is not in them.
         let left = match is_boundary {
             true => self.pump.stages.pipeline.take_left(),
             false => Vec::new(),
         };
         let by = sys::now();
-        let mut windows = self.close_windows(end, is_boundary)?;
+        let mut windows = self.close_windows(end, windows)?;
         if !left.is_empty() {
             windows.push(Message::Left(left, by));
         }
@@ -317,12 +334,12 @@ impl Looping {
         Ok(())
     }
 
-    fn close_windows(&mut self, end: MonoNs, is_boundary: bool) -> anyhow::Result<Vec<Message>> {
+    fn close_windows(&mut self, end: MonoNs, windows: Windows) -> anyhow::Result<Vec<Message>> {
         let side_band_lost = self.lost_side_band();
         let stages = &mut self.pump.stages;
         let now = Now {
             end,
-            is_boundary,
+            windows,
             side_band_lost,
         };
         let events = stages.sampling.plan().events.clone();
@@ -382,6 +399,13 @@ impl Looping {
         }
     }
 
+    /// Says how many targets there are before the next account does.
+    fn note_targets(&self) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.targets = self.targets.len();
+        stats.processes = self.pump.stages.pipeline.processes.len();
+    }
+
     /// Draws up the account.
     fn measure(&mut self) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
@@ -422,7 +446,8 @@ impl Looping {
             .context("disable the sampled events")?;
         self.pump.drain_to_end(now, Some(PATIENCE))?;
         let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
-        let windows = self.close_windows(now, true)?;
+        self.make_cuts(now)?;
+        let windows = self.close_windows(now, Windows::All)?;
         for message in new.into_iter().chain([Message::Several(windows)]) {
             let _ = self.names.messages.send(message);
         }
