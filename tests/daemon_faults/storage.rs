@@ -214,23 +214,23 @@ fn wherever_the_daemon_is_killed_its_files_can_be_read() {
     };
     for round in 0..n_kills() {
         let mut busy = Busy::attached(&daemon);
-        let n_files = files(&daemon.state()).len();
-        // From shortly after a file to shortly before the next one, in windows and then in a part of one.
-        while files(&daemon.state()).len() == n_files {
+        // Up to the second file in steps of windows, and of answers between them, of which there are no more than a hundred in a second.
+        for _ in 0..(round * 7) % 10 {
             busy.next_window();
         }
-        for _ in 0..round % 5 {
-            busy.next_window();
-        }
-        for _ in 0..(round * 37) % 100 {
-            busy.client
-                .in_the_end(json!({"do": "list"}))
-                .expect("a list");
+        for _ in 0..(round * 13) % 30 {
+            let answer = busy.client.in_the_end(json!({"do": "list"}));
+            answer.expect("a list");
         }
         daemon.signal(Signal::SIGKILL);
         drop(busy);
         daemon.restart(&circumstances);
         are_whole(&files(&daemon.state()));
+    }
+    let mut busy = Busy::attached(&daemon);
+    let n_files = files(&daemon.state()).len();
+    while files(&daemon.state()).len() == n_files {
+        busy.next_window();
     }
     can_be_exported(&daemon.state());
     daemon.end();

@@ -282,7 +282,7 @@ fn spawn(folder: &Path, circumstances: &Circumstances) -> Child {
         Stdio::from(OwnedFd::from(UnixListener::bind(path).expect("a socket")))
     });
     let config = folder.join("perfd.toml");
-    let window = match circumstances.config.contains("window =") {
+    let window = match circumstances.config.starts_with("window =") {
         true => "",
         false => "window = \"200ms\"\n",
     };
