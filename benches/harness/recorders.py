@@ -161,6 +161,32 @@ class Perfd(Recorder):
         return self._until_output([self.program, "attach", "-q", "--backend", self.backend, "-e", "cpu-clock", "--interval", "100ms", "-d", "5", str(pid)])
 
 
+class PerfdDaemon(Perfd):
+    """A target of a daemon that runs already: attached to and detached by `perfd ctl`. What the daemon itself takes is no part of `cpu`."""
+
+    def __init__(self, scratch, program):
+        super().__init__(scratch, program, "bpf", "perfd daemon")
+        self.socket = scratch / "control.sock"
+
+    def __enter__(self):
+        state = self.scratch / "state"
+        state.mkdir(mode=0o700, exist_ok=True)
+        command = [self.program, "daemon", "--socket", self.socket, "--state", state, "--config", "/dev/null"]
+        self.daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while not self.socket.exists():
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_):
+        self.daemon.terminate()
+        self.daemon.wait()
+
+    def attach_command(self, pid, hz, seconds):
+        ctl = f"{self.program} ctl --socket {self.socket}"
+        attached = f"{ctl} attach -e cpu-clock -F {hz} --name bench -o {self.out} {pid}"
+        return ["sh", "-ec", f"{attached}; sleep {seconds}; {ctl} detach bench"]
+
+
 class Perf(Recorder):
     ending = ".data"
     program = "perf"

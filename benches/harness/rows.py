@@ -10,12 +10,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from .folded import Completeness, Roots
-from .recorders import PerfWithoutStacks
+from .recorders import PerfdDaemon, PerfWithoutStacks
 from .targets import Target, median
 
 TOP = Path(__file__).resolve().parents[2]
 
-LOW, HIGH, VERY_HIGH = 999, 4999, 20000
+DAEMON, LOW, HIGH, VERY_HIGH = 997, 999, 4999, 20000
 
 
 class Line:
@@ -129,8 +129,21 @@ def bystander(bench):
     return [line]
 
 
-def lost_throughput(bench, line, target, observed, others=()):
-    """What `observed` loses while `target` is recorded at 4999 Hz, from pairs of windows off and on; by `others` than the columns too."""
+def under_the_daemon(bench):
+    """The same at a rate of daily use, by recorders of their own and by the daemon, which is shown in the column of perfd."""
+    line = Line(f"slow-down of deep at {DAEMON} Hz, %")
+    by_daemon = Line("the same by `perfd daemon`, asked by `perfd ctl attach`")
+    perfd = next((recorder for recorder in bench.each() if recorder.label == "perfd"), None)
+    if bench.missing_workload("deep", line) or not perfd:
+        return [line]
+    with Target(bench.workloads["deep"], bench.scratch) as target, PerfdDaemon(bench.scratch, perfd.program) as daemon:
+        lost = lost_throughput(bench, line, target, target, [daemon], DAEMON)
+    by_daemon.cells["perfd"] = spread(lost[daemon.label], "{:.1f}")
+    return [line, by_daemon]
+
+
+def lost_throughput(bench, line, target, observed, others=(), hz=HIGH):
+    """What `observed` loses while `target` is recorded, from pairs of windows off and on; by `others` than the columns too."""
     settle, window = 1.0, 1.0 if bench.rounds == 1 else 2.0
     lost = defaultdict(list)
     windows = []
@@ -139,9 +152,9 @@ def lost_throughput(bench, line, target, observed, others=()):
             off = time.monotonic_ns()
             time.sleep(window)
             off_end = time.monotonic_ns()
-            run = recorder.attach(target.pid, HIGH, settle + window + 0.2)
+            run = recorder.attach(target.pid, hz, settle + window + 0.2)
             on = int((run.start + settle) * 1e9)
-            if bench.ok(recorder, run, "attach to deep at 4999 Hz"):
+            if bench.ok(recorder, run, f"attach to deep at {hz} Hz"):
                 windows.append((recorder.label, off, off_end, on, on + int(window * 1e9)))
     for label, off, off_end, on, on_end in windows:
         lost[label].append(100 * (1 - observed.throughput(on, on_end) / observed.throughput(off, off_end)))
@@ -310,6 +323,7 @@ ROWS = {
     "cost": cost_and_memory,
     "slowdown": slow_down,
     "bystander": bystander,
+    "daemon": under_the_daemon,
     "bpf": bpf_time,
     "stacks": stacks,
     "short": short_processes,
