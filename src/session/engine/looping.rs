@@ -11,7 +11,7 @@ use super::closing::{self, Now};
 use super::handle::Command;
 use super::held_target::{Closing, HeldTarget, Whom};
 use super::membership::Membership;
-use super::renewing::{self, Past};
+use super::renewing::{self, Past, Wear};
 use super::voice::{Answers, Voice};
 use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, SampledEvent, TargetId};
@@ -46,6 +46,9 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// Sets of targets that are known; more are looked through, and those given up that nobody is in.
 const MOST_GROUPS: usize = 4096;
 
+/// Messages that may wait for the names thread when everything is opened anew, beside those of the windows that were just closed.
+const MOST_TO_NAME: usize = 16;
+
 /// An engine whose sampling has begun.
 pub(super) struct Looping {
     pub(super) spec: EngineSpec,
@@ -67,6 +70,7 @@ pub(super) struct Looping {
     boundary: MonoNs,
     looked_at: MonoNs,
     pub(super) past: Past,
+    wear: Wear,
 }
 
 /// What the loop is given by who holds the engine.
@@ -117,6 +121,7 @@ impl Looping {
             stats: ends.stats,
             looked_at: now,
             past: Past::default(),
+            wear: Wear::default(),
             spec,
         };
         Ok(looping)
@@ -304,10 +309,23 @@ impl Looping {
         if is_boundary {
             self.boundary = next_due(self.boundary, self.spec.interval, end);
             self.forget_what_is_not_needed();
-            if self.is_worn() && self.names.messages.is_empty() {
-                self.renew()?;
-            }
+            self.renew_if_worn()?;
             self.measure()?;
+        }
+        Ok(())
+    }
+
+    /// What waits to be named now is named by a thread that ends behind it: there should not be much, nor many such threads.
+    fn renew_if_worn(&mut self) -> anyhow::Result<()> {
+        let is_worn = self.is_worn();
+        if self.names.messages.len() > MOST_TO_NAME || !self.wear.is_due(is_worn) {
+            return Ok(());
+        }
+        self.renew()?;
+        if self.wear.is_lasting() {
+            let note = self.in_use_at_once();
+            let targets = self.targets.values_mut();
+            targets.for_each(|target| target.note(Some(&note)));
         }
         Ok(())
     }
@@ -404,18 +422,20 @@ impl Looping {
         for target in self.targets.values_mut() {
             target.end(now, TargetEnd::EngineEnded);
         }
-        self.close_all(sys::now())?;
+        // For tables no longer than any window.
+        self.close_all(sys::now(), PATIENCE)?;
         self.measure()
     }
 
-    /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that: for tables no longer than any window.
-    pub(super) fn close_all(&mut self, now: MonoNs) -> anyhow::Result<()> {
+    /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that. What waits for a table longer than
+    /// `patience` is lost.
+    pub(super) fn close_all(&mut self, now: MonoNs, patience: Duration) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
         stages
             .sampling
             .disable()
             .context("disable the sampled events")?;
-        self.pump.drain_to_end(now, Some(PATIENCE))?;
+        self.pump.drain_to_end(now, Some(patience))?;
         let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
         let windows = self.close_windows(now, true)?;
         for message in new.into_iter().chain([Message::Several(windows)]) {
