@@ -142,9 +142,13 @@ impl Held {
         self.n_epochs >= MOST_EPOCHS / 4 * 3
     }
 
-    /// Takes out the processes that have left: `is_there` tells of the others. Of none of them a sample may wait. They are to be forgotten
-    /// when all that was sampled until now is named.
-    pub(super) fn take_left(&mut self, is_there: impl Fn(Pid) -> bool) -> Vec<Pid> {
+    /// Takes out the processes that have left: `is_there` tells of the others. Of none of them a sample may wait, nor a span be untold. They
+    /// are to be forgotten when all that was sampled until now is named.
+    pub(super) fn take_left(
+        &mut self,
+        modules: &Modules,
+        is_there: impl Fn(Pid) -> bool,
+    ) -> Vec<Pid> {
         let left: Vec<Pid> = self
             .watched
             .iter()
@@ -158,6 +162,17 @@ impl Held {
             self.watched.remove(pid);
             self.left.insert(*pid);
             self.replaced.remove(pid);
+            self.epochs.remove(pid);
+        }
+        if !left.is_empty() {
+            let left: FxHashSet<Pid> = left.iter().copied().collect();
+            let is_of_left = |module: ModuleId| match modules.get(module).kind {
+                ModuleKind::Anonymous { pid, .. } => left.contains(&pid),
+                _ => false,
+            };
+            let untold = &self.changed_spans;
+            self.spans
+                .retain(|module, _| untold.contains(module) || !is_of_left(*module));
         }
         left
     }

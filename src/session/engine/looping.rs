@@ -85,8 +85,28 @@ pub(super) struct Ends {
 }
 
 impl Looping {
+    /// An engine from its beginning to its end.
+    pub(super) fn run(spec: EngineSpec, ends: Ends) {
+        let answers = Answers::new(ends.events.clone(), ends.heard.clone());
+        let commands = ends.commands.clone();
+        match Looping::open(spec, ends) {
+            Ok(mut looping) => {
+                let opened = EngineEvent::Opened(looping.sampled_events());
+                looping.answers.push(opened);
+                looping.until_end();
+            }
+            Err(error) => {
+                let fault = Fault {
+                    what: format!("{error:#}"),
+                    ..as_fault(&error)
+                };
+                refuse_all(&fault, &commands, answers);
+            }
+        }
+    }
+
     /// Opens everything and starts sampling, of nobody yet.
-    pub(super) fn open(spec: EngineSpec, ends: Ends) -> anyhow::Result<Looping> {
+    fn open(spec: EngineSpec, ends: Ends) -> anyhow::Result<Looping> {
         let run = spec.run();
         let domains = Cgroups::find(&spec.roots).ok().map(Domains::new);
         let membership = Membership::new(spec.roots.proc.clone(), spec.limits.processes, domains);
@@ -128,7 +148,7 @@ impl Looping {
     }
 
     /// Samples until nobody holds the engine any more. Then the last windows follow, and the ends of all targets.
-    pub(super) fn until_end(mut self) {
+    fn until_end(mut self) {
         let failed = self.work().err();
         let ended = self.end_all();
         let failed = failed.or(ended.err());
@@ -370,6 +390,7 @@ impl Looping {
     /// Tables that only grow begin anew where nothing that is still to come bears their numbers.
     fn forget_what_is_not_needed(&mut self) {
         let pipeline = &mut self.pump.stages.pipeline;
+        pipeline.give_back_tables();
         let is_settled = pipeline.is_settled();
         let counting = &mut pipeline.counting;
         if counting.is_empty() && counting.stacks.is_nearly_full() && !self.names.messages.is_full()
@@ -450,7 +471,7 @@ impl Looping {
     }
 
     /// The events, as they are sampled.
-    pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
+    fn sampled_events(&self) -> Vec<SampledEvent> {
         self.describe(&Whom::Host, Vec::new()).events
     }
 
@@ -468,6 +489,17 @@ impl Looping {
         let members = self.pump.stages.pipeline.members.of_targets();
         members.expect("an engine is laid with the members of targets")
     }
+}
+
+/// What an engine does that could not be opened, until nobody holds it any more.
+fn refuse_all(fault: &Fault, commands: &Receiver<Command>, mut answers: Answers) {
+    for command in commands {
+        if let Command::Attach(target, ..) = command {
+            let fault = fault.clone();
+            answers.push(EngineEvent::Refused { target, fault });
+        }
+    }
+    answers.finish();
 }
 
 /// The error, as somebody else may tell it.
