@@ -82,6 +82,8 @@ pub(super) struct Held {
     watched: FxHashSet<Pid>,
     /// Those that are to be forgotten, or were: another may get the number meanwhile.
     left: FxHashSet<Pid>,
+    /// Those of processes that have left stay: who has the number next must not go on in an epoch whose names were another's. They are as many
+    /// as modules at the most.
     epochs: FxHashMap<Pid, Epoch>,
     n_epochs: usize,
     /// Processes whose code was replaced, and when that was over, as long as samples from before that may come.
@@ -142,13 +144,9 @@ impl Held {
         self.n_epochs >= MOST_EPOCHS / 4 * 3
     }
 
-    /// Takes out the processes that have left: `is_there` tells of the others. Of none of them a sample may wait, nor a span be untold. They
-    /// are to be forgotten when all that was sampled until now is named.
-    pub(super) fn take_left(
-        &mut self,
-        modules: &Modules,
-        is_there: impl Fn(Pid) -> bool,
-    ) -> Vec<Pid> {
+    /// Takes out the processes that have left: `is_there` tells of the others. Of none of them a sample may wait. They are to be forgotten
+    /// when all that was sampled until now is named.
+    pub(super) fn take_left(&mut self, is_there: impl Fn(Pid) -> bool) -> Vec<Pid> {
         let left: Vec<Pid> = self
             .watched
             .iter()
@@ -162,17 +160,6 @@ impl Held {
             self.watched.remove(pid);
             self.left.insert(*pid);
             self.replaced.remove(pid);
-            self.epochs.remove(pid);
-        }
-        if !left.is_empty() {
-            let left: FxHashSet<Pid> = left.iter().copied().collect();
-            let is_of_left = |module: ModuleId| match modules.get(module).kind {
-                ModuleKind::Anonymous { pid, .. } => left.contains(&pid),
-                _ => false,
-            };
-            let untold = &self.changed_spans;
-            self.spans
-                .retain(|module, _| untold.contains(module) || !is_of_left(*module));
         }
         left
     }

@@ -1,9 +1,11 @@
 //! What the C library's allocator keeps of the memory that perfd has given back to it.
 
 /// Blocks of this size and more are mappings of their own, which go back to the kernel when they are freed.
+#[cfg(target_env = "gnu")]
 const MAPPED_FROM: libc::c_int = 256 << 10;
 
 /// Heaps that threads share.
+#[cfg(target_env = "gnu")]
 const HEAPS: libc::c_int = 2;
 
 /// Makes the allocator give back what perfd frees, for a process that lives long: to be called before there are threads.

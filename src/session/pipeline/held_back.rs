@@ -86,8 +86,7 @@ impl Pipeline {
             return Vec::new();
         }
         let processes = &self.processes;
-        self.held
-            .take_left(&processes.modules, |pid| processes.space(pid).is_some())
+        self.held.take_left(|pid| processes.space(pid).is_some())
     }
 
     /// Notes what a process that runs already has mapped.
