@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::known_table::{IDLE, Known, Presence, State};
-use super::table_cache::{CopyId, Evicted, Need, Place, TableCache, Use};
+use super::known_table::{IDLE, Known, Presence, State, usage};
+use super::table_cache::{CopyId, Evicted, Need, Place, TableCache};
 use super::table_workers::{Done, Load, Origin, Workers, words};
 use crate::bpf::{LoadError, LoadedTable, MAX_MODULES, TableLoader};
 use crate::model::{Frame, Module, ModuleId, ModuleKind, MonoNs, TableCost};
@@ -466,29 +466,6 @@ impl Tables {
     }
 }
 
-/// How much copies are used, of the modules that are known.
-fn usage<'a>(
-    modules: &'a [Known],
-    loaded: &'a FxHashMap<Fingerprint, Option<LoadedTable>>,
-    mapped: &'a FxHashSet<ModuleId>,
-) -> impl Fn(CopyId, &[ModuleId]) -> Use + 'a {
-    move |copy, ids| {
-        let used = |id: &ModuleId| match copy.place {
-            Place::Perfd => modules[id.0 as usize].in_perfd.used,
-            Place::Kernel => modules[id.0 as usize].in_kernel.used,
-        };
-        let is_on_its_way =
-            copy.place == Place::Kernel && matches!(loaded.get(&copy.table), Some(None));
-        match is_on_its_way {
-            true => Use::IN_WORK,
-            false => Use {
-                is_mapped: ids.iter().any(|id| mapped.contains(id)),
-                last: ids.iter().map(used).max().unwrap_or(MonoNs(0)),
-            },
-        }
-    }
-}
-
 impl RowSource for Tables {
     fn rows(&self, module: ModuleId) -> Rows<'_> {
         match self
@@ -504,60 +481,4 @@ impl RowSource for Tables {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::unwind::TableParts;
-
-    fn smallest() -> Table {
-        let rule = |cfa: u8| [0, 0, 0, 0, 0, 0, 0, 0, cfa, 0, 0, 0];
-        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let parts = TableParts {
-            first_page: 1,
-            index: words(&[2 | 1 << 8, 0]),
-            rows: words(&[0, 0, 0x10_0001]),
-            rules: [rule(0), rule(3)].concat(),
-            skipped: 0,
-        };
-        Table::from_parts(&parts).expect("is one")
-    }
-
-    #[test]
-    fn a_table_is_given_back_when_no_process_has_its_module_any_more_and_comes_again_when_it_is_needed()
-     {
-        let (workers, wanted, done) = Workers::without_threads();
-        let mut tables = Tables::with(workers, None, TABLE_BUDGET);
-        let id = ModuleId(5);
-        let module = Arc::new(Module {
-            kind: ModuleKind::File { dev: 1, inode: 1 },
-            path: "module".into(),
-            seen_in: None,
-        });
-        tables.want(id, &module);
-        tables.collect(FxHashSet::default);
-        assert_eq!(wanted.try_iter().count(), 1);
-        let table = Some((Fingerprint::of_number(1), Arc::new(smallest())));
-        let origin = Origin::Module;
-        let built = Done::Built {
-            module: id,
-            table,
-            origin,
-        };
-        done.send(built).expect("is taken in");
-        tables.collect(FxHashSet::default);
-        let is_there = |tables: &Tables| matches!(tables.rows(id), Rows::Table(_));
-        assert!(is_there(&tables));
-        tables.give_back(FxHashSet::default);
-        assert!(is_there(&tables), "it was made a moment ago");
-        let later = |tables: &mut Tables| tables.now = tables.now.plus(2 * STALE);
-        later(&mut tables);
-        tables.give_back(|| [id].into_iter().collect());
-        assert!(is_there(&tables), "it is mapped");
-        later(&mut tables);
-        tables.give_back(FxHashSet::default);
-        assert!(!is_there(&tables));
-        assert_eq!((tables.cost().bytes, tables.cost().evicted), (0, 0));
-        tables.need(id, &module);
-        tables.collect(FxHashSet::default);
-        assert_eq!(wanted.try_iter().count(), 1);
-    }
-}
+mod tests;

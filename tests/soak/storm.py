@@ -19,7 +19,9 @@ FIGURES = ["open_files", "threads", "children", "ring_bytes", "bpf_map_bytes", "
 # Storms of which the second must leave no more memory than the first.
 STORMS = 2
 # By so much more it may be all the same: what the second has met and the first has not.
-SLACK = 8 << 20
+SLACK = 12 << 20
+# And so much more than in the beginning: stacks, modules and names of threads go when there are many.
+MOST_LEFT = 64 << 20
 
 # So many times in a row figures are the same when nothing moves any more: 10 windows.
 STEADY = 50
@@ -265,6 +267,8 @@ keep_bytes = "4MiB"
         print(f"memory   {mib(memory[0])} in the beginning, {', '.join(mib(n) for n in memory[1:])} behind each storm; {slope(self.memory)}")
         if memory[-1] > memory[1] + SLACK:
             self.failures.append(f"another storm leaves more memory: {mib(memory[1])}, then {mib(memory[-1])}")
+        if max(memory) > memory[0] + MOST_LEFT:
+            self.failures.append(f"a storm leaves {mib(max(memory))} of memory, where {mib(memory[0])} were taken before")
         self.failures += account(last)
         print(f"clients  {last['clients']}")
 

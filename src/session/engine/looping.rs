@@ -46,9 +46,6 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// Sets of targets that are known; more are looked through, and those given up that nobody is in.
 const MOST_GROUPS: usize = 4096;
 
-/// Messages that may wait for the names thread when everything is opened anew, beside those of the windows that were just closed.
-const MOST_TO_NAME: usize = 16;
-
 /// An engine whose sampling has begun.
 pub(super) struct Looping {
     pub(super) spec: EngineSpec,
@@ -70,7 +67,7 @@ pub(super) struct Looping {
     boundary: MonoNs,
     looked_at: MonoNs,
     pub(super) past: Past,
-    wear: Wear,
+    pub(super) wear: Wear,
 }
 
 /// What the loop is given by who holds the engine.
@@ -331,21 +328,6 @@ impl Looping {
             self.forget_what_is_not_needed();
             self.renew_if_worn()?;
             self.measure()?;
-        }
-        Ok(())
-    }
-
-    /// What waits to be named now is named by a thread that ends behind it: there should not be much, nor many such threads.
-    fn renew_if_worn(&mut self) -> anyhow::Result<()> {
-        let is_worn = self.is_worn();
-        if self.names.messages.len() > MOST_TO_NAME || !self.wear.is_due(is_worn) {
-            return Ok(());
-        }
-        self.renew()?;
-        if self.wear.is_lasting() {
-            let note = self.in_use_at_once();
-            let targets = self.targets.values_mut();
-            targets.for_each(|target| target.note(Some(&note)));
         }
         Ok(())
     }

@@ -32,6 +32,9 @@ const MOST_PYTHON_NAMES: usize = 1 << 18;
 /// How long samples may wait for tables before everything is opened anew: nothing is sampled meanwhile, which costs more than they do.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Messages that may wait for the names thread when everything is opened anew, beside those of the windows that were just closed.
+const MOST_TO_NAME: usize = 16;
+
 /// What was before everything was opened anew the last time.
 #[derive(Debug, Default)]
 pub(super) struct Past {
@@ -55,7 +58,7 @@ impl Wear {
     const LONGEST_PAUSE: u32 = 4096;
 
     /// Whether it is time, at the end of a window.
-    pub(super) fn is_due(&mut self, is_worn: bool) -> bool {
+    fn is_due(&mut self, is_worn: bool) -> bool {
         if !is_worn {
             *self = Wear::default();
             return false;
@@ -70,15 +73,30 @@ impl Wear {
     }
 
     /// Whether the last times did not help.
-    pub(super) fn is_lasting(&self) -> bool {
+    fn is_lasting(&self) -> bool {
         self.pause > 1
     }
 }
 
 impl Looping {
+    /// What waits to be named now is named by a thread that ends behind it: there should not be much, nor many such threads.
+    pub(super) fn renew_if_worn(&mut self) -> anyhow::Result<()> {
+        let is_worn = self.is_worn();
+        if self.names.messages.len() > MOST_TO_NAME || !self.wear.is_due(is_worn) {
+            return Ok(());
+        }
+        self.renew()?;
+        if self.wear.is_lasting() {
+            let note = self.in_use_at_once();
+            let targets = self.targets.values_mut();
+            targets.for_each(|target| target.note(Some(&note)));
+        }
+        Ok(())
+    }
+
     /// Whether there are so many modules, or names of threads, that there will soon be no room for new ones. Stacks that wait for names bear
     /// their numbers, and so do tables in the kernel: they cannot be given again one by one.
-    pub(super) fn is_worn(&self) -> bool {
+    fn is_worn(&self) -> bool {
         let pipeline = &self.pump.stages.pipeline;
         let python = pipeline.python.as_ref();
         let most = self.spec.limits.modules;
@@ -89,7 +107,7 @@ impl Looping {
     }
 
     /// Opens everything anew, and goes on with the same targets; the time in between is in the account.
-    pub(super) fn renew(&mut self) -> anyhow::Result<()> {
+    fn renew(&mut self) -> anyhow::Result<()> {
         let stopped = sys::now();
         self.close_all(stopped, PATIENCE)?;
         let stages = &mut self.pump.stages;
@@ -133,7 +151,7 @@ impl Looping {
     }
 
     /// What users should know when opening everything anew does not help.
-    pub(super) fn in_use_at_once(&self) -> String {
+    fn in_use_at_once(&self) -> String {
         let most = self.spec.limits.modules;
         format!(
             "more files, code made at run time or names of threads are in use at once than the {most} that an engine is made for; what is beyond costs more to sample"
