@@ -4,7 +4,7 @@
 //! Windows go to clients, and to pprof files in the state folder, which `perfd export` reads. SIGHUP reads the configuration again, all of it or nothing;
 //! SIGTERM and Ctrl-C write the last windows and end, a second one ends at once. Under systemd the sockets are passed, and perfd says
 //! when it is ready; `docs/DAEMON.md` says how to install it. Root profiles everything; another user has a daemon of his own, for
-//! his own processes, with its socket in `$XDG_RUNTIME_DIR/perfd` and its files in `~/.local/state/perfd`.
+//! his own processes, where that user may sample whole CPUs (`kernel.perf_event_paranoid` of 0 or less, or CAP_PERFMON), with its socket in `$XDG_RUNTIME_DIR/perfd` and its files in `~/.local/state/perfd`.
 //!
 //! ```text
 //! $ sudo perfd daemon --config perfd.toml

@@ -100,7 +100,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
         say(&format!("perfd: left out: {}\n", chain(damaged)));
     }
     let Some(profile) = found.profile.take() else {
-        let kept = archive.kept().map_err(failed)?;
+        let kept = archive.kept(MOST_LISTED).map_err(failed)?;
         return Err(nothing_found(&wanted, &kept).into());
     };
     let profile = whole(profile);

@@ -81,11 +81,11 @@ pub struct Stats {
     pub perfd: String,
     /// Nanoseconds since it started.
     pub uptime_ns: u64,
-    /// CPU time of all its threads and of the child that parses files.
+    /// CPU time of all its threads, and of its children, which parse files.
     pub cpu_ns: u64,
     /// Run time of the BPF programs; `None` if the kernel does not measure it.
     pub bpf_ns: Option<u64>,
-    /// Memory that is its own.
+    /// Memory that is its own, and its children's.
     pub rss_anon_bytes: u64,
     /// Rings.
     pub ring_bytes: u64,
@@ -176,6 +176,9 @@ pub struct Snapshotted {
     pub from: u64,
     /// Last window in it.
     pub to: u64,
+    /// Where names take too long: nanoseconds from the end of the last window in it to the request. What was sampled then is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks_ns: Option<u64>,
     /// The text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

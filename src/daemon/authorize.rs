@@ -21,6 +21,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
@@ -30,6 +31,7 @@ use crate::procfs::SysRoots;
 use crate::procfs::credentials::{Credentials, UserNamespace};
 use crate::procfs::sysctl::Sysctls;
 use crate::session::engine::Authority;
+use crate::sys::limits;
 use crate::sys::pidfd::PidFd;
 use crate::sys::unix_socket::Peer;
 
@@ -105,7 +107,10 @@ impl Rules {
                 Fault::new(FaultClass::Usage, "the first descriptor is no pidfd")
                     .hint("a client passes the result of pidfd_open(2), and behind it its own open /proc/PID/maps")
             })?,
-            None if is_admin => PidFd::open(pid).map_err(|_| refused(peer, pid, is_admin))?,
+            None if is_admin => PidFd::open(pid).map_err(|error| {
+                let errno = error.raw_os_error().map(Errno::from_raw);
+                no_descriptor(pid, errno).unwrap_or_else(|| refused(peer, pid, is_admin))
+            })?,
             // Whoever has no pidfd may not even see the process: from another pid namespace, or a sandbox.
             None => return Err(refused(peer, pid, is_admin)),
         };
@@ -115,8 +120,9 @@ impl Rules {
         }
         let path = self.roots.proc.join(pid.to_string());
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let procdir =
-            open(&path, flags, Mode::empty()).map_err(|_| refused(peer, pid, is_admin))?;
+        let procdir = open(&path, flags, Mode::empty()).map_err(|errno| {
+            no_descriptor(pid, Some(errno)).unwrap_or_else(|| refused(peer, pid, is_admin))
+        })?;
         // A number is free for others only after its process has ended: alive now, it was this process's folder that was opened.
         if !pidfd.is_alive().map_err(gone)? {
             return Err(refused(peer, pid, is_admin));
@@ -191,6 +197,17 @@ fn is_open_maps(maps: BorrowedFd<'_>, procdir: BorrowedFd<'_>) -> bool {
     };
     let is_file = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
     is_procfs && is_read && is_file && (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+}
+
+/// The error of opening something of a process, if it is the daemon that has too many open files: that tells nothing about the process.
+pub(super) fn no_descriptor(pid: Pid, errno: Option<Errno>) -> Option<Fault> {
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE)).then(|| {
+        let what = format!("attach pid {pid}: the daemon has too many open files");
+        let hints = limits::more_open_files();
+        hints
+            .into_iter()
+            .fold(Fault::new(FaultClass::System, what), Fault::hint)
+    })
 }
 
 fn refused(peer: &Peer, pid: Pid, is_admin: bool) -> Fault {

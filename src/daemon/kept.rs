@@ -1,5 +1,7 @@
 //! What is kept of a target for `snapshot`: all windows since its start, and those since its last mark, put together.
 
+use std::sync::Arc;
+
 use crate::aggregate::{merge_into, row_bytes, sorted};
 use crate::model::{Ended, FrameName, NameKind, Profile, Row, TaskLabel};
 
@@ -11,9 +13,9 @@ const REST: &str = "[more stacks than are kept]";
 pub struct Kept {
     /// Bytes that the stacks may take.
     room: u64,
-    since_start: Option<Sum>,
+    since_start: Option<Arc<Sum>>,
     /// `None` before the first mark, and right behind one.
-    since_mark: Option<Sum>,
+    since_mark: Option<Arc<Sum>>,
     is_marked: bool,
 }
 
@@ -52,12 +54,12 @@ impl Kept {
     }
 
     /// All of it; `None` before the first window.
-    pub fn since_start(&self) -> Option<&Sum> {
+    pub fn since_start(&self) -> Option<&Arc<Sum>> {
         self.since_start.as_ref()
     }
 
     /// The present phase; `None` before its first window.
-    pub fn since_mark(&self) -> Option<&Sum> {
+    pub fn since_mark(&self) -> Option<&Arc<Sum>> {
         match self.is_marked {
             true => self.since_mark.as_ref(),
             false => self.since_start.as_ref(),
@@ -65,16 +67,18 @@ impl Kept {
     }
 }
 
-fn add_to(sum: &mut Option<Sum>, window: &Profile, room: u64) {
+/// Who has been given the sum before keeps what it was.
+fn add_to(sum: &mut Option<Arc<Sum>>, window: &Profile, room: u64) {
     let sum = match sum {
         Some(sum) => {
+            let sum = Arc::make_mut(sum);
             merge_into(&mut sum.profile, window);
             sum
         }
-        None => sum.insert(Sum {
+        None => Arc::make_mut(sum.insert(Arc::new(Sum {
             from: window.span.sequence,
             profile: window.clone(),
-        }),
+        }))),
     };
     hold_to(&mut sum.profile, room);
 }
@@ -183,7 +187,7 @@ mod tests {
         }
     }
 
-    fn samples(sum: Option<&Sum>) -> Vec<(String, u64)> {
+    fn samples(sum: Option<&Arc<Sum>>) -> Vec<(String, u64)> {
         let rows = sum.into_iter().flat_map(|sum| &sum.profile.rows);
         let mut samples: Vec<_> = rows
             .map(|row| (row.frames[0].text.to_string(), row.weights[0].samples))

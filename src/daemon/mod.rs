@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod notify;
 mod opening;
 pub mod outputs;
+mod pending_cut;
 mod places;
 pub mod registry;
 pub mod requests;

@@ -11,6 +11,8 @@ use super::log::Log;
 use super::metrics::{self, Answers};
 use super::settings::Settings;
 use crate::model::Fault;
+use crate::procfs::SysRoots;
+use crate::session::engine::is_permitted;
 use crate::sys::Waker;
 
 /// The configuration as it is now.
@@ -19,6 +21,15 @@ pub(super) fn read_config(settings: &Settings) -> Result<Config, Fault> {
         .config
         .as_deref()
         .map_or_else(|| Ok(Config::default()), Config::read)
+}
+
+/// Whether there can be a target at all: a daemon that refuses each would only be found out later.
+pub(super) fn check_rights(roots: &SysRoots) -> Result<(), Fault> {
+    is_permitted(roots).map_err(|fault| {
+        let what = format!("a daemon samples whole CPUs: {}", fault.what);
+        let fault = Fault { what, ..fault };
+        fault.hint("or without a daemon: perfd attach, for processes of your own where kernel.perf_event_paranoid is 2 or less")
+    })
 }
 
 /// The socket of clients: the one that was passed, or one of perfd's own.

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -58,7 +58,11 @@ const MAX_WAITING: usize = 16;
 
 /// A descriptor that may be written to.
 #[derive(Debug)]
-pub struct Writable(File);
+pub struct Writable {
+    file: File,
+    /// Whether it may have something of ours in it.
+    is_begun: bool,
+}
 
 impl Writable {
     /// Looks at what a client has passed.
@@ -67,7 +71,10 @@ impl Writable {
     /// What it is instead, in words about the client's own descriptor.
     pub fn check(fd: OwnedFd) -> Result<Writable, Fault> {
         match refusal(fd.as_fd()) {
-            Ok(None) => Ok(Writable(File::from(fd))),
+            Ok(None) => Ok(Writable {
+                file: File::from(fd),
+                is_begun: false,
+            }),
             Ok(Some(reason)) => Err(Fault::new(
                 FaultClass::OutputFailed,
                 format!("the descriptor for output {reason}"),
@@ -80,14 +87,33 @@ impl Writable {
         }
     }
 
+    /// Takes away what was in a file that is written from its beginning on: not before there is something in its place, and of what goes behind
+    /// something else (`>>`) nothing. Whoever can open a file for writing can do that too.
+    fn begin(&mut self) -> io::Result<()> {
+        if self.is_begun {
+            return Ok(());
+        }
+        self.is_begun = true;
+        let metadata = self.file.metadata()?;
+        if !metadata.is_file() || metadata.len() == 0 {
+            return Ok(());
+        }
+        let flags = OFlag::from_bits_retain(fcntl(&self.file, FcntlArg::F_GETFL)?);
+        match flags.contains(OFlag::O_APPEND) || self.file.stream_position()? > 0 {
+            true => Ok(()),
+            false => self.file.set_len(0),
+        }
+    }
+
     /// Writes all; waits where the client has made the descriptor non-blocking.
     pub(super) fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.begin()?;
         while !bytes.is_empty() {
-            match self.0.write(bytes) {
+            match self.file.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => bytes = &bytes[n..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut asked = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+                    let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
                     match poll(&mut asked, PollTimeout::NONE) {
                         Ok(_) | Err(nix::Error::EINTR) => (),
                         Err(errno) => return Err(errno.into()),
@@ -331,11 +357,11 @@ fn write_all(mut to: Writable, spec: &OutputSpec, shared: &Shared) -> io::Result
         }
     }
     let (Some(whole), Some(first)) = (whole.since_start(), first) else {
-        return Ok(());
+        return to.begin();
     };
     let whole = &whole.profile;
     match spec.format {
-        OutputFormat::Folded => Ok(()),
+        OutputFormat::Folded => to.begin(),
         OutputFormat::Functions => to.encode(|out| functions::encode(whole, spec.view, out)),
         OutputFormat::Svg => to.encode(|out| svg::encode(whole, spec.view, out)),
         OutputFormat::Json => to.encode(|out| json::encode(whole, first, out)),

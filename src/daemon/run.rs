@@ -13,7 +13,7 @@ use super::listening::Listening;
 use super::log::Log;
 use super::metrics::{Answers, Sources};
 use super::notify::Notify;
-use super::opening::{control_socket, read_config, serve_metrics, start_files};
+use super::opening::{check_rights, control_socket, read_config, serve_metrics, start_files};
 use super::registry::{Registry, Said};
 use super::requests::{Came, Outcome, Requests, Scene, client_limits};
 use super::settings::Settings;
@@ -93,6 +93,7 @@ impl Daemon {
         let started = sys::now();
         let log = Log::new(settings.has_journal);
         let config = read_config(&settings)?;
+        check_rights(&settings.roots)?;
         let notify = Notify::new(&settings.notify).context("reach the service manager")?;
         let passed = activation::take(&settings.activation)?;
         sys::private_folder(&settings.state).map_err(|error| {
@@ -162,11 +163,8 @@ impl Daemon {
                 }
             }
             self.take_heard();
-            if self.registry.hear() {
-                // There is more, which waits for who else has something.
-                self.waker.wake();
-            }
             self.pass_on();
+            self.hear();
             self.answer_metrics();
             self.flush_clients();
             if self.course == Course::AtOnce || self.registry.is_over() {
@@ -331,6 +329,19 @@ impl Daemon {
         (&mut self.requests, scene)
     }
 
+    /// Takes in what engines have said until now, up to some number of things, so that nobody else waits for long.
+    fn hear(&mut self) {
+        const MOST: usize = 64;
+        for _ in 0..MOST {
+            if !self.registry.hear() {
+                return;
+            }
+            self.pass_on();
+        }
+        // There is more, which waits for who else has something.
+        self.waker.wake();
+    }
+
     /// Hands on what the registry has to say.
     fn pass_on(&mut self) {
         while let Some(said) = self.registry.next_said() {
@@ -357,6 +368,7 @@ impl Daemon {
             registry: &self.registry,
             clients: self.clients.figures(),
             files: self.files.as_ref().map(Files::figures),
+            children: self.settings.parsing.children(),
             roots: &self.settings.roots,
             started: self.started,
         }

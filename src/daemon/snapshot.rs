@@ -1,9 +1,11 @@
 //! Snapshots: what is kept of a target, encoded by a thread of its own, since a flame graph takes its time.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -34,7 +36,9 @@ pub struct Order {
     /// Under which number the answer comes.
     pub ticket: Ticket,
     /// What there is.
-    pub sum: Sum,
+    pub sum: Arc<Sum>,
+    /// How long before the request that ends, if not with it.
+    pub lacks: Option<Duration>,
     /// In which form.
     pub format: SnapshotFormat,
     /// What is shown, where the form shows one thing.
@@ -66,10 +70,14 @@ pub struct Made {
 /// Snapshots in the making.
 #[derive(Debug)]
 pub struct Snapshots {
+    /// Those that wait until others are made, which is no longer than that takes; with the right to be written.
+    waiting: VecDeque<(Order, Option<Slot>)>,
     making: Arc<AtomicUsize>,
     writing: Arc<AtomicUsize>,
     sender: Sender<Made>,
     made: Receiver<Made>,
+    /// Those that could not be begun.
+    failed: VecDeque<Made>,
     waker: Waker,
 }
 
@@ -78,58 +86,86 @@ impl Snapshots {
     pub fn new(waker: Waker) -> Snapshots {
         let (sender, made) = bounded(MOST + MOST_WRITTEN);
         Snapshots {
+            waiting: VecDeque::new(),
             making: Arc::default(),
             writing: Arc::default(),
             sender,
             made,
+            failed: VecDeque::new(),
             waker,
         }
     }
 
-    /// Begins one.
+    /// Begins one, or has it wait for others: there are no more than connections, each of which may wait for one.
     ///
     /// # Errors
-    /// As many are being made, or written, as may be.
+    /// As many are being written as may be.
     pub fn begin(&mut self, order: Order) -> Result<(), Fault> {
-        let limit = |n: usize, what: &str| {
-            let what = format!("{n} snapshots are being {what}");
-            Fault::new(FaultClass::Limit, what).hint("ask again in a moment")
-        };
-        let making = Slot::take(&self.making, MOST).ok_or_else(|| limit(MOST, "made"))?;
         let writing = match order.to {
             Place::Answer => None,
             Place::Descriptor(_) => {
                 let slot = Slot::take(&self.writing, MOST_WRITTEN);
-                Some(slot.ok_or_else(|| limit(MOST_WRITTEN, "written"))?)
+                Some(slot.ok_or_else(|| {
+                    let what = format!("{MOST_WRITTEN} snapshots are being written");
+                    Fault::new(FaultClass::Limit, what).hint("ask again in a moment")
+                })?)
             }
         };
-        let (sender, waker) = (self.sender.clone(), self.waker.clone());
-        let say = move |ticket, outcome| {
-            // There is room for as many as there may be at a time.
-            let _ = sender.send(Made { ticket, outcome });
-            waker.wake();
-        };
-        thread::Builder::new()
-            .name("perfd-snapshot".to_owned())
-            .spawn(move || {
-                let ticket = order.ticket;
-                let made = make(&order);
-                drop(making);
-                let outcome = made.and_then(|(answer, bytes)| deliver(order, answer, bytes));
-                drop(writing);
-                say(ticket, outcome);
-            })
-            .map_err(|error| Fault::new(FaultClass::System, format!("start a thread: {error}")))?;
+        self.waiting.push_back((order, writing));
+        self.begin_waiting();
         Ok(())
+    }
+
+    /// Who has asked for it has left: it is not begun any more.
+    pub fn forget(&mut self, ticket: Ticket) {
+        self.waiting.retain(|(order, _)| order.ticket != ticket);
     }
 
     /// The next that is made.
     pub fn next_made(&mut self) -> Option<Made> {
-        self.made.try_recv().ok()
+        self.begin_waiting();
+        self.failed
+            .pop_front()
+            .or_else(|| self.made.try_recv().ok())
+    }
+
+    /// Begins as many as may be made at a time.
+    fn begin_waiting(&mut self) {
+        while !self.waiting.is_empty()
+            && let Some(making) = Slot::take(&self.making, MOST)
+            && let Some((order, writing)) = self.waiting.pop_front()
+        {
+            let ticket = order.ticket;
+            if let Err(error) = self.start(order, making, writing) {
+                let fault = Fault::new(FaultClass::System, format!("start a thread: {error}"));
+                let outcome = Err(fault);
+                self.failed.push_back(Made { ticket, outcome });
+                self.waker.wake();
+            }
+        }
+    }
+
+    fn start(&self, order: Order, making: Slot, writing: Option<Slot>) -> io::Result<()> {
+        let (sender, waker) = (self.sender.clone(), self.waker.clone());
+        let thread = thread::Builder::new().name("perfd-snapshot".to_owned());
+        let started = thread.spawn(move || {
+            let ticket = order.ticket;
+            let made = make(&order);
+            drop(making);
+            // The next one may begin.
+            waker.wake();
+            let outcome = made.and_then(|(answer, bytes)| deliver(order, answer, bytes));
+            drop(writing);
+            // Fails when the daemon ends.
+            let _ = sender.send(Made { ticket, outcome });
+            waker.wake();
+        });
+        started.map(drop)
     }
 }
 
 /// One of so many that there may be; given back when it is dropped.
+#[derive(Debug)]
 struct Slot(Arc<AtomicUsize>);
 
 impl Slot {
@@ -162,11 +198,16 @@ fn make(order: &Order) -> Result<(Snapshotted, Vec<u8>), Fault> {
         format: order.format,
         from: order.sum.from,
         to: order.sum.profile.span.sequence,
+        lacks_ns: order.lacks.map(nanos),
         text: None,
         base64: None,
         written: None,
     };
     Ok((answer, out.bytes))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn deliver(order: Order, mut answer: Snapshotted, bytes: Vec<u8>) -> Result<Snapshotted, Fault> {

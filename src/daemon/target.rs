@@ -9,6 +9,7 @@ use super::clients::ClientId;
 use super::config::Sampling;
 use super::engines::EngineId;
 use super::kept::Kept;
+use super::pending_cut::{PendingCut, PendingSnapshot};
 use super::selector::Selector;
 use crate::control::EndReason;
 use crate::model::{MonoNs, Pid, Profile, TargetId};
@@ -50,19 +51,13 @@ pub enum State {
         engine: EngineId,
         /// Under which number the engine knows it: another after each restart.
         part: TargetId,
+        /// The target's number of the window that the engine calls 0.
+        first_window: u64,
         /// Questions that the engine has not answered yet.
         unanswered: u32,
         /// Whether it has answered one with yes.
         is_attached: bool,
     },
-}
-
-/// A mark that waits for the last window of the phase before.
-#[derive(Clone, Debug)]
-pub struct PendingMark {
-    pub(super) token: u64,
-    pub(super) phase: Option<String>,
-    pub(super) ticket: Option<Ticket>,
 }
 
 /// Figures of a target since it was attached.
@@ -97,9 +92,13 @@ pub struct Target {
     pub(super) asked: Option<Ticket>,
     /// Why it is to end, once its last window is there.
     pub(super) ending: Option<EndReason>,
+    /// That of the next window.
     pub(super) phase: Option<String>,
-    pub(super) marks: VecDeque<PendingMark>,
-    /// The number of the open window.
+    /// Cuts that its engine was asked for, and whose windows are not all there.
+    pub(super) cuts: VecDeque<PendingCut>,
+    /// Those that wait for the next cut.
+    pub(super) snapshots: Vec<PendingSnapshot>,
+    /// The number of the next window.
     pub(super) sequence: u64,
     pub(super) kept: Kept,
     pub(super) totals: Totals,
@@ -142,7 +141,8 @@ impl Target {
             asked: None,
             ending: None,
             phase: None,
-            marks: VecDeque::new(),
+            cuts: VecDeque::new(),
+            snapshots: Vec::new(),
             sequence: 0,
             kept,
             totals: Totals::default(),
@@ -185,13 +185,17 @@ impl Target {
         )
     }
 
-    /// Its present phase.
-    pub fn phase(&self) -> Option<&str> {
-        self.phase.as_deref()
+    /// The phase of what is sampled now, and the number of the first window that it can be in: windows before it may still be on their way.
+    pub fn present(&self) -> (Option<&str>, u64) {
+        let marks = self.cuts.iter().rev().filter_map(|cut| cut.mark.as_ref());
+        let mut begun = marks.filter_map(|mark| Some((mark.phase.as_deref(), mark.sequence?)));
+        begun
+            .next()
+            .unwrap_or((self.phase.as_deref(), self.sequence))
     }
 
-    /// The number of the open window.
-    pub fn sequence(&self) -> u64 {
+    /// The number of the next window.
+    pub fn next_window(&self) -> u64 {
         self.sequence
     }
 
@@ -216,6 +220,11 @@ impl Target {
                 .collect(),
             false => self.events.clone(),
         }
+    }
+
+    /// Whether its end has been decided on, and its last window is awaited.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
     }
 
     /// Whether it lives on without the connection that asked for it.

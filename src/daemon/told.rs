@@ -64,7 +64,7 @@ pub(super) fn tell(log: &Log, registry: &Registry, said: &Said) {
                 id.0
             ));
         }
-        Said::Window { .. } => (),
+        Said::Window { .. } | Said::SoFar { .. } => (),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Children;
 use crate::sys::LastMoment;
 use crate::sys::confinement::Allowance;
 
@@ -14,6 +15,16 @@ pub enum Parsing {
     Here,
     /// In child processes without rights.
     InChild(Limits),
+}
+
+impl Parsing {
+    /// The children that live, where there may be some.
+    pub fn children(&self) -> Option<&Children> {
+        match self {
+            Parsing::Here => None,
+            Parsing::InChild(limits) => Some(&limits.children),
+        }
+    }
 }
 
 /// What a child may take.
@@ -31,6 +42,8 @@ pub struct Limits {
     pub idle: Duration,
     /// When nothing is asked of a child any more, and what it is at is given up: whoever wants an end in bounded time sets it.
     pub last_moment: LastMoment,
+    /// Where those that live are known.
+    pub children: Children,
 }
 
 impl Default for Limits {
@@ -42,6 +55,7 @@ impl Default for Limits {
             time: Duration::from_secs(30),
             idle: Duration::from_secs(20),
             last_moment: LastMoment::default(),
+            children: Children::default(),
         }
     }
 }

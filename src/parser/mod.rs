@@ -24,6 +24,7 @@
 mod back_off;
 mod blamed;
 pub mod child;
+mod children;
 mod code;
 mod limits;
 mod message;
@@ -33,6 +34,7 @@ mod process;
 mod tables;
 mod tally;
 
+pub use children::Children;
 pub use code::Code;
 pub use limits::{Limits, Parsing};
 pub use names::Names;

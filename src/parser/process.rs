@@ -244,8 +244,8 @@ impl Parser {
         if !self.back_off.may_start(Instant::now()) {
             return false;
         }
-        self.not_gone
-            .retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_)) | Err(_)));
+        let children = &self.begin.limits.children;
+        self.not_gone.retain_mut(|child| !children.reap(child));
         let started = self.start();
         if started.is_err() {
             self.end();
@@ -345,7 +345,7 @@ impl Parser {
         let _ = process.kill();
         let held = PidFd::open(Pid(process.id()));
         let is_gone = held.is_ok_and(|held| held.wait(REAPED_WITHIN).unwrap_or(false));
-        if !is_gone || process.wait().is_err() {
+        if !is_gone || !self.begin.limits.children.reap(&mut process) {
             self.not_gone.push(process);
         }
     }
@@ -409,6 +409,8 @@ impl<'a> Patience<'a> {
 impl Drop for Parser {
     fn drop(&mut self) {
         self.end();
+        let children = &self.begin.limits.children;
+        self.not_gone.iter().for_each(|child| children.leave(child));
     }
 }
 
@@ -425,6 +427,7 @@ fn execute(limits: &Limits) -> io::Result<Running> {
         // Ctrl-C is for perfd, which has work to do then.
         .process_group(0)
         .spawn()?;
+    limits.children.came(&process);
     Ok(Running {
         parcels,
         process: Some(process),

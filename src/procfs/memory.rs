@@ -1,8 +1,10 @@
-//! Sizes of memory, as `/proc` says them of this process: `NAME:   NUMBER kB`, or plain bytes.
+//! Sizes of memory, as `/proc` says them of this process and its children: `NAME:   NUMBER kB`, or plain bytes.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
+
+use crate::model::Pid;
 
 /// The most memory that this process had resident at a time, in bytes (`VmHWM` of `status`).
 ///
@@ -14,7 +16,16 @@ pub fn peak_of_self(proc_root: &Path) -> Option<u64> {
 
 /// Memory of this process that no file stands behind, in bytes (`RssAnon` of `status`).
 pub fn anonymous_of_self(proc_root: &Path) -> Option<u64> {
-    let text = fs::read_to_string(proc_root.join("self/status")).ok()?;
+    anonymous(proc_root, "self")
+}
+
+/// The same of another process.
+pub fn anonymous_of(proc_root: &Path, pid: Pid) -> Option<u64> {
+    anonymous(proc_root, &pid.to_string())
+}
+
+fn anonymous(proc_root: &Path, process: &str) -> Option<u64> {
+    let text = fs::read_to_string(proc_root.join(process).join("status")).ok()?;
     size(&text, "RssAnon")
 }
 

@@ -86,6 +86,53 @@ fn parse_start(text: &[u8]) -> Option<u64> {
     fields_behind_name(text)?.nth(19)?.parse().ok()
 }
 
+/// Whether a process has a thread that has not begun to end; the first one may have ended before the others.
+///
+/// # Errors
+/// Those of reading its tasks but that it is gone.
+pub fn runs(proc_root: &Path, pid: Pid) -> io::Result<bool> {
+    if lives_on(proc_root, pid) {
+        return Ok(true);
+    }
+    let threads = match threads(proc_root, pid) {
+        Err(error) if is_gone(&error) => return Ok(false),
+        threads => threads?,
+    };
+    for tid in threads {
+        let thread = proc_root.join(format!("{pid}/task/{tid}/stat"));
+        match std::fs::read(thread) {
+            Ok(text) if parse_lives_on(&text) == Some(true) => return Ok(true),
+            Err(error) if !is_gone(&error) => return Err(error),
+            _ => (),
+        }
+    }
+    Ok(false)
+}
+
+/// `ENOENT` before its folder is opened, `ESRCH` behind that.
+fn is_gone(error: &io::Error) -> bool {
+    const ESRCH: i32 = 3;
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
+}
+
+/// CPU time of a process so far, in steps of 10 ms (rounded down): fields 14 and 15 of `/proc/PID/stat`, in `USER_HZ`.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn cpu_time(proc_root: &Path, pid: Pid) -> io::Result<Duration> {
+    let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"))?;
+    let ticks = parse_cpu_ticks(&text).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Duration::from_millis(ticks.saturating_mul(MS_PER_TICK)))
+}
+
+/// The 12th and 13th behind the name: in user mode, and in the kernel.
+fn parse_cpu_ticks(text: &[u8]) -> Option<u64> {
+    let mut fields = fields_behind_name(text)?.skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let kernel: u64 = fields.next()?.parse().ok()?;
+    user.checked_add(kernel)
+}
+
 /// Whether a process is there and has not begun to end.
 pub fn lives_on(proc_root: &Path, pid: Pid) -> bool {
     let text = std::fs::read(proc_root.join(pid.to_string()).join("stat"));
@@ -158,6 +205,13 @@ mod tests {
         let text = [&b"42 (a) Z) S"[..], &b" 7".repeat(18), b" 123 9"].concat();
         assert_eq!(parse_start(&text), Some(123));
         assert_eq!(parse_start(b"42 (a) S 1 2"), None);
+    }
+
+    #[test]
+    fn cpu_time_is_that_of_both_modes() {
+        let text = [&b"42 (a) Z) S"[..], &b" 7".repeat(10), b" 20 3 0 0"].concat();
+        assert_eq!(parse_cpu_ticks(&text), Some(23));
+        assert_eq!(parse_cpu_ticks(b"42 (a) S 1 2"), None);
     }
 
     #[test]

@@ -9,8 +9,10 @@ mod owners;
 mod plan;
 mod rings;
 mod sampling;
+mod whole_cpus;
 
 pub use copy_size::{CopySize, LARGEST_COPY};
 pub use plan::{PlannedEvent, Reach, SamplePlan, StackSource};
 pub use rings::RingsError;
 pub use sampling::{Item, Retiring, Sampling, Totals};
+pub use whole_cpus::try_whole_cpu;

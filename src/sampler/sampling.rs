@@ -450,7 +450,7 @@ impl Sampling {
 }
 
 /// The event that brings side-band records, for error messages.
-fn dummy() -> EventSpec {
+pub(super) fn dummy() -> EventSpec {
     EventSpec::new(EventSource::Software(SoftwareEvent::Dummy))
 }
 

@@ -12,10 +12,10 @@ use anyhow::Context;
 
 use super::count_process::count_process;
 use super::pump::SETTLE;
-use super::refused::refused;
+use super::refused::{gone, gone_or, refused, unreadable};
 use super::spec::Spec;
 use super::stages::Stages;
-use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, RateChange, Tid};
+use crate::model::{Cpu, FaultClass, MonoNs, Pid, RateChange, Tid};
 use crate::procfs::tasks;
 use crate::sampler::counters::{self, Counters};
 use crate::sampler::{Reach, SamplePlan, Sampling};
@@ -319,29 +319,4 @@ fn open_thread(
         Err(error) if error.class() == FaultClass::NoSuchTarget => Ok(()),
         opened => opened,
     }
-}
-
-fn gone(pid: Pid) -> Fault {
-    Fault::new(
-        FaultClass::NoSuchTarget,
-        format!("attach pid {pid}: no such process"),
-    )
-    .hint(format!("try: ps -p {pid}   (it may have ended)"))
-}
-
-fn unreadable(pid: Pid, error: io::Error) -> anyhow::Error {
-    if error.kind() != io::ErrorKind::PermissionDenied {
-        return gone_or(pid, error);
-    }
-    let what = format!("attach pid {pid}: read /proc/{pid}/maps: permission denied");
-    Fault::new(FaultClass::Permission, what)
-        .hint("the mappings of a process may be read by its own user, unless it has more capabilities, and with CAP_SYS_PTRACE")
-        .into()
-}
-
-fn gone_or(pid: Pid, error: io::Error) -> anyhow::Error {
-    if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) {
-        return gone(pid).into();
-    }
-    anyhow::Error::new(error).context(format!("attach pid {pid}"))
 }

@@ -65,6 +65,12 @@ impl Backlog {
         self.items.is_empty()
     }
 
+    /// Whether one of them is somebody's.
+    pub(super) fn any(&self, is_meant: impl Fn(&Whose) -> bool) -> bool {
+        let mut items = self.items.iter();
+        items.any(|kept| is_meant(&kept.origin.task.comm))
+    }
+
     /// When the earliest of them was taken.
     pub(super) fn first_time(&self) -> Option<MonoNs> {
         self.items.iter().map(|kept| kept.bare.time).min()

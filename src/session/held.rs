@@ -341,6 +341,12 @@ impl Held {
         self.open.walks.is_empty() && self.asked.walks.is_empty()
     }
 
+    /// Whether one of those that wait is somebody's.
+    pub(super) fn any(&self, is_meant: impl Fn(&Whose) -> bool) -> bool {
+        let mut waiting = self.asked.walks.iter().chain(&self.open.walks);
+        waiting.any(|(walk, _)| is_meant(&walk.task.comm))
+    }
+
     /// When the earliest of those that wait may have been taken.
     pub(super) fn first_time(&self) -> Option<MonoNs> {
         self.open.first.into_iter().chain(self.asked.first).min()

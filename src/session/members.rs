@@ -1,6 +1,7 @@
 //! Whom the samples of a run count for: everybody that it knows, or the targets of an engine.
 
 use super::engine::{Membership, Sampled};
+use super::era::Era;
 use super::groups::GroupId;
 use crate::model::{LossReason, MonoNs, RawSample};
 use crate::sys::record::SideBand;
@@ -15,6 +16,8 @@ pub(super) struct Whose {
     pub(super) group: GroupId,
     /// Whether it was taken in kernel mode, which not every target may show.
     pub(super) in_kernel_mode: bool,
+    /// Before which cuts of windows it was taken.
+    pub(super) era: Era,
 }
 
 /// Who is a target.
@@ -70,7 +73,9 @@ impl Members {
             SideBand::Comm {
                 pid, by_exec: true, ..
             } => membership.executed(*pid, time),
-            SideBand::Exit { pid, .. } if processes.space(*pid).is_none() => membership.left(*pid),
+            SideBand::Exit { pid, .. } if processes.space(*pid).is_none() => {
+                membership.ended(*pid, time);
+            }
             _ => (),
         }
     }

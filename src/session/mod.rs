@@ -8,6 +8,7 @@ mod attach;
 mod backlog;
 mod count_process;
 pub mod engine;
+mod era;
 mod events;
 mod foundation;
 mod groups;

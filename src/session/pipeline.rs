@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::backlog::{Backlog, Origin};
 use super::engine::{Sampled, When};
+use super::era::Era;
 use super::groups::GroupId;
 use super::held::{Held, Walk};
 use super::members::{Members, Whose};
@@ -80,6 +81,8 @@ pub(super) struct Pipeline {
     labels: Labels,
     /// Who is a target.
     pub(super) members: Members,
+    /// Of what is taken now.
+    pub(super) era: Era,
     frames: Vec<Frame>,
     /// What is mapped where nothing is known.
     nothing: Arc<AddressSpace>,
@@ -110,6 +113,7 @@ impl Pipeline {
             stack_source: plan.stack_source,
             labels,
             members,
+            era: Era::default(),
             frames: Vec::new(),
             nothing: Arc::default(),
         }
@@ -179,6 +183,12 @@ impl Pipeline {
     /// The same; with `is_answered`, samples in code made at run time that came since the reader was asked belong to the next window.
     pub(super) fn is_settled_but_for(&self, is_answered: bool) -> bool {
         self.backlog.is_empty() && (is_answered || self.held.is_empty())
+    }
+
+    /// Whether everything is counted that was taken in this era or an earlier one.
+    pub(super) fn is_counted_up_to(&self, era: Era) -> bool {
+        let waits = |whose: &Whose| whose.era.is_up_to(era);
+        !self.backlog.any(waits) && !self.held.any(waits)
     }
 
     /// The time up to which everything is counted, of what was taken out of the rings up to `taken`.
@@ -311,6 +321,7 @@ impl Pipeline {
                     comm: self.processes.comms.intern(comm),
                     group,
                     in_kernel_mode: sampled.in_kernel_mode,
+                    era: self.era,
                 },
                 pid: (self.labels.pid || self.labels.tid).then_some(samples.pid),
                 tid: self.labels.tid.then_some(samples.tid),
@@ -433,6 +444,9 @@ impl Pipeline {
 
     /// Takes in a process that no record spoke of, if it is a target all the same.
     fn adopt(&mut self, sample: &RawSample<'_>) -> bool {
+        if self.processes.has_just_ended(sample.pid, sample.tid) {
+            return true;
+        }
         if !self.members.may_adopt(sample, &self.processes) {
             return false;
         }
@@ -452,6 +466,7 @@ impl Pipeline {
                 comm,
                 group,
                 in_kernel_mode: !sample.kernel_chain.is_empty(),
+                era: self.era,
             },
             pid: (self.labels.pid || self.labels.tid).then_some(sample.pid),
             tid: self.labels.tid.then_some(sample.tid),

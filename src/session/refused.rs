@@ -1,5 +1,6 @@
-//! An event that the kernel did not open, as the user is told of it: the error with the present values of this host.
+//! An event that the kernel did not open, or a process that is not there, as the user is told of it: the error with the present values of this host.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use crate::model::{Fault, FaultClass, Pid};
@@ -43,4 +44,32 @@ fn foreign_owner(roots: &SysRoots, pid: Pid) -> Option<u32> {
     }
     let owner = roots.proc.join(pid.to_string()).metadata().ok()?.uid();
     (owner != nix::unistd::geteuid().as_raw()).then_some(owner)
+}
+
+/// There is no such process, or none any more.
+pub(super) fn gone(pid: Pid) -> Fault {
+    Fault::new(
+        FaultClass::NoSuchTarget,
+        format!("attach pid {pid}: no such process"),
+    )
+    .hint(format!("try: ps -p {pid}   (it may have ended)"))
+}
+
+/// Its mappings cannot be read.
+pub(super) fn unreadable(pid: Pid, error: io::Error) -> anyhow::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return gone_or(pid, error);
+    }
+    let what = format!("attach pid {pid}: read /proc/{pid}/maps: permission denied");
+    Fault::new(FaultClass::Permission, what)
+        .hint("the mappings of a process may be read by its own user, unless it has more capabilities, and with CAP_SYS_PTRACE")
+        .into()
+}
+
+/// A process cannot be looked at, perhaps because it is gone.
+pub(super) fn gone_or(pid: Pid, error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) {
+        return gone(pid).into();
+    }
+    anyhow::Error::new(error).context(format!("attach pid {pid}"))
 }

@@ -93,19 +93,22 @@ impl Archive {
         }
     }
 
-    /// What there is of each target, by the names of files alone.
+    /// What there is of each target, by the names of files. Of the first `n_read` targets the last file is read, for its end.
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn kept(&self) -> io::Result<Vec<Kept>> {
+    pub fn kept(&self, n_read: usize) -> io::Result<Vec<Kept>> {
         let mut kept = Vec::new();
         for target in disk::folders_of(&self.root)? {
             let files = self.files_of(&target)?;
             if let (Some(first), Some(last)) = (files.first(), files.last()) {
+                let last_start = last.0.start_ms.saturating_mul(1_000_000);
+                let last = (kept.len() < n_read).then(|| read(&last.1));
+                let end = last.and_then(|last| Some(end_of(&last.ok()?.profile)));
                 kept.push(Kept {
                     target,
                     start: first.0.start_ms.saturating_mul(1_000_000),
-                    end: last.0.start_ms.saturating_mul(1_000_000),
+                    end: end.unwrap_or(last_start),
                     n_files: files.len(),
                 });
             }

@@ -12,5 +12,5 @@ mod versions;
 
 pub use comms::{CommId, Comms};
 pub use domains::Domains;
-pub use processes::{Processes, Task};
+pub use processes::{LAST_MOMENTS, Processes, Task};
 pub use selection::{FindError, Found, Selection, find};

@@ -1,7 +1,9 @@
 //! The table of processes and threads of a run, kept by records in time order.
 
 mod again;
+mod ended;
 mod shown;
+mod verify;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use ended::Ended;
+pub use ended::LAST_MOMENTS;
 use shown::kind_and_path;
 
 use super::versions::Versions;
@@ -61,6 +65,7 @@ pub struct Processes {
     proc_root: PathBuf,
     processes: FxHashMap<Pid, Process>,
     tasks: FxHashMap<Tid, Task>,
+    ended: Ended,
     /// Processes whose mappings have changed, or that are gone, since that was last asked.
     changed: FxHashSet<Pid>,
     versions: Versions,
@@ -81,6 +86,7 @@ impl Processes {
             proc_root,
             processes: FxHashMap::default(),
             tasks: FxHashMap::default(),
+            ended: Ended::default(),
             changed: FxHashSet::default(),
             modules: Modules::new(),
             comms: Comms::default(),
@@ -91,9 +97,13 @@ impl Processes {
     /// Returns the modules it has mapped.
     ///
     /// # Errors
-    /// Those of reading `/proc/PID/maps`.
+    /// Those of reading `/proc/PID/maps`; that there is none, if it has ended, though nobody has asked for its status yet.
     pub fn add_running(&mut self, pid: Pid, since: MonoNs) -> io::Result<Vec<ModuleId>> {
         let lines = maps::executable(&self.proc_root, pid)?;
+        // No exit record would ever take it out again.
+        if !tasks::runs(&self.proc_root, pid)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let process = self.processes.entry(pid).or_default();
         process.since = process.since.max(since);
         for tid in tasks::threads(&self.proc_root, pid).unwrap_or_default() {
@@ -185,6 +195,9 @@ impl Processes {
 
     /// The name of a thread that no record has named, from `/proc`; `[unknown]` if it is gone.
     pub fn learn_comm(&mut self, pid: Pid, tid: Tid) -> CommId {
+        if let Some(task) = self.ended.task(pid, tid) {
+            return task.comm;
+        }
         let comm = match tid {
             Tid(0) => Ok(Processes::IDLE.to_vec()),
             _ => tasks::comm(&self.proc_root, pid, tid),
@@ -261,9 +274,13 @@ impl Processes {
         let pid = match record {
             SideBand::Mmap { pid, .. } | SideBand::Comm { pid, .. } => pid,
             SideBand::Fork {
-                pid, parent_pid, ..
+                pid,
+                parent_pid,
+                tid,
+                ..
             } => {
-                return self.processes.contains_key(parent_pid) || self.processes.contains_key(pid);
+                let is_known = |pid| self.processes.contains_key(pid);
+                return is_known(parent_pid) || is_known(pid) || self.ended.has(*tid);
             }
             SideBand::Exit { .. }
             | SideBand::Lost { .. }
@@ -327,6 +344,7 @@ impl Processes {
                 tid,
                 parent_tid,
             } => {
+                self.ended.forget(tid);
                 if pid != parent_pid {
                     if self.is_told_already(pid, time) {
                         return None;
@@ -358,11 +376,16 @@ impl Processes {
                 None
             }
             SideBand::Exit { tid, .. } => {
-                let process = self.tasks.get(&tid).map(|task| task.pid);
+                let task = self.tasks.get(&tid).copied()?;
                 // The end of another that had the number before.
-                let is_none = |pid| self.is_told_already(pid, time) || self.outlives(pid, time);
-                if !process.is_some_and(is_none) {
+                let is_none = self.is_told_already(task.pid, time) || self.outlives(task.pid, time);
+                if !is_none {
                     self.remove_task(tid);
+                    self.ended.add(tid, task, time);
+                    if !self.processes.contains_key(&task.pid) {
+                        // The first thread may have ended long before.
+                        self.ended.add(Tid(task.pid.0), task, time);
+                    }
                 }
                 None
             }
@@ -385,38 +408,6 @@ impl Processes {
     fn is_told_already(&self, pid: Pid, time: MonoNs) -> bool {
         let process = self.processes.get(&pid);
         process.is_some_and(|process| time < process.since)
-    }
-
-    /// Checks every process and thread against `/proc`, to be done when records were lost: what has ended, and whose number has gone to another,
-    /// is forgotten. Returns the processes that are; they are among the changed ones too.
-    ///
-    /// `boot_offset` is what the kernel adds to the clock of records to tell when a process was started (`sys::boot_offset`). It tells that in
-    /// hundredths of a second: one that began in the same as another was last seen in is taken for it.
-    pub fn verify_all(&mut self, boot_offset: Duration) -> Vec<Pid> {
-        let mut gone = Vec::new();
-        for (pid, process) in &self.processes {
-            let last_seen = process.since.plus(boot_offset);
-            let is_same = tasks::started(&self.proc_root, *pid)
-                .is_ok_and(|since_boot| since_boot <= Duration::from_nanos(last_seen.0));
-            if !is_same {
-                gone.push(*pid);
-            }
-        }
-        for pid in &gone {
-            self.remove_process(*pid);
-        }
-        let pids: Vec<Pid> = self.processes.keys().copied().collect();
-        for pid in pids {
-            let Ok(there) = tasks::threads(&self.proc_root, pid) else {
-                continue;
-            };
-            let is_gone = |(tid, task): (&Tid, &Task)| {
-                (task.pid == pid && !there.contains(tid)).then_some(*tid)
-            };
-            let ended: Vec<Tid> = self.tasks.iter().filter_map(is_gone).collect();
-            ended.into_iter().for_each(|tid| self.remove_task(tid));
-        }
-        gone
     }
 
     /// Forgets a process with all its threads.

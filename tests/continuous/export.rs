@@ -130,7 +130,7 @@ fn where_nothing_is_it_says_what_there_is() {
         66,
         &[
             "perfd: no windows from 2026-11-27 11:00:00 to 2026-11-27 12:00:00\n",
-            "  there are files of a: 2026-11-27 10:00:00 to 2026-11-27 10:00:40\n",
+            "  there are files of a: 2026-11-27 10:00:00 to 2026-11-27 10:01:00\n",
             "  there are files of db: ",
         ],
     );

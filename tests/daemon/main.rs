@@ -1,7 +1,9 @@
 //! `perfd daemon` with real targets and real clients: targets, phases, snapshots, reload, its end.
 
 mod configuration;
+mod figures;
 mod foreground;
+mod outputs;
 mod phases;
 mod targets;
 

@@ -1,11 +1,14 @@
 //! Marks: what is sampled and counted in one phase is in no other.
 
+use std::collections::BTreeSet;
+
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::own_daemon::client::Client;
 use super::own_daemon::{Circumstances, Daemon};
 use super::support::compile_c;
-use super::{WORKER, Worker};
+use super::{WORKER, Worker, until};
 
 /// A window's samples by function, and its phase.
 fn functions(window: &Value) -> (Option<String>, bool, bool) {
@@ -100,13 +103,17 @@ fn a_snapshot_since_the_mark_has_what_the_whole_has_less_what_was_before() {
     let target = client.done(attach)["target"].as_u64().expect("a number");
     worker.work('1');
     let begun = mark(&mut client, target, Some("measure"));
-    let refused = client
-        .ask(json!({"do": "snapshot", "target": target, "format": "folded", "since": "mark"}));
-    if let Err(error) = refused {
-        assert_eq!(error["class"], "unavailable", "{error}");
-    }
+    let phase = snapshot(&mut client, target, "mark");
+    assert_eq!(phase["from"], begun);
+    let text = phase["text"].as_str().expect("text");
+    assert!(!text.contains(";first "), "{text}");
     worker.work('2');
-    mark(&mut client, target, Some("measure"));
+    let phase = snapshot(&mut client, target, "mark");
+    let text = phase["text"].as_str().expect("text");
+    assert!(
+        text.contains(";second ") && !text.contains(";first "),
+        "{text}"
+    );
     let whole = snapshot(&mut client, target, "start");
     assert!(
         whole["text"].as_str().expect("text").contains(";first "),
@@ -126,5 +133,99 @@ fn a_snapshot_since_the_mark_has_what_the_whole_has_less_what_was_before() {
             .is_some_and(|text| text.starts_with("H4sI")),
         "{pprof}"
     );
+    daemon.end();
+}
+
+/// Windows that nobody waits for: what is there is there because it was asked for.
+const LONG: Circumstances = Circumstances {
+    through: &[],
+    config: "window = \"1h\"\n[files]\nwindow = \"1h\"\n",
+};
+
+#[test]
+fn a_snapshot_has_what_was_sampled_until_it_was_asked_for() {
+    let Some(daemon) = Daemon::start(&LONG) else {
+        return;
+    };
+    let program = compile_c(WORKER, &["-O1"]);
+    let mut worker = Worker::start(program.path());
+    let mut client = daemon.client();
+    let attach = json!({"do": "attach", "target": {"pid": worker.pid()}, "events": ["cpu-clock:u"], "frequency": 499});
+    let target = client.done(attach)["target"].as_u64().expect("a number");
+    let mut tail = daemon.client();
+    tail.done(json!({"do": "tail", "target": target, "format": "folded"}));
+    // Nothing has been sampled, and that is what there is, in each form.
+    for format in ["folded", "functions", "svg", "json", "pprof"] {
+        let asked = json!({"do": "snapshot", "target": target, "format": format});
+        let ok = client.done(asked);
+        assert_eq!(ok["from"], 0, "{format}: {ok}");
+        assert!(ok["text"].is_string() || ok["base64"].is_string(), "{ok}");
+    }
+    worker.work('1');
+    let one = snapshot(&mut client, target, "start");
+    assert!(
+        one["text"]
+            .as_str()
+            .is_some_and(|text| text.contains(";first ")),
+        "{one}"
+    );
+    worker.work('2');
+    let two = snapshot(&mut client, target, "start");
+    assert!(
+        two["text"]
+            .as_str()
+            .is_some_and(|text| text.contains(";second ")),
+        "{two}"
+    );
+    // The windows that were cut for it are each there for who follows, and none is missing.
+    let last = two["to"].as_u64().expect("a number");
+    for sequence in 0..=last {
+        let event = tail.event(target);
+        assert_eq!(event["window"]["from"], sequence, "{event}");
+    }
+    let listed = client.done(json!({"do": "list"}));
+    assert_eq!(listed["targets"][0]["sequence"], last + 1, "{listed}");
+    daemon.end();
+}
+
+#[test]
+fn snapshots_that_are_asked_for_at_once_share_a_window_and_who_left_leaves_nothing() {
+    let Some(daemon) = Daemon::start(&LONG) else {
+        return;
+    };
+    let program = compile_c(WORKER, &["-O1"]);
+    let mut worker = Worker::start(program.path());
+    let mut client = daemon.client();
+    let target = client.attach(worker.pid());
+    worker.work('1');
+    let asked = json!({"id": 1, "do": "snapshot", "target": target, "format": "folded"});
+    let line = format!("{asked}\n");
+    let mut others: Vec<Client> = (0..12).map(|_| daemon.client()).collect();
+    // All of them ask while the daemon stands still.
+    daemon.signal(Signal::SIGSTOP);
+    until(|| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid()));
+        let stat = stat.expect("it lives");
+        let is_stopped = stat.contains(") T ").then_some(());
+        is_stopped.ok_or(stat)
+    });
+    for other in &mut others {
+        other.send(line.as_bytes()).expect("the daemon reads");
+    }
+    daemon.signal(Signal::SIGCONT);
+    let left = others.split_off(6);
+    drop(left);
+    let mut windows = BTreeSet::new();
+    for other in &mut others {
+        let answer = other.line().expect("an answer");
+        let text = answer["ok"]["text"].as_str().expect("text");
+        assert!(text.contains(";first "), "{answer}");
+        windows.insert(answer["ok"]["to"].as_u64().expect("a number"));
+    }
+    // One for who came first, and one for who came meanwhile.
+    assert!(windows.len() <= 2, "{windows:?}");
+    let answer = client.in_the_end(json!({"do": "snapshot", "target": target, "format": "folded"}));
+    let last = answer.expect("a snapshot")["to"].as_u64();
+    assert!(last > windows.last().copied());
     daemon.end();
 }

@@ -260,3 +260,30 @@ fn a_configured_target_whose_engine_cannot_be_is_told_once_and_tried_again() {
     worker.end();
     daemon.end();
 }
+
+#[test]
+fn a_target_that_was_detached_is_listed_no_more_and_its_name_is_free() {
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let program = compile_c(WORKER, &["-O1"]);
+    let worker = Worker::start(program.path());
+    let mut client = daemon.client();
+    let attach = json!({"do": "attach", "target": {"pid": worker.pid()}, "name": "bench"});
+    let mut last = 0;
+    // No more requests at once than a client may make.
+    for _ in 0..2 {
+        let target = client.done(attach.clone())["target"].as_u64();
+        let target = target.expect("a number");
+        assert!(target > last);
+        last = target;
+        let listed = client.done(json!({"do": "list"}));
+        let targets = listed["targets"].as_array().expect("targets");
+        assert_eq!(targets.len(), 1, "{listed}");
+        assert_eq!(targets[0]["target"], target, "{listed}");
+        client.done(json!({"do": "detach", "target": target}));
+        let listed = client.done(json!({"do": "list"}));
+        assert_eq!(listed["targets"], json!([]), "{listed}");
+    }
+    daemon.end();
+}

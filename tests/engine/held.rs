@@ -28,6 +28,8 @@ pub struct Held {
     events: Receiver<EngineEvent>,
     last: u32,
     last_token: u64,
+    /// Cuts that have been made, and the first window behind each.
+    cuts: BTreeMap<u64, u64>,
     /// The windows of each target that have not been taken.
     windows: BTreeMap<TargetId, Vec<Told>>,
     ended: BTreeMap<TargetId, TargetEnd>,
@@ -68,6 +70,7 @@ impl Held {
             events,
             last: 0,
             last_token: 0,
+            cuts: BTreeMap::new(),
             windows: BTreeMap::new(),
             ended: BTreeMap::new(),
             attached: BTreeMap::new(),
@@ -128,6 +131,15 @@ impl Held {
         self.take(target)
     }
 
+    /// Asks for a cut, and waits until its moment has come.
+    pub fn begin_cut(&mut self, target: TargetId) -> u64 {
+        self.last_token += 1;
+        let token = self.last_token;
+        self.engine().cut(target, token);
+        self.until(|held| held.cuts.contains_key(&token));
+        self.cuts[&token]
+    }
+
     /// Detaches, and gives what was sampled since that was last asked.
     pub fn detach(&mut self, target: TargetId) -> Windows {
         self.engine().detach(target);
@@ -179,7 +191,19 @@ impl Held {
                 EngineEvent::Refused { target, fault } => {
                     self.attached.insert(target, Err(fault));
                 }
+                EngineEvent::Cut {
+                    target,
+                    token,
+                    sequence,
+                } => {
+                    assert!(!self.ended.contains_key(&target), "after its end");
+                    assert_eq!(self.cuts.insert(token, sequence), None, "one moment");
+                }
                 EngineEvent::Window(window) => {
+                    if let Some(token) = window.cut {
+                        let behind = window.profile.span.sequence + 1;
+                        assert_eq!(self.cuts.get(&token), Some(&behind), "cut before it closes");
+                    }
                     assert!(!self.ended.contains_key(&window.target), "after its end");
                     let of_target = self.windows.entry(window.target).or_default();
                     of_target.push((window.profile, window.cut));

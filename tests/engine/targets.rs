@@ -3,7 +3,7 @@
 use perfd::session::Backend;
 use perfd::session::engine::{Authority, EngineSpec, Limits, Member, TargetEnd};
 
-use crate::held::{Held, process, spec};
+use crate::held::{Held, Windows, process, spec};
 use crate::support::{backend_forbidden, skip};
 use crate::worker::Worker;
 
@@ -40,6 +40,36 @@ fn two_targets_have_windows_of_their_own_and_one_goes_on_when_the_other_is_gone(
         assert_eq!(rest.of(first.pid()), 0);
         let stats = held.finish();
         assert!(stats.ledger.events[0].delivered > 300);
+    });
+}
+
+#[test]
+fn what_is_sampled_behind_the_moment_of_a_cut_is_in_no_window_before_it() {
+    on_each_backend(|backend| {
+        let mut held = Held::start(spec(backend));
+        let (mut worker, mut other) = (Worker::start(), Worker::start());
+        let (target, beside) = (held.attach(&worker), held.attach(&other));
+        // Nobody waits for the windows in between: each piece of work is between two moments.
+        let mut moments = vec![0];
+        for _ in 0..5 {
+            worker.spin(50);
+            moments.push(held.begin_cut(target));
+            other.spin(20);
+        }
+        let windows = held.detach(target);
+        assert_eq!(windows.0.len(), 6);
+        for (at, window) in windows.0.iter().enumerate() {
+            assert_eq!(window.span.sequence, moments[at]);
+            let before = at.checked_sub(1).map(|at| windows.0[at].span.end);
+            assert!(before.is_none_or(|end| end == window.span.start));
+            let samples = Windows(vec![window.clone()]).through("busy");
+            match at {
+                5 => assert_eq!(samples, 0),
+                _ => assert!(samples > 10, "{samples} in window {at}"),
+            }
+        }
+        assert!(held.detach(beside).of(other.pid()) > 20);
+        held.finish();
     });
 }
 

@@ -1,9 +1,10 @@
 //! A client of the control socket, as docs/PROTOCOL.md has it, without the help of perfd's own.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection.
 pub struct Client {
-    lines: BufReader<UnixStream>,
+    stream: UnixStream,
+    lines: Box<dyn BufRead + Send>,
     /// What came unasked while an answer was waited for.
     events: VecDeque<Value>,
 }
@@ -25,14 +27,41 @@ impl Client {
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a time limit");
+        let reader = stream.try_clone().expect("a descriptor");
         let mut client = Client {
-            lines: BufReader::new(stream),
+            stream,
+            lines: Box::new(BufReader::new(reader)),
             events: VecDeque::new(),
         };
         match client.line() {
             Some(greeting) if greeting["protocol"] == 1 => Ok(client),
             Some(farewell) => Err(farewell["farewell"].clone()),
             None => Err(Value::Null),
+        }
+    }
+
+    /// From now on all that comes is read at once, whether anybody asks for it or not.
+    pub fn reads_ahead(self) -> Client {
+        let Client {
+            stream,
+            mut lines,
+            events,
+        } = self;
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            while lines.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0)
+                && send.send(std::mem::take(&mut bytes)).is_ok()
+            {}
+        });
+        let lines = Box::new(BufReader::new(Ahead {
+            lines: receive,
+            rest: Cursor::default(),
+        }));
+        Client {
+            stream,
+            lines,
+            events,
         }
     }
 
@@ -93,7 +122,7 @@ impl Client {
 
     /// Sends what may be no request at all.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.lines.get_mut().write_all(bytes)
+        (&self.stream).write_all(bytes)
     }
 
     /// The next line; `None` at the end of the connection.
@@ -112,6 +141,27 @@ impl Client {
 
     /// The connection itself.
     pub fn stream(&self) -> &UnixStream {
-        self.lines.get_ref()
+        &self.stream
+    }
+}
+
+/// What another thread has read.
+struct Ahead {
+    lines: Receiver<Vec<u8>>,
+    rest: Cursor<Vec<u8>>,
+}
+
+impl Read for Ahead {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.rest.read(to)? {
+                0 => match self.lines.recv_timeout(PATIENCE) {
+                    Ok(line) => self.rest = Cursor::new(line),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(0),
+                    Err(late) => return Err(std::io::Error::other(late)),
+                },
+                n => return Ok(n),
+            }
+        }
     }
 }

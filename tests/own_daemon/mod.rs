@@ -32,7 +32,7 @@ pub struct Daemon {
 pub struct Circumstances<'a> {
     /// What stands in front of its command: `prlimit --nofile=64`.
     pub through: &'a [&'a str],
-    /// What is added to its configuration.
+    /// What is added to its configuration, or stands in the place of its short windows.
     pub config: &'a str,
 }
 
@@ -144,7 +144,8 @@ impl Keeper {
             .arg("infinity")
             .spawn()
             .expect("sleep");
-        let mut client = daemon.client();
+        // Nobody waits for it to read while a test is busy elsewhere.
+        let mut client = daemon.client().reads_ahead();
         let target = client.attach(target_process.id());
         client.done(json!({"do": "tail", "target": target, "format": "json"}));
         client.event(target);
@@ -281,7 +282,11 @@ fn spawn(folder: &Path, circumstances: &Circumstances) -> Child {
         Stdio::from(OwnedFd::from(UnixListener::bind(path).expect("a socket")))
     });
     let config = folder.join("perfd.toml");
-    let text = format!("window = \"200ms\"\n{}", circumstances.config);
+    let window = match circumstances.config.starts_with("window =") {
+        true => "",
+        false => "window = \"200ms\"\n",
+    };
+    let text = format!("{window}{}", circumstances.config);
     fs::write(&config, text).expect("written");
     let log = folder.join("log");
     let log = File::options().create(true).append(true).open(log);

@@ -161,6 +161,7 @@ fn answer(clients: &mut Clients, heard: Heard, attached: &mpsc::SyncSender<u32>)
         Request::Mark(_) => clients.answer(client, id, &Marked { sequence: 2 }),
         Request::Snapshot(_) => {
             let ok = Snapshotted {
+                lacks_ns: None,
                 format: SnapshotFormat::Folded,
                 from: 0,
                 to: 1,

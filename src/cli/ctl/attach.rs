@@ -8,7 +8,7 @@ use clap::Args;
 use super::super::daemon_client::{self, Proof};
 use super::super::{Exit, values};
 use super::Daemon;
-use super::output_file::{Before, OutputFile};
+use super::output_file::OutputFile;
 use crate::control::{
     Attach, Attached, MAX_DESCRIPTORS, OutputAsked, OutputFormat, Request, TargetChoice,
 };
@@ -166,7 +166,7 @@ fn open(typed: &str, show: Option<&str>) -> anyhow::Result<(OutputAsked, OutputF
             return Err(usage(what).hint("perfd attach --timestamps does").into());
         }
     };
-    let file = OutputFile::open(path, Before::Emptied)?;
+    let file = OutputFile::open(path)?;
     let show = show.map(str::to_owned);
     Ok((OutputAsked { format, show }, file))
 }

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::{Exit, daemon_client, stdout};
 use super::Daemon;
-use super::output_file::{Before, OutputFile};
+use super::output_file::OutputFile;
 use crate::control::{
     EndReason, Event, Request, Since, Snapshot, SnapshotFormat, Snapshotted, Tail, TailFormat,
     Tailing, WindowBody,
@@ -181,18 +181,20 @@ pub(super) fn snapshot(daemon: &mut Daemon<'_>, args: &SnapshotArgs) -> anyhow::
         show: args.show.clone(),
     });
     let output = args.output.as_deref();
-    let mut file = output
-        .map(|path| OutputFile::open(path, Before::Kept))
-        .transpose()?;
+    let mut file = output.map(OutputFile::open).transpose()?;
     let descriptors: Vec<_> = file.iter().map(AsFd::as_fd).collect();
     let ok: Snapshotted = daemon
         .connection
         .ask(asked, &descriptors)
         .map_err(|error| daemon_client::fault(error, &daemon.args.socket.socket))?;
-    if let (Some(file), Some(n_bytes)) = (&mut file, ok.written) {
-        let what = "cut off what was in the file behind the snapshot";
-        let cut = file.written(n_bytes);
-        cut.with_context(|| Fault::new(FaultClass::OutputFailed, what))?;
+    if let Some(file) = &mut file {
+        file.taken();
+    }
+    if let Some(lacks) = ok.lacks_ns {
+        say(&format!(
+            "what was sampled in the last {} s is not in it: it has no names yet",
+            lacks.div_ceil(1_000_000_000)
+        ));
     }
     if daemon.args.json {
         return daemon.print(&ok, |_| String::new());

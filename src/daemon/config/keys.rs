@@ -212,6 +212,13 @@ const EXAMPLES: &str = r#"# Targets that are always there: found as soon as they
 # host = true
 "#;
 
+/// The default of a key, as it stands in a file; that without a name is the first table.
+pub(super) fn default_of(table: &str, key: &str) -> Option<&'static str> {
+    let table = TABLES.iter().find(|known| known.name == table)?;
+    let key = table.keys.iter().find(|known| known.name == key)?;
+    Some(key.default)
+}
+
 /// The defaults as a file, without a word of what they are for.
 pub(super) fn text_of_defaults() -> String {
     let mut text = String::new();

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::super::selector::{Selector, SelectorError};
 use super::values::{Events, Frequency, Kept, Number, Size, Time};
-use super::{Config, ConfiguredTarget, Files, Limits, Names, Sampling};
+use super::{Config, ConfiguredTarget, Files, Limits, Names, Sampling, keys};
 use crate::model::{Fault, FaultClass, Hz};
 
 const DAY: u64 = 86_400_000;
@@ -107,6 +107,9 @@ pub(super) struct Raw {
 pub(super) fn parse(text: &str) -> Result<Raw, Fault> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map(|span| span.start);
+        if let Some(key) = start.and_then(|start| key_without_value(text, start)) {
+            return without_value(text, start, key);
+        }
         // serde lists what is allowed behind a comma; that is a line of its own here.
         let (what, allowed) = match error.message().split_once(", expected ") {
             Some((what, allowed)) => (what.replace("unknown field", "unknown key"), Some(allowed)),
@@ -124,11 +127,40 @@ pub(super) fn parse(text: &str) -> Result<Raw, Fault> {
     })
 }
 
+/// The key of the line at a place, if there is nothing behind it.
+fn key_without_value(text: &str, start: usize) -> Option<&str> {
+    let line = text.lines().nth(line_of(text, start)?)?;
+    let line = line.split('#').next()?.trim();
+    let key = line.strip_suffix('=').unwrap_or(line).trim_end();
+    let is_key = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (!key.is_empty() && key.bytes().all(is_key)).then_some(key)
+}
+
+fn without_value(text: &str, start: Option<usize>, key: &str) -> Fault {
+    let before = start
+        .and_then(|start| text.get(..start))
+        .unwrap_or_default();
+    let mut tables = before.lines().rev().map(str::trim);
+    let table = tables.find_map(|line| line.strip_prefix('[')?.split(']').next());
+    let fault = wrong(text, start, &format!("key `{key}` has no value"));
+    match keys::default_of(table.unwrap_or_default(), key) {
+        Some(default) => fault.hint(format!(
+            "try: {key} = {default}   which is the default, or without this line"
+        )),
+        None => fault.hint("try: a value behind it, or without this line"),
+    }
+    .hint("try: perfd config   for all keys and what they are for")
+}
+
+/// The number of the line at a place, from 0 on.
+fn line_of(text: &str, start: usize) -> Option<usize> {
+    Some(text.get(..start)?.matches('\n').count())
+}
+
 /// What is wrong at a place of the text, with its line.
 fn wrong(text: &str, start: Option<usize>, what: &str) -> Fault {
     let place = start.and_then(|start| {
-        let before = text.get(..start)?;
-        let number = before.matches('\n').count();
+        let number = line_of(text, start)?;
         let line = text.lines().nth(number)?.trim();
         let shown: String = line.chars().take(80).collect();
         Some(format!("line {}: {shown}: ", number + 1))

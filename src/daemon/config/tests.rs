@@ -111,6 +111,31 @@ fn what_is_wrong_is_told_with_its_line_its_value_and_what_is_allowed() {
         "frequency = \"x\"",
         &["line 1: frequency = \"x\": invalid type"],
     );
+    for text in [
+        "frequency =",
+        "frequency = # none\n",
+        "frequency\nwindow = \"1s\"",
+    ] {
+        check(
+            text,
+            &[
+                "line 1: frequency",
+                "key `frequency` has no value",
+                "try: frequency = 19 ",
+            ],
+        );
+    }
+    check(
+        "[limits]\n\ntargets =\n",
+        &[
+            "line 3: targets =: key `targets` has no value",
+            "try: targets = ",
+        ],
+    );
+    check(
+        "[[target]]\nhost =",
+        &["key `host` has no value", "try: a value"],
+    );
     check("window = \"10\"", &["write it like 100ms"]);
     check("window = \"2h\"", &["not a time from 100ms to 3600s"]);
     check(

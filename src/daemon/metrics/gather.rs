@@ -10,6 +10,7 @@ use super::text::{Kind, Text};
 pub use crate::control::ClientFigures;
 use crate::control::{EngineFigures, EventFigures, Stats};
 use crate::model::{LossReason, MonoNs, Pid};
+use crate::parser::Children;
 use crate::procfs::{SysRoots, memory, tasks};
 use crate::session::engine::EngineStats;
 use crate::sys;
@@ -23,6 +24,8 @@ pub struct Sources<'a> {
     pub clients: ClientFigures,
     /// Files, if windows are kept in such.
     pub files: Option<&'a Figures>,
+    /// Living children that read foreign files, if there may be some.
+    pub children: Option<&'a Children>,
     /// Where `/proc` is.
     pub roots: &'a SysRoots,
     /// When the daemon began.
@@ -45,9 +48,9 @@ impl Sources<'_> {
         Stats {
             perfd: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ns: nanos(sys::now().since(self.started)),
-            cpu_ns: sys::cpu_time_of_process() + sys::cpu_time_of_ended_children(),
+            cpu_ns: self.cpu_ns(),
             bpf_ns: sum_of_known(engines.iter().map(|(_, _, stats)| bpf(stats))),
-            rss_anon_bytes: memory::anonymous_of_self(proc_root).unwrap_or(0),
+            rss_anon_bytes: self.rss_anon_bytes(),
             ring_bytes: engines.iter().map(|(_, _, stats)| stats.ring_bytes).sum(),
             bpf_map_bytes: engines.iter().map(|(_, _, stats)| map_bytes(stats)).sum(),
             open_files: memory::open_files_of_self(proc_root),
@@ -64,6 +67,28 @@ impl Sources<'_> {
                 })
                 .collect(),
         }
+    }
+
+    /// Of all that perfd is: its own, that of children that have ended, and of those that live. It never falls.
+    fn cpu_ns(&self) -> u64 {
+        let of = |child: &Pid| tasks::cpu_time(&self.roots.proc, *child).map_or(0, nanos);
+        let own = sys::cpu_time_of_process();
+        let of_children = match self.children {
+            Some(children) => children.look(|living| {
+                let living: u64 = living.iter().map(of).sum();
+                living + sys::cpu_time_of_ended_children()
+            }),
+            None => sys::cpu_time_of_ended_children(),
+        };
+        own + of_children
+    }
+
+    fn rss_anon_bytes(&self) -> u64 {
+        let proc_root = &self.roots.proc;
+        let of = |child: &Pid| memory::anonymous_of(proc_root, *child).unwrap_or(0);
+        let of_children = |children: &Children| children.look(|living| living.iter().map(of).sum());
+        let own = memory::anonymous_of_self(proc_root).unwrap_or(0);
+        own + self.children.map_or(0, of_children)
     }
 
     /// The text of the metrics.
@@ -91,7 +116,7 @@ impl Sources<'_> {
             ),
             (
                 "perfd_rss_anon_bytes",
-                "Memory of perfd itself (RssAnon).",
+                "Memory of perfd and its children (RssAnon).",
                 stats.rss_anon_bytes.to_string(),
             ),
             (
@@ -122,7 +147,7 @@ impl Sources<'_> {
         text.one(
             "perfd_cpu_seconds_total",
             Kind::Counter,
-            "CPU time of perfd, and of its children that have ended.",
+            "CPU time of perfd and its children.",
             seconds(stats.cpu_ns),
         );
         if let Some(bpf_ns) = stats.bpf_ns {

@@ -169,3 +169,49 @@ fn a_reader_that_goes_away_ends_its_output_alone() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     assert!(said(full).contains("neither"));
 }
+
+#[test]
+fn what_was_in_a_file_stays_until_something_comes_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let before = "something that is longer than what comes\n".repeat(100);
+    std::fs::write(&path, &before).unwrap();
+    let (output, waker) = started(
+        File::options().write(true).open(&path).unwrap(),
+        OutputFormat::Folded,
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+    output.window(&test_window(0, None, 1));
+    output.end();
+    wait(&waker);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.starts_with("comm;f ") && !text.contains("longer"),
+        "{text}"
+    );
+    // Nothing came, and that is what there is.
+    let (output, waker) = started(
+        File::options().write(true).open(&path).unwrap(),
+        OutputFormat::Svg,
+    );
+    output.end();
+    wait(&waker);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+}
+
+#[test]
+fn what_is_to_go_behind_something_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    for options in [File::options().append(true), File::options().write(true)] {
+        std::fs::write(&path, "before\n").unwrap();
+        let mut file = options.open(&path).unwrap();
+        file.seek(io::SeekFrom::End(0)).unwrap();
+        let (output, waker) = started(file, OutputFormat::Folded);
+        output.window(&test_window(0, None, 1));
+        output.end();
+        wait(&waker);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("before\ncomm;f "), "{text}");
+    }
+}

@@ -1,11 +1,14 @@
-//! What is asked of the targets: to attach, to detach, to begin a phase.
+//! What is asked of the targets: to attach, to detach.
 
+use nix::errno::Errno;
+
+use super::super::authorize::no_descriptor;
 use super::super::clients::ClientId;
 use super::super::config::Sampling;
 use super::super::finder::{Found, Thoroughly};
 use super::super::kept::Kept;
 use super::super::selector::Selector;
-use super::super::target::{Owner, PendingMark, State, Target, Ticket};
+use super::super::target::{Owner, State, Target, Ticket};
 use super::{Registry, Said, no_such};
 use crate::control::EndReason;
 use crate::model::{EventSource, Fault, FaultClass, Pid, Rate, TargetId};
@@ -92,40 +95,6 @@ impl Registry {
         match target.state {
             State::With { engine, part, .. } => self.engines.detach(engine, part),
             State::Waiting { .. } => self.end(id, reason),
-        }
-        Ok(())
-    }
-
-    /// Begins a phase. The answer is [`Said::Marked`].
-    ///
-    /// # Errors
-    /// There is no target of this number, or it ends.
-    pub fn mark(
-        &mut self,
-        id: TargetId,
-        phase: Option<String>,
-        ticket: Option<Ticket>,
-    ) -> Result<(), Fault> {
-        /// Marks that may wait for their windows.
-        const MOST: usize = 64;
-        let token = self.next_token;
-        let target = self.targets.get_mut(&id).ok_or_else(|| no_such(id))?;
-        if target.ending.is_some() {
-            return Err(no_such(id));
-        }
-        if target.marks.len() >= MOST {
-            let what = format!("{MOST} marks of target {} wait for their windows", id.0);
-            return Err(Fault::new(FaultClass::Limit, what));
-        }
-        self.next_token += 1;
-        target.marks.push_back(PendingMark {
-            token,
-            phase,
-            ticket,
-        });
-        match target.state {
-            State::With { engine, part, .. } => self.engines.cut(engine, part, token),
-            State::Waiting { .. } => self.reach_marks(id, u64::MAX),
         }
         Ok(())
     }
@@ -224,8 +193,11 @@ impl Registry {
                     Some(pidfd) => pidfd.try_clone(),
                     None => PidFd::open(*pid),
                 };
-                let pidfd =
-                    pidfd.map_err(|_| none(format!("attach pid {pid}: no such process")))?;
+                let pidfd = pidfd.map_err(|error| {
+                    let errno = error.raw_os_error().map(Errno::from_raw);
+                    let gone = || none(format!("attach pid {pid}: no such process"));
+                    no_descriptor(*pid, errno).unwrap_or_else(gone)
+                })?;
                 Ok(vec![Member::Process {
                     pid: *pid,
                     pidfd,
@@ -278,8 +250,14 @@ impl Registry {
         let target = self.targets.get(&id).ok_or_else(|| no_such(id))?;
         let authority = target.authority;
         let n_members = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        let (engine, part) = match target.state {
-            State::With { engine, part, .. } => (engine, part),
+        let sequence = target.sequence;
+        let (engine, part, first_window) = match target.state {
+            State::With {
+                engine,
+                part,
+                first_window,
+                ..
+            } => (engine, part, first_window),
             State::Waiting { .. } => {
                 let way = super::Way::new(target.sampling.clone(), &self.config);
                 let (engine, is_new) = self.engines.engine_for(&way)?;
@@ -289,7 +267,7 @@ impl Registry {
                 // An engine's number is another after each restart, so that late words of the earlier one are not taken for its own.
                 let part = self.new_id();
                 self.parts.insert(part, id);
-                (engine, part)
+                (engine, part, sequence)
             }
         };
         if let Some(target) = self.targets.get_mut(&id) {
@@ -304,6 +282,7 @@ impl Registry {
             target.state = State::With {
                 engine,
                 part,
+                first_window,
                 unanswered: before.saturating_add(n_members),
                 is_attached,
             };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::engines::{EngineId, Expected, Heard};
-use super::super::target::{Owner, PendingMark, State};
+use super::super::target::{Owner, State};
 use super::{Registry, Said};
 use crate::control::EndReason;
 use crate::model::{Fault, FaultClass, TargetId};
@@ -14,16 +14,15 @@ use crate::sys;
 const MAX_PAST: usize = 64;
 
 impl Registry {
-    /// Takes in what engines have said until now, up to some number of things, so that nobody else waits for long; whether there may be more.
+    /// Takes in the next thing that an engine has said; whether there was one. What follows from it is to be passed on before the next is taken: a window
+    /// finds its target, also if the next thing is its end.
     pub fn hear(&mut self) -> bool {
-        const MOST: usize = 64;
-        for _ in 0..MOST {
-            match self.engines.next_event() {
-                None => return false,
-                Some((engine, heard)) => self.take(engine, heard),
-            }
+        let next = self.engines.next_event();
+        let is_there = next.is_some();
+        if let Some((engine, heard)) = next {
+            self.take(engine, heard);
         }
-        true
+        is_there
     }
 
     fn take(&mut self, engine: EngineId, heard: Heard) {
@@ -35,6 +34,11 @@ impl Registry {
                 self.attached(target, events, notes);
             }
             Heard::Event(EngineEvent::Refused { target, fault }) => self.refused(target, fault),
+            Heard::Event(EngineEvent::Cut {
+                target,
+                token,
+                sequence,
+            }) => self.was_cut(target, token, sequence),
             Heard::Event(EngineEvent::Window(window)) => self.window(window),
             Heard::Event(EngineEvent::Ended { target, why }) => self.part_ended(target, why),
             Heard::Event(EngineEvent::Failed(fault)) => self.failed(engine, Some(fault)),
@@ -108,6 +112,7 @@ impl Registry {
         let (owner, ending) = (target.owner, target.ending);
         self.parts.remove(&part);
         self.leave(engine);
+        self.reach_all_cuts(id);
         match (ending, ticket, owner) {
             (Some(reason), _, _) => self.end(id, reason),
             (None, None, Owner::Configuration) => {
@@ -146,7 +151,7 @@ impl Registry {
             profile,
         });
         if let Some(token) = window.cut {
-            self.reach_marks(id, token);
+            self.reach_cut(id, token);
         }
     }
 
@@ -156,24 +161,28 @@ impl Registry {
             return;
         };
         let id = target.id;
+        let sequence = target.sequence;
         let State::With {
-            engine, unanswered, ..
+            engine,
+            unanswered,
+            is_attached,
+            first_window,
+            ..
         } = &mut target.state
         else {
             return;
         };
         let engine = *engine;
         if *unanswered > 0 && why == TargetEnd::Exited {
-            // Its processes have ended while it was given another, which the engine takes for a new target.
-            if let State::With { is_attached, .. } = &mut target.state {
-                *is_attached = false;
-            }
-            return;
+            // Its processes have ended while it was given another, which the engine takes for a new target, whose windows begin with 0.
+            *is_attached = false;
+            *first_window = sequence;
+            return self.reach_all_cuts(id);
         }
         let (owner, ending, ticket) = (target.owner, target.ending, target.asked.take());
         self.parts.remove(&part);
         self.leave(engine);
-        self.reach_marks(id, u64::MAX);
+        self.reach_all_cuts(id);
         let may_return = self
             .targets
             .get(&id)
@@ -215,7 +224,7 @@ impl Registry {
             .collect();
         self.parts.retain(|_, target| !lost.contains(target));
         for id in lost {
-            self.reach_marks(id, u64::MAX);
+            self.reach_all_cuts(id);
             match self.targets.get(&id).and_then(|target| target.ending) {
                 Some(reason) => self.end(id, reason),
                 None => {
@@ -234,30 +243,9 @@ impl Registry {
         self.say(Said::EngineEnded(engine, Some(fault)));
     }
 
-    /// The phases begin whose windows before are all there: up to this token.
-    pub(super) fn reach_marks(&mut self, id: TargetId, token: u64) {
-        let Some(target) = self.targets.get_mut(&id) else {
-            return;
-        };
-        let mut reached = Vec::new();
-        let is_reached = |mark: &PendingMark| mark.token <= token;
-        while target.marks.front().is_some_and(is_reached)
-            && let Some(mark) = target.marks.pop_front()
-        {
-            target.phase = mark.phase;
-            target.kept.mark();
-            reached.push(Said::Marked {
-                target: id,
-                ticket: mark.ticket,
-                sequence: target.sequence,
-            });
-        }
-        self.said.extend(reached);
-    }
-
     /// A target ends for good.
     pub(super) fn end(&mut self, id: TargetId, reason: EndReason) {
-        self.reach_marks(id, u64::MAX);
+        self.reach_all_cuts(id);
         if let Some(target) = self.targets.remove(&id) {
             self.parts.retain(|_, of| *of != id);
             self.say(Said::Ended {
@@ -283,7 +271,7 @@ impl Registry {
         self.engines.leave(engine);
     }
 
-    fn target_of_part(&mut self, part: TargetId) -> Option<&mut super::Target> {
+    pub(super) fn target_of_part(&mut self, part: TargetId) -> Option<&mut super::Target> {
         let id = self.parts.get(&part)?;
         self.targets.get_mut(id)
     }

@@ -11,12 +11,13 @@ use crate::sys;
 use crate::sys::pidfd::PidFd;
 
 impl Registry {
-    /// Looks once, for all targets together.
+    /// Looks once, for all targets together; and for who has waited for too long.
     pub fn look(&mut self) {
         if self.is_stopping {
             return;
         }
         let now = sys::now();
+        self.answer_late_snapshots(now);
         let targets = self
             .targets
             .values()

@@ -10,18 +10,21 @@
 //! ```
 
 mod asking;
+mod cutting;
 mod hearing;
 mod looking;
 mod reload;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
 use super::config::Config;
 use super::engines::{EngineId, Engines, Way};
 use super::finder::Finder;
+use super::kept::Sum;
 use super::settings::Settings;
 use super::target::Target;
 use crate::control::EndReason;
@@ -63,14 +66,27 @@ pub enum Said {
         /// What is in it.
         profile: Arc<Profile>,
     },
-    /// A phase has begun: all windows of the one before have been said.
+    /// The moment of a mark has come: what is sampled from now on is of the new phase. Windows of the one before may still be on their way.
     Marked {
         /// Whose.
         target: TargetId,
         /// Who waits.
-        ticket: Option<Ticket>,
+        ticket: Ticket,
         /// The first window of the new phase.
         sequence: u64,
+    },
+    /// What there is of a target until the moment when that was asked for, or a later one.
+    SoFar {
+        /// Whose.
+        target: TargetId,
+        /// Who waits.
+        ticket: Ticket,
+        /// Windows put together; `None` if there was none.
+        sum: Option<Arc<Sum>>,
+        /// The present phase, if it is that of all of them.
+        phase: Option<String>,
+        /// How long before the request they end, if names of what was sampled since take too long.
+        lacks: Option<Duration>,
     },
     /// A configured target has ended for now, and is looked for.
     Waits {

@@ -10,7 +10,7 @@ use super::super::run::labels;
 use super::super::selector::Selector;
 use super::super::target::Target;
 use super::terms::{sampling, selector, view};
-use super::{Requests, Scene};
+use super::{Awaited, Requests, Scene};
 use crate::control::{Attach, Attached, EndReason, OutputAsked, Refusal};
 use crate::model::{Fault, FaultClass, TargetId};
 use crate::sys::unix_socket::Peer;
@@ -72,7 +72,7 @@ impl Requests {
             authority,
             ends_with: (!attach.keep).then_some(client),
         };
-        let ticket = self.wait(client, id, outputs);
+        let ticket = self.wait(client, id, Awaited::Attached(outputs));
         if let Err(fault) = scene.registry.attach(asked, ticket) {
             self.waiting.remove(&ticket);
             return Err(fault);
@@ -90,6 +90,9 @@ impl Requests {
         let Some(waiting) = self.waiting.remove(&ticket) else {
             return;
         };
+        let Awaited::Attached(outputs) = waiting.awaited else {
+            return;
+        };
         let Ok(target) = scene.registry.target(id) else {
             return;
         };
@@ -105,7 +108,7 @@ impl Requests {
             waiting: limits.client_queue,
             whole: limits.snapshot,
         };
-        match self.open_outputs(target, waiting.outputs, room) {
+        match self.open_outputs(target, outputs, room) {
             Ok(()) => scene.clients.answer(waiting.client, waiting.id, &attached),
             Err(fault) => {
                 let refusal = Refusal::from(fault);

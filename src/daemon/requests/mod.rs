@@ -4,6 +4,7 @@
 //! last window of a phase, a snapshot. A target that a client may not see is none for it.
 
 mod attaching;
+mod snapshotting;
 mod terms;
 
 use std::collections::BTreeMap;
@@ -18,14 +19,13 @@ use super::config::Config;
 use super::outputs::Writable;
 use super::places::Places;
 use super::registry::{Registry, Said, Ticket};
-use super::run::labels;
-use super::snapshot::{Order, Place, Snapshots};
+use super::snapshot::Snapshots;
 use super::target::Target;
 use terms::{choice, uid, view};
 
 use crate::control::{
     Detached, EndReason, Listed, ListedTarget, Mark, Marked, OutputAsked, Phase, Refusal,
-    RefusalClass, Request, Since, Snapshot, Stopping, Tail, Tailing, TargetState,
+    RefusalClass, Request, Stopping, Tail, Tailing, TargetState,
 };
 use crate::model::{Fault, FaultClass, TargetId};
 use crate::procfs::SysRoots;
@@ -38,8 +38,20 @@ pub use terms::client_limits;
 struct Waiting {
     client: ClientId,
     id: Option<u64>,
-    /// For `attach`: what is to be written, and where.
-    outputs: Vec<(OutputAsked, Writable)>,
+    awaited: Awaited,
+}
+
+/// What a client waits for.
+#[derive(Debug)]
+enum Awaited {
+    /// To be attached; with what is to be written, and where.
+    Attached(Vec<(OutputAsked, Writable)>),
+    /// That a phase begins.
+    Marked,
+    /// The windows of a snapshot.
+    Snapshot(Box<snapshotting::Asked>),
+    /// That the snapshot is made of them.
+    Made,
 }
 
 /// One request, with all that came with it.
@@ -154,9 +166,9 @@ impl Requests {
             Request::Stats(_) => return Ok(Outcome::TellStats { client, id }),
             Request::Mark(Mark { target, phase }) => {
                 let target = self.seen(peer, target, scene.registry)?.id();
-                let ticket = self.wait(client, id, Vec::new());
+                let ticket = self.wait(client, id, Awaited::Marked);
                 let phase = phase.map(|phase| phase.0);
-                if let Err(fault) = scene.registry.mark(target, phase, Some(ticket)) {
+                if let Err(fault) = scene.registry.mark(target, phase, ticket) {
                     self.waiting.remove(&ticket);
                     return Err(fault);
                 }
@@ -177,8 +189,10 @@ impl Requests {
     fn list(&self, peer: &Peer, scene: &Scene<'_>) -> Listed {
         let now = sys::now();
         let targets = scene.registry.targets();
-        let seen = targets.filter(|target| self.may_see(peer, target));
-        let targets = seen.map(|target| ListedTarget {
+        // Of those that are ending the names may be others' by now.
+        let seen = targets.filter(|target| !target.is_ending() && self.may_see(peer, target));
+        let targets = seen.map(|target| (target, target.present()));
+        let targets = targets.map(|(target, (phase, sequence))| ListedTarget {
             target: target.id().0,
             name: target.name().to_owned(),
             what: choice(target.selector()),
@@ -188,8 +202,8 @@ impl Requests {
             },
             owner: uid(target.owner()),
             events: target.events(),
-            phase: target.phase().map(|phase| Phase(phase.to_owned())),
-            sequence: target.sequence(),
+            phase: phase.map(|phase| Phase(phase.to_owned())),
+            sequence,
             age_ns: u64::try_from(now.since(target.since()).as_nanos()).unwrap_or(u64::MAX),
             samples: target.totals().samples,
             lost: target.totals().lost,
@@ -199,48 +213,6 @@ impl Requests {
         Listed {
             targets: targets.collect(),
         }
-    }
-
-    fn snapshot(
-        &mut self,
-        client: ClientId,
-        peer: &Peer,
-        id: Option<u64>,
-        snapshot: &Snapshot,
-        descriptors: Vec<OwnedFd>,
-        scene: &mut Scene<'_>,
-    ) -> Result<(), Fault> {
-        let target = self.seen(peer, snapshot.target, scene.registry)?;
-        let sum = match snapshot.since {
-            Since::Start => target.kept().since_start(),
-            Since::Mark => target.kept().since_mark(),
-        };
-        let sum = sum.cloned().ok_or_else(|| {
-            let what = format!("no window of target {} is closed yet", snapshot.target);
-            Fault::new(FaultClass::Unavailable, what)
-                .hint("ask again when its first window is over")
-        })?;
-        let to = match descriptors.into_iter().next() {
-            Some(fd) => Place::Descriptor(Writable::check(fd)?),
-            None => Place::Answer,
-        };
-        let order = Order {
-            ticket: Ticket(self.next_ticket),
-            view: view(target, snapshot.show.as_deref())?,
-            labels: labels(
-                target,
-                target
-                    .phase()
-                    .map(str::to_owned)
-                    .filter(|_| snapshot.since == Since::Mark),
-            ),
-            format: snapshot.format,
-            sum,
-            to,
-        };
-        self.snapshots.begin(order)?;
-        self.wait(client, id, Vec::new());
-        Ok(())
     }
 
     fn tail(
@@ -264,7 +236,7 @@ impl Requests {
             target: tail.target,
             format: tail.format,
             events: target.events(),
-            sequence: target.sequence(),
+            sequence: target.next_window(),
         };
         scene
             .clients
@@ -306,9 +278,7 @@ impl Requests {
                 self.places.window(*target, &window);
             }
             Said::Marked {
-                ticket: Some(ticket),
-                sequence,
-                ..
+                ticket, sequence, ..
             } => {
                 if let Some(waiting) = self.waiting.remove(ticket) {
                     let marked = Marked {
@@ -316,6 +286,19 @@ impl Requests {
                     };
                     scene.clients.answer(waiting.client, waiting.id, &marked);
                 }
+            }
+            Said::SoFar {
+                target,
+                ticket,
+                sum,
+                phase,
+                lacks,
+            } => {
+                let of = snapshotting::SoFar {
+                    phase: phase.as_ref(),
+                    lacks: *lacks,
+                };
+                self.so_far(*target, *ticket, sum.as_ref(), of, scene);
             }
             Said::Ended { target, reason } => {
                 if let Some(waiting) = target.asked.and_then(|ticket| self.waiting.remove(&ticket))
@@ -329,7 +312,6 @@ impl Requests {
             }
             Said::Attached { ticket: None, .. }
             | Said::Refused { ticket: None, .. }
-            | Said::Marked { ticket: None, .. }
             | Said::Waits { .. }
             | Said::EngineStarted(..)
             | Said::EngineEnded(..) => (),
@@ -354,14 +336,15 @@ impl Requests {
 
     /// A client has left: nobody waits any more.
     pub fn client_left(&mut self, client: ClientId) {
-        // Its outputs are kept until the answer comes: a target with `keep` goes on.
-        for waiting in self
-            .waiting
-            .values_mut()
-            .filter(|waiting| waiting.client == client)
-        {
-            waiting.id = None;
-        }
+        let snapshots = &mut self.snapshots;
+        self.waiting.retain(|ticket, waiting| {
+            // Its outputs are kept until the answer comes: a target with `keep` goes on.
+            let stays = waiting.client != client || matches!(waiting.awaited, Awaited::Attached(_));
+            if !stays {
+                snapshots.forget(*ticket);
+            }
+            stays
+        });
     }
 
     /// Outputs that have ended, as lines for the log.
@@ -377,12 +360,7 @@ impl Requests {
         self.places.finish()
     }
 
-    fn wait(
-        &mut self,
-        client: ClientId,
-        id: Option<u64>,
-        outputs: Vec<(OutputAsked, Writable)>,
-    ) -> Ticket {
+    fn wait(&mut self, client: ClientId, id: Option<u64>, awaited: Awaited) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.waiting.insert(
@@ -390,7 +368,7 @@ impl Requests {
             Waiting {
                 client,
                 id,
-                outputs,
+                awaited,
             },
         );
         ticket

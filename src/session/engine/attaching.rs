@@ -6,6 +6,7 @@
 //!
 //! What was done to the process in between was done to the one that is meant: its number cannot have come back as another's.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -23,7 +24,7 @@ use crate::sampler::counters::{AttachError, Children, Counters, Plan};
 use crate::session::count_process::count_process;
 use crate::session::opening;
 use crate::session::pump::settled_now;
-use crate::session::refused::refused;
+use crate::session::refused::{gone, gone_or, refused, unreadable};
 use crate::sys;
 use crate::sys::pidfd::PidFd;
 
@@ -87,7 +88,8 @@ impl Looping {
             side_band_before: self.lost_side_band(),
             sequence: 0,
             start: sys::now(),
-            closings: std::collections::VecDeque::new(),
+            closings: VecDeque::new(),
+            cuts: VecDeque::new(),
         };
         self.targets.insert(id, target);
         Ok(notes)
@@ -188,12 +190,13 @@ impl Looping {
             Err(AttachError::Open(error)) => {
                 return Err(refused(&self.spec.roots, &error).into());
             }
-            Err(AttachError::Gone(_) | AttachError::List { .. }) => return Err(gone(pid).into()),
+            Err(AttachError::Gone(_)) => return Err(gone(pid).into()),
+            Err(AttachError::List { cause, .. }) => return Err(gone_or(pid, cause)),
         }
         let pipeline = &mut self.pump.stages.pipeline;
         if pipeline.processes.space(pid).is_none() {
             let modules = pipeline.processes.add_running(pid, sys::now());
-            let modules = modules.map_err(|_| gone(pid))?;
+            let modules = modules.map_err(|error| unreadable(pid, error))?;
             modules.into_iter().for_each(|module| pipeline.want(module));
             pipeline.found_mapped(pid);
         }
@@ -285,11 +288,4 @@ impl Looping {
         self.follow_everybody()?;
         Ok((Whom::Host, counters))
     }
-}
-
-fn gone(pid: Pid) -> Fault {
-    Fault::new(
-        FaultClass::NoSuchTarget,
-        format!("attach pid {pid}: no such process"),
-    )
 }

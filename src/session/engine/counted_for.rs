@@ -1,9 +1,10 @@
 //! Which targets a sample counts for, or why it is lost.
 
 use super::Authority;
-use super::membership::Membership;
+use super::membership::{Membership, Process};
 use crate::model::{CgroupId, DomainId, EventIdx, LossReason, MonoNs, Pid, TargetId};
 use crate::session::groups::GroupId;
+use crate::target::LAST_MOMENTS;
 
 /// A sample that is to be counted, or not.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +115,8 @@ impl Membership {
     /// And of what is in doubt, the targets that it is lost for.
     fn group_at(&mut self, pid: Pid, time: MonoNs) -> (GroupId, GroupId) {
         self.look_at(pid);
-        let Some(process) = self.processes.get(&pid).copied() else {
+        let process = self.processes.get(&pid).copied();
+        let Some(process) = process.or_else(|| self.in_last_moments(pid, time)) else {
             // After an exec that its user may not follow, and before that is known.
             let group = self.departed.get(&pid).copied().unwrap_or_default();
             let of_users = self.of_users(group);
@@ -132,6 +134,12 @@ impl Membership {
             }
             _ => (group, GroupId::NONE),
         }
+    }
+
+    /// What a process was that had ended a moment before.
+    fn in_last_moments(&self, pid: Pid, time: MonoNs) -> Option<Process> {
+        let (process, at) = self.just_ended.get(&pid)?;
+        (time <= at.plus(LAST_MOMENTS)).then_some(*process)
     }
 
     pub(super) fn of_users(&mut self, group: GroupId) -> GroupId {

@@ -15,6 +15,7 @@ const TICK: Duration = Duration::from_millis(20);
 impl Membership {
     /// A process has been forked.
     pub(in crate::session) fn forked(&mut self, parent: Pid, child: Pid, time: MonoNs) {
+        self.just_ended.remove(&child);
         // One that had the number before; not the one that was attached to while this record was on its way.
         let known = self.processes.get(&child).map(|known| known.since);
         match known.is_none_or(|since| since < time) {
@@ -35,7 +36,9 @@ impl Membership {
     /// A process of which no record has told runs: a process of a target has started it since that was in it, or there is a target that
     /// everybody is in. `false`: neither.
     pub(in crate::session) fn found(&mut self, pid: Pid) -> bool {
+        // Of one that has ended, no record would ever tell again.
         let stat = tasks::stat(&self.proc_root, pid).ok();
+        let stat = stat.filter(|_| tasks::runs(&self.proc_root, pid).unwrap_or(false));
         let parent = stat.and_then(|stat| {
             self.look_at(stat.parent);
             let parent = self.processes.get(&stat.parent).copied();
@@ -74,6 +77,7 @@ impl Membership {
     pub(in crate::session) fn records_lost(&mut self) {
         self.losses += 1;
         self.has_lost = true;
+        self.just_ended.clear();
     }
 
     /// Whether records were lost since that was last asked.

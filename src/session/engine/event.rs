@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{EngineStats, TargetEnd};
 use crate::model::{Fault, Profile, SampledEvent, TargetId};
 
-/// What an engine says: first that it is open; of each target in this order: attached, windows, ended.
+/// What an engine says: first that it is open; of each target in this order: attached, windows and cuts, ended.
 #[derive(Debug)]
 pub enum EngineEvent {
     /// It samples from now on: these events. Without that, each target is refused with the reason.
@@ -23,6 +23,16 @@ pub enum EngineEvent {
         target: TargetId,
         /// Why.
         fault: Fault,
+    },
+    /// The moment of a cut of a target has come: all that was sampled before is in windows before this one, which may still have to wait for names;
+    /// what is sampled from now on is in this one or a later one. It is said ahead of windows that are not named yet.
+    Cut {
+        /// Which.
+        target: TargetId,
+        /// That of the cut.
+        token: u64,
+        /// The first window behind it.
+        sequence: u64,
     },
     /// A window of a target is closed.
     Window(TargetWindow),

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Context;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::looping::{Ends, Looping};
+use super::looping::{Ends, Looping, as_fault};
+use super::voice::Answers;
 use super::{Authority, EngineEvent, EngineSpec, EngineStats, Member};
-use crate::model::TargetId;
+use crate::model::{Fault, TargetId};
 use crate::sys::Waker;
 
 /// What may be asked before the engine has taken note; who asks for more waits.
@@ -58,7 +59,7 @@ impl Engine {
         };
         thread::Builder::new()
             .name("perfd-engine".to_owned())
-            .spawn(move || Looping::run(spec, ends))
+            .spawn(move || run(spec, ends))
             .context("start the engine's thread")?;
         Ok(Engine {
             commands: Some(commands),
@@ -77,12 +78,13 @@ impl Engine {
         self.ask(Command::Detach(target));
     }
 
-    /// Closes the target's open window now: all that was sampled before is in the window that bears the token, or in an earlier one.
+    /// Cuts the target's open window now: all that was sampled before is in the window that bears the token, or in an earlier one, and what is
+    /// sampled behind [`EngineEvent::Cut`] is in a later one. A target that has ended meanwhile is not cut.
     pub fn cut(&self, target: TargetId, token: u64) {
         self.ask(Command::Cut(target, token));
     }
 
-    /// How it was at the last window.
+    /// How it was at the last window, or at its start.
     pub fn stats(&self) -> EngineStats {
         let stats = self.stats.lock();
         stats.unwrap_or_else(PoisonError::into_inner).clone()
@@ -102,4 +104,35 @@ impl Drop for Engine {
         drop(self.commands.take());
         self.waker.wake();
     }
+}
+
+/// An engine from its beginning to its end.
+fn run(spec: EngineSpec, ends: Ends) {
+    let answers = Answers::new(ends.events.clone(), ends.heard.clone());
+    let commands = ends.commands.clone();
+    match Looping::open(spec, ends) {
+        Ok(mut looping) => {
+            let opened = EngineEvent::Opened(looping.sampled_events());
+            looping.answers.push(opened);
+            looping.until_end();
+        }
+        Err(error) => {
+            let fault = Fault {
+                what: format!("{error:#}"),
+                ..as_fault(&error)
+            };
+            refuse_all(&fault, &commands, answers);
+        }
+    }
+}
+
+/// What an engine does that could not be opened, until nobody holds it any more.
+fn refuse_all(fault: &Fault, commands: &Receiver<Command>, mut answers: Answers) {
+    for command in commands {
+        if let Command::Attach(target, ..) = command {
+            let fault = fault.clone();
+            answers.push(EngineEvent::Refused { target, fault });
+        }
+    }
+    answers.finish();
 }

@@ -12,6 +12,7 @@ use nix::sys::stat::fstatat;
 use super::TargetEnd;
 use crate::model::{Cgroup, MonoNs, Pid, ProcessCounts, RunInfo};
 use crate::sampler::counters::Counters;
+use crate::session::era::Era;
 use crate::sys::pidfd::PidFd;
 
 /// Whom it takes in.
@@ -67,6 +68,29 @@ pub(super) struct HeldTarget {
     pub(super) start: MonoNs,
     /// What is to be closed, and when; in the order of time.
     pub(super) closings: VecDeque<(MonoNs, Closing)>,
+    /// Cuts whose moment has come, and whose windows wait for samples that came before it.
+    pub(super) cuts: VecDeque<Cut>,
+}
+
+/// A cut whose moment has come.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) token: u64,
+    /// When it was asked for.
+    pub(super) asked_at: MonoNs,
+    /// Its window has what was taken until then, however late it is counted.
+    pub(super) era: Era,
+    /// Where its window ends.
+    pub(super) until: Until,
+}
+
+/// The end of a window.
+#[derive(Clone, Debug)]
+pub(super) struct Until {
+    pub(super) end: MonoNs,
+    pub(super) counts: Vec<ProcessCounts>,
+    /// Side-band records that the engine had lost.
+    pub(super) side_band_lost: u64,
 }
 
 impl HeldTarget {
@@ -93,6 +117,46 @@ impl HeldTarget {
 
     /// When it is to be closed before its time, if it is.
     pub(super) fn due(&self) -> Option<MonoNs> {
-        self.closings.front().map(|(at, _)| *at)
+        let cut = self.cuts.front().map(|cut| cut.asked_at);
+        cut.or(self.closings.front().map(|(at, _)| *at))
+    }
+
+    /// Takes out the next cut that was asked for by then, unless the end comes first: its token, and when it was asked for.
+    pub(super) fn take_asked(&mut self, by: MonoNs) -> Option<(u64, MonoNs)> {
+        match self.closings.front() {
+            Some((at, Closing::Cut(token))) if *at <= by => {
+                let asked = (*token, *at);
+                self.closings.pop_front();
+                Some(asked)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes out its end, if that has been decided on for then or earlier, and no cut comes first.
+    pub(super) fn take_end(&mut self, by: MonoNs) -> Option<TargetEnd> {
+        match self.closings.front() {
+            Some((at, Closing::End(why))) if *at <= by => {
+                let why = *why;
+                self.closings.pop_front();
+                Some(why)
+            }
+            _ => None,
+        }
+    }
+
+    /// How many of its cuts may be closed: from the first to the last of which nothing is waited for any more.
+    pub(super) fn closable_cuts(&self, is_closable: impl Fn(&Cut) -> bool) -> usize {
+        let cuts = self.cuts.iter();
+        cuts.take_while(|cut| is_closable(cut)).count()
+    }
+
+    /// The end of its open window at `end`, with what is counted until now.
+    pub(super) fn until(&mut self, end: MonoNs, side_band_lost: u64) -> anyhow::Result<Until> {
+        Ok(Until {
+            end,
+            counts: self.counters.read()?,
+            side_band_lost,
+        })
     }
 }

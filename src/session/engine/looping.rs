@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
-use super::closing::{self, Now};
+use super::closing::{self, Now, Windows};
 use super::handle::Command;
 use super::held_target::{Closing, HeldTarget, Whom};
 use super::membership::Membership;
@@ -19,7 +19,7 @@ use crate::procfs::cgroups::Cgroups;
 use crate::sampler::counters::Plan;
 use crate::session::foundation::Foundation;
 use crate::session::names::{Message, Names};
-use crate::session::pump::{OTHERS, PATIENCE, Pace, Pump};
+use crate::session::pump::{Drained, OTHERS, PATIENCE, Pace, Pump};
 use crate::session::told::Told;
 use crate::session::window::next_due;
 use crate::session::{Spec, opening};
@@ -82,28 +82,8 @@ pub(super) struct Ends {
 }
 
 impl Looping {
-    /// An engine from its beginning to its end.
-    pub(super) fn run(spec: EngineSpec, ends: Ends) {
-        let answers = Answers::new(ends.events.clone(), ends.heard.clone());
-        let commands = ends.commands.clone();
-        match Looping::open(spec, ends) {
-            Ok(mut looping) => {
-                let opened = EngineEvent::Opened(looping.sampled_events());
-                looping.answers.push(opened);
-                looping.until_end();
-            }
-            Err(error) => {
-                let fault = Fault {
-                    what: format!("{error:#}"),
-                    ..as_fault(&error)
-                };
-                refuse_all(&fault, &commands, answers);
-            }
-        }
-    }
-
     /// Opens everything and starts sampling, of nobody yet.
-    fn open(spec: EngineSpec, ends: Ends) -> anyhow::Result<Looping> {
+    pub(super) fn open(spec: EngineSpec, ends: Ends) -> anyhow::Result<Looping> {
         let run = spec.run();
         let domains = Cgroups::find(&spec.roots).ok().map(Domains::new);
         let membership = Membership::new(spec.roots.proc.clone(), spec.limits.processes, domains);
@@ -121,7 +101,7 @@ impl Looping {
         let now = sys::now();
         let pump = Pump::new(stages, waker, PACE, now)?;
         pump.watch(&ends.waker, COMMANDS)?;
-        let looping = Looping {
+        let mut looping = Looping {
             boundary: now.plus(spec.interval),
             run,
             pump,
@@ -141,11 +121,12 @@ impl Looping {
             wear: Wear::default(),
             spec,
         };
+        looping.measure()?;
         Ok(looping)
     }
 
     /// Samples until nobody holds the engine any more. Then the last windows follow, and the ends of all targets.
-    fn until_end(mut self) {
+    pub(super) fn until_end(mut self) {
         let failed = self.work().err();
         let ended = self.end_all();
         let failed = failed.or(ended.err());
@@ -181,9 +162,8 @@ impl Looping {
             let due = self.due();
             let drained = self.pump.drain(now, Some(due))?;
             self.end_targets(now);
-            if drained.is_closable {
-                self.close(drained.settled)?;
-            }
+            self.make_cuts(drained.settled)?;
+            self.close(drained)?;
             let due = self.due();
             self.pump.ask_held(now, Some(due));
             let pipeline = &mut self.pump.stages.pipeline;
@@ -207,6 +187,7 @@ impl Looping {
                             fault: as_fault(&error),
                         },
                     };
+                    self.note_targets();
                     self.answers.push(answer);
                     // Of a target that gets one more process, the first is watched already.
                     if is_new {
@@ -302,24 +283,45 @@ impl Looping {
         asked.map_or(self.boundary, |asked| asked.min(self.boundary))
     }
 
+    /// Makes the cuts that were asked for until `settled`. All is taken in that was sampled by then.
+    fn make_cuts(&mut self, settled: MonoNs) -> anyhow::Result<()> {
+        let side_band_lost = self.lost_side_band();
+        let pipeline = &mut self.pump.stages.pipeline;
+        let said = closing::cut(&mut self.targets, pipeline, settled, side_band_lost)?;
+        said.into_iter().for_each(|cut| self.answers.push(cut));
+        Ok(())
+    }
+
     /// Closes what is due, unless who is to be told is behind: then windows grow, and nothing is lost.
-    fn close(&mut self, end: MonoNs) -> anyhow::Result<()> {
+    fn close(&mut self, drained: Drained) -> anyhow::Result<()> {
+        let end = drained.settled;
+        let pipeline = &self.pump.stages.pipeline;
+        let windows = match drained.is_closable {
+            true if self.boundary <= end => Windows::All,
+            true => Windows::Ending,
+            false if closing::is_a_cut_closable(&self.targets, pipeline, end) => Windows::Cut,
+            false => return Ok(()),
+        };
         let messages = &self.names.messages;
         let pipeline = &mut self.pump.stages.pipeline;
         let is_behind = !self.answers.feed() || messages.is_full();
         if is_behind || !self.told.send_new(pipeline, messages) || messages.is_full() {
             return Ok(());
         }
-        let is_boundary = self.boundary <= end;
+        let is_boundary = windows == Windows::All;
         // Before the windows are closed: what is not known by then is not in them.
         let left = match is_boundary {
             true => self.pump.stages.pipeline.take_left(),
             false => Vec::new(),
         };
         let by = sys::now();
-        let mut windows = self.close_windows(end, is_boundary)?;
+        let mut windows = self.close_windows(end, windows)?;
         if !left.is_empty() {
             windows.push(Message::Left(left, by));
+        }
+        // Who has got a window finds figures that are not older.
+        if is_boundary {
+            self.measure()?;
         }
         // Only this thread sends, and there was room above.
         let _ = self.names.messages.send(Message::Several(windows));
@@ -327,17 +329,16 @@ impl Looping {
             self.boundary = next_due(self.boundary, self.spec.interval, end);
             self.forget_what_is_not_needed();
             self.renew_if_worn()?;
-            self.measure()?;
         }
         Ok(())
     }
 
-    fn close_windows(&mut self, end: MonoNs, is_boundary: bool) -> anyhow::Result<Vec<Message>> {
+    fn close_windows(&mut self, end: MonoNs, windows: Windows) -> anyhow::Result<Vec<Message>> {
         let side_band_lost = self.lost_side_band();
         let stages = &mut self.pump.stages;
         let now = Now {
             end,
-            is_boundary,
+            windows,
             side_band_lost,
         };
         let events = stages.sampling.plan().events.clone();
@@ -398,8 +399,15 @@ impl Looping {
         }
     }
 
+    /// Says how many targets there are before the next account does.
+    fn note_targets(&self) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.targets = self.targets.len();
+        stats.processes = self.pump.stages.pipeline.processes.len();
+    }
+
     /// Draws up the account.
-    fn measure(&mut self) -> anyhow::Result<()> {
+    pub(super) fn measure(&mut self) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
         let mut ledger = stages.account()?.ledger;
         self.past.add_to(&mut ledger);
@@ -440,7 +448,8 @@ impl Looping {
             .context("disable the sampled events")?;
         self.pump.drain_to_end(now, Some(patience))?;
         let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
-        let windows = self.close_windows(now, true)?;
+        self.make_cuts(now)?;
+        let windows = self.close_windows(now, Windows::All)?;
         for message in new.into_iter().chain([Message::Several(windows)]) {
             let _ = self.names.messages.send(message);
         }
@@ -453,7 +462,7 @@ impl Looping {
     }
 
     /// The events, as they are sampled.
-    fn sampled_events(&self) -> Vec<SampledEvent> {
+    pub(super) fn sampled_events(&self) -> Vec<SampledEvent> {
         self.describe(&Whom::Host, Vec::new()).events
     }
 
@@ -471,17 +480,6 @@ impl Looping {
         let members = self.pump.stages.pipeline.members.of_targets();
         members.expect("an engine is laid with the members of targets")
     }
-}
-
-/// What an engine does that could not be opened, until nobody holds it any more.
-fn refuse_all(fault: &Fault, commands: &Receiver<Command>, mut answers: Answers) {
-    for command in commands {
-        if let Command::Attach(target, ..) = command {
-            let fault = fault.clone();
-            answers.push(EngineEvent::Refused { target, fault });
-        }
-    }
-    answers.finish();
 }
 
 /// The error, as somebody else may tell it.

@@ -17,7 +17,7 @@ use super::{Authority, TargetEnd};
 use crate::model::{CgroupId, DomainId, EventIdx, LossReason, MonoNs, Pid, TargetId};
 use crate::session::groups::{GroupId, Groups};
 use crate::sys;
-use crate::target::Domains;
+use crate::target::{Domains, LAST_MOMENTS};
 
 /// What is known of a process.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,9 @@ pub(in crate::session) struct Membership {
     population: FxHashMap<GroupId, usize>,
     /// What processes were in that have left a target since what was counted in the kernel was last taken in.
     pub(super) departed: FxHashMap<Pid, GroupId>,
+    /// Processes that have ended a moment ago, for samples of their last moments, and when.
+    pub(super) just_ended: FxHashMap<Pid, (Process, MonoNs)>,
+    swept: MonoNs,
     /// That must be taken in before anything more is counted there.
     must_drain: bool,
     /// Targets that everybody is in, and since when.
@@ -79,6 +82,8 @@ impl Membership {
             processes: FxHashMap::default(),
             population: FxHashMap::default(),
             departed: FxHashMap::default(),
+            just_ended: FxHashMap::default(),
+            swept: MonoNs(0),
             must_drain: false,
             hosts: Vec::new(),
             cgroups: Vec::new(),
@@ -178,7 +183,9 @@ impl Membership {
             self.leave(pid, |left| left == target);
         }
         let groups = &mut self.groups;
-        for group in self.departed.values_mut() {
+        let ended = self.just_ended.values_mut();
+        let ended = ended.map(|(process, _)| &mut process.group);
+        for group in self.departed.values_mut().chain(ended) {
             *group = groups.only(*group, |of| of != target);
         }
         self.hosts.retain(|(host, _)| *host != target);
@@ -273,6 +280,19 @@ impl Membership {
         !matches!(authority, Some(Authority::User { kernel: false, .. }))
     }
 
+    /// A process has ended, as its exit record says.
+    pub(in crate::session) fn ended(&mut self, pid: Pid, time: MonoNs) {
+        if self.swept.plus(LAST_MOMENTS) < time {
+            self.swept = time;
+            let ended = &mut self.just_ended;
+            ended.retain(|_, (_, at)| time <= at.plus(LAST_MOMENTS));
+        }
+        if let Some(process) = self.processes.get(&pid) {
+            self.just_ended.insert(pid, (*process, time));
+        }
+        self.left(pid);
+    }
+
     /// A process has ended, or what was known of its number is of another one.
     pub(in crate::session) fn left(&mut self, pid: Pid) {
         if let Some(process) = self.processes.get(&pid).copied() {
@@ -331,6 +351,7 @@ impl Membership {
             *self.population.entry(process.group).or_default() += 1;
         }
         self.departed.clear();
+        self.just_ended.clear();
         self.groups = groups;
     }
 

@@ -91,7 +91,7 @@ impl Looping {
             let targets = self.targets.values_mut();
             targets.for_each(|target| target.note(Some(&note)));
         }
-        Ok(())
+        self.measure()
     }
 
     /// Whether there are so many modules, or names of threads, that there will soon be no room for new ones. Stacks that wait for names bear

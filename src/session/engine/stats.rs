@@ -2,7 +2,7 @@
 
 use crate::model::{Cost, Ledger};
 
-/// An engine, as of the last window.
+/// An engine, as of the last window; before the first, as of its start. Targets and their processes are also counted when one is taken in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineStats {
     /// Nanoseconds of CPU that its sampling thread has used.

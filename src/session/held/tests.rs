@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{AddressKind, FileOffset};
+use crate::session::era::Era;
 use crate::session::groups::GroupId;
 use crate::target::Comms;
 
@@ -74,6 +75,7 @@ fn walk(time: u64) -> Walk {
                 comm: Comms::default().intern(b"x"),
                 group: GroupId::NONE,
                 in_kernel_mode: false,
+                era: Era::default(),
             },
             pid: None,
             tid: None,

@@ -127,6 +127,28 @@ fn a_sample_that_waits_for_a_table_keeps_no_mapping_from_the_kernel() {
 }
 
 #[test]
+fn a_sample_that_has_waited_counts_for_the_era_in_which_it_was_taken() {
+    let (workers, _wanted, done) = Workers::without_threads();
+    let mut pipeline = pipeline(workers);
+    let first = pipeline.era;
+    [mmap(1, 1, b"large"), sample(2, 1)]
+        .iter()
+        .for_each(|item| pipeline.take(item));
+    assert!(!pipeline.is_counted_up_to(first));
+    let second = first.next();
+    pipeline.era = second;
+    pipeline.take(&sample(3, 1));
+    let module = pipeline.processes.space(Pid(1)).expect("is known");
+    let module = module.find(Avma(0x1800)).expect("is mapped").module;
+    done.send(has_none(module)).expect("there is room");
+    pipeline.collect_tables();
+    assert!(pipeline.is_counted_up_to(second));
+    let window = pipeline.counting.close_window();
+    let eras = window.rows.iter().map(|row| row.task.comm.era);
+    assert_eq!(eras.collect::<Vec<_>>(), [first, second]);
+}
+
+#[test]
 fn samples_wait_for_their_own_tables_and_see_what_held_at_their_time() {
     let (workers, wanted, done) = Workers::without_threads();
     let mut pipeline = pipeline(workers);

@@ -72,11 +72,14 @@ fn the_windows_of_a_time_and_a_target_are_found() {
         ..Selection::default()
     };
     assert_eq!(delivered(&archive.find(&none).unwrap()), None);
-    let kept = archive.kept().unwrap();
+    let kept = archive.kept(1).unwrap();
     assert_eq!(
         (kept.len(), kept[0].start, kept[0].end),
-        (2, START, START + 40 * SECOND)
+        (2, START, START + 60 * SECOND)
     );
+    // By its name alone.
+    let kept = archive.kept(0).unwrap();
+    assert_eq!(kept[0].end, START + 40 * SECOND);
 }
 
 #[test]

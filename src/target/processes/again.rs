@@ -1,7 +1,7 @@
 //! Processes of which the programs in the kernel are to be told once more.
 
 use super::Processes;
-use crate::model::Pid;
+use crate::model::{Pid, Tid};
 
 impl Processes {
     /// Tells of a process again, if it is there.
@@ -9,6 +9,11 @@ impl Processes {
         if self.processes.contains_key(&pid) {
             self.changed.insert(pid);
         }
+    }
+
+    /// Whether a thread has ended a moment ago, with its process or before it.
+    pub fn has_just_ended(&self, pid: Pid, tid: Tid) -> bool {
+        self.ended.task(pid, tid).is_some()
     }
 
     /// Whether a record has told of a process's beginning.

@@ -87,6 +87,54 @@ fn exit(pid: u32) -> SideBand<'static> {
 }
 
 #[test]
+fn a_thread_that_has_ended_is_known_for_its_last_moments_and_until_its_number_is_anothers() {
+    let mut processes = Processes::new("/proc".into());
+    processes.add_empty(Pid(1), b"main", MonoNs(0));
+    processes.apply(MonoNs(1), &fork(1, 2));
+    let comm = processes.task(Tid(2)).expect("forked").comm;
+    processes.apply(MonoNs(2), &exit(2));
+    assert!(processes.has_just_ended(Pid(2), Tid(2)));
+    assert!(
+        !processes.has_just_ended(Pid(3), Tid(2)),
+        "of another process"
+    );
+    // Its name is not asked for anew, and it does not come back by that.
+    assert_eq!(processes.learn_comm(Pid(2), Tid(2)), comm);
+    assert!(processes.task(Tid(2)).is_none() && processes.space(Pid(2)).is_none());
+
+    // Of a process of which nothing is known but that it has the number.
+    assert!(processes.concerns_known(&fork(7, 2)));
+    processes.apply(MonoNs(3), &fork(7, 2));
+    assert!(!processes.has_just_ended(Pid(2), Tid(2)));
+
+    processes.apply(MonoNs(4), &fork(1, 2));
+    processes.apply(MonoNs(5), &exit(2));
+    processes.apply(MonoNs(6), &fork(1, 4));
+    processes.apply(MonoNs(2_000_000_000), &exit(4));
+    assert!(!processes.has_just_ended(Pid(2), Tid(2)), "long ago");
+    assert!(processes.has_just_ended(Pid(4), Tid(4)));
+}
+
+#[test]
+fn a_process_that_has_ended_is_not_added_as_a_running_one() {
+    let mut child = std::process::Command::new("true").spawn().expect("true");
+    let pid = Pid(child.id());
+    // Dead, and nobody has asked for its status.
+    nix::sys::wait::waitid(
+        nix::sys::wait::Id::Pid(nix::unistd::Pid::from_raw(
+            child.id().try_into().expect("a pid"),
+        )),
+        nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT,
+    )
+    .expect("its end");
+    let mut processes = Processes::new("/proc".into());
+    let added = processes.add_running(pid, MonoNs(1));
+    assert_eq!(added.expect_err("dead").kind(), io::ErrorKind::NotFound);
+    assert!(processes.is_empty());
+    child.wait().expect("its status");
+}
+
+#[test]
 fn a_fork_that_takes_a_known_number_forgets_who_had_it() {
     let mut processes = Processes::new("/proc".into());
     processes.add_empty(Pid(1), b"main", MonoNs(0));
