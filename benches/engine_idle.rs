@@ -56,7 +56,7 @@ fn main() {
     while n_attached < N_TARGETS {
         match events.recv().expect("an engine") {
             EngineEvent::Attached { .. } => n_attached += 1,
-            EngineEvent::Window(_) => (),
+            EngineEvent::Opened(_) | EngineEvent::Window(_) => (),
             other => panic!("{other:?}"),
         }
     }

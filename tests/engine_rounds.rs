@@ -45,7 +45,7 @@ fn wait_for_ends(events: &Receiver<EngineEvent>, n: usize) {
             EngineEvent::Ended { target, why } => {
                 ended.insert(target, why);
             }
-            EngineEvent::Attached { .. } | EngineEvent::Window(_) => (),
+            EngineEvent::Opened(_) | EngineEvent::Attached { .. } | EngineEvent::Window(_) => (),
             other => panic!("{other:?}"),
         }
     }

@@ -71,7 +71,7 @@ struct Running {
     /// `None` while it drains.
     engine: Option<Engine>,
     events: Receiver<EngineEvent>,
-    /// As they are sampled.
+    /// The events as they are sampled; none until it is open.
     sampled: Vec<String>,
     /// Targets that it has or was given.
     n_targets: usize,
@@ -100,7 +100,7 @@ impl Engines {
     /// The engine for a target of this way, started if there is none; and whether it was.
     ///
     /// # Errors
-    /// There are as many as may be, or it cannot be started.
+    /// There are as many as may be, or there is no thread for it.
     pub fn engine_for(&mut self, way: &Way) -> Result<(EngineId, bool), Fault> {
         let fits = |running: &&mut Running| running.engine.is_some() && running.way == *way;
         if let Some(running) = self.running.iter_mut().find(fits) {
@@ -120,24 +120,15 @@ impl Engines {
         }
         let (sender, events) = bounded(QUEUE);
         let spec = self.spec(way);
-        let engine = Engine::start(spec, sender, self.waker.clone()).map_err(|error| {
-            let known = error.downcast_ref::<Fault>();
-            Fault {
-                class: known.map_or(FaultClass::System, |fault| fault.class),
-                what: format!("{error:#}"),
-                hints: known.map(|fault| fault.hints.clone()).unwrap_or_default(),
-            }
-        })?;
+        // What cannot be opened is said later, of each target.
+        let engine = Engine::start(spec, sender, self.waker.clone())
+            .map_err(|error| Fault::new(FaultClass::System, format!("{error:#}")))?;
         let id = EngineId(self.next);
         self.next += 1;
         self.running.push(Running {
             id,
             way: way.clone(),
-            sampled: engine
-                .events()
-                .iter()
-                .map(|event| event.spec.to_string())
-                .collect(),
+            sampled: Vec::new(),
             engine: Some(engine),
             events,
             n_targets: 1,
@@ -182,7 +173,7 @@ impl Engines {
         }
     }
 
-    /// The events of an engine, as they are sampled.
+    /// The events of an engine, as they are sampled; none until it is open, which is before it has taken in any target.
     pub fn events(&self, engine: EngineId) -> Vec<String> {
         let mut running = self.running.iter();
         let running = running.find(|running| running.id == engine);
@@ -218,8 +209,13 @@ impl Engines {
     /// The next thing that any of them has said.
     pub fn next_event(&mut self) -> Option<(EngineId, Heard)> {
         for at in 0..self.running.len() {
-            let running = &self.running[at];
-            match running.events.try_recv() {
+            let running = &mut self.running[at];
+            let mut said = running.events.try_recv();
+            if let Ok(EngineEvent::Opened(events)) = said {
+                running.sampled = events.iter().map(|event| event.spec.to_string()).collect();
+                said = running.events.try_recv();
+            }
+            match said {
                 Ok(event) => return Some((running.id, Heard::Event(event))),
                 Err(TryRecvError::Empty) => (),
                 Err(TryRecvError::Disconnected) => {

@@ -57,6 +57,7 @@ enum Course {
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     let signals = Signals::block().context("block the signals that end the daemon")?;
     let _ = limits::raise_open_files();
+    sys::give_back_memory();
     let mut daemon = Daemon::start(settings, signals)?;
     daemon.work()?;
     daemon.finish();

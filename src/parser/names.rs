@@ -22,8 +22,8 @@ use crate::sys;
 
 /// Files of modules that are kept open: their processes may be gone when another child needs them.
 const MAX_OPEN: usize = 4096;
-/// How long a file stays open that nobody asks for names of.
-const KEPT: Duration = Duration::from_secs(600);
+/// How long a file stays open that nobody asks for names of. As long as a process has it mapped, it can be opened again.
+const KEPT: Duration = Duration::from_secs(60);
 /// How long a file that could not be opened is not tried again: its process may have been just becoming another program.
 const NOT_TRIED: Duration = Duration::from_secs(5);
 /// Modules that one child is given, so that its descriptors suffice: each may come with some files for debugging.
@@ -34,6 +34,13 @@ struct Opened {
     file: Result<File, Unnamed>,
     /// When it was opened, or asked for last if there is one.
     at: MonoNs,
+}
+
+impl Opened {
+    /// How long it stays.
+    fn kept(&self) -> Duration {
+        if self.file.is_ok() { KEPT } else { NOT_TRIED }
+    }
 }
 
 /// Names frames of one run, whose module ids it goes by. Like a [`Resolver`] it remembers files and not names.
@@ -79,6 +86,13 @@ impl Names {
         self.parser.finish();
     }
 
+    /// Closes the files that nobody has asked for names of for a while.
+    pub fn close_unused(&mut self) {
+        let now = sys::now();
+        self.files
+            .retain(|_, opened| now.since(opened.at) < opened.kept());
+    }
+
     /// The names of code made at run time.
     pub fn jit(&mut self) -> &mut JitNames {
         self.own.jit()
@@ -87,11 +101,7 @@ impl Names {
     /// Looks up names of frames that will be asked for next, many at a time: `frames` are in the order of their modules.
     pub fn prepare<'a>(&mut self, frames: impl Iterator<Item = (Frame, &'a Module)>) {
         self.ready.clear();
-        let now = sys::now();
-        self.files.retain(|_, opened| {
-            let kept = if opened.file.is_ok() { KEPT } else { NOT_TRIED };
-            now.since(opened.at) < kept
-        });
+        self.close_unused();
         let mut batch: Vec<Frame> = Vec::with_capacity(MAX_FRAMES);
         let mut of_batch: Option<&Module> = None;
         let in_files = frames.filter(|(_, module)| is_foreign(module));

@@ -88,6 +88,8 @@ struct Running {
     parcels: Parcels,
     /// `None` of a double.
     process: Option<Child>,
+    /// When it was at work the last time.
+    worked: Instant,
 }
 
 /// A file that a request is about.
@@ -113,9 +115,15 @@ impl Parser {
         }
     }
 
-    /// How long a child stays without work.
+    /// How long the child may go on without work, until it is to give back what it takes. `None`: there is none.
     pub(super) fn idle(&self) -> Option<Duration> {
-        self.running.as_ref().map(|_| self.begin.limits.idle)
+        let running = self.running.as_ref()?;
+        Some(
+            self.begin
+                .limits
+                .idle
+                .saturating_sub(running.worked.elapsed()),
+        )
     }
 
     /// The child, if there is one now.
@@ -252,6 +260,7 @@ impl Parser {
             Source::Double(double) => Running {
                 parcels: double().until(self.begin.limits.last_moment.clone()),
                 process: None,
+                worked: Instant::now(),
             },
         });
         self.generation += 1;
@@ -278,7 +287,12 @@ impl Parser {
         file: Option<BorrowedFd<'_>>,
     ) -> Result<Answer, ParcelError> {
         let Parser {
-            running: Some(Running { parcels, process }),
+            running:
+                Some(Running {
+                    parcels,
+                    process,
+                    worked,
+                }),
             opener,
             begin,
             ..
@@ -293,7 +307,10 @@ impl Parser {
             let deadline = patience.deadline();
             let (bytes, _) = parcels.receive(TO_PERFD, deadline)?;
             match decode(&bytes).ok_or(ParcelError::Nonsense)? {
-                Said::Answer(answer) => return Ok(answer),
+                Said::Answer(answer) => {
+                    *worked = Instant::now();
+                    return Ok(answer);
+                }
                 Said::Ask(ask) => {
                     let (reply, files) = opener.serve(ask).ok_or(ParcelError::Nonsense)?;
                     let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
@@ -414,6 +431,7 @@ fn execute(limits: &Limits) -> io::Result<Running> {
     Ok(Running {
         parcels,
         process: Some(process),
+        worked: Instant::now(),
     })
 }
 

@@ -82,6 +82,8 @@ pub(super) struct Held {
     watched: FxHashSet<Pid>,
     /// Those that are to be forgotten, or were: another may get the number meanwhile.
     left: FxHashSet<Pid>,
+    /// Those of processes that have left stay: who has the number next must not go on in an epoch whose names were another's. They are as many
+    /// as modules at the most.
     epochs: FxHashMap<Pid, Epoch>,
     n_epochs: usize,
     /// Processes whose code was replaced, and when that was over, as long as samples from before that may come.

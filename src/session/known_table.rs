@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::table_cache::Place;
-use crate::model::MonoNs;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::table_cache::{CopyId, Place, Use};
+use crate::bpf::LoadedTable;
+use crate::model::{ModuleId, MonoNs};
 use crate::unwind::{Fingerprint, Table};
 
 /// Unused for so long a copy is idle. What is in use longer than the budget allows is built anew once in that time at most.
@@ -69,5 +72,28 @@ impl Presence {
     /// What was refused is tried again when all that was in use then may be idle.
     pub(super) fn may_try(&self, now: MonoNs) -> bool {
         self.refused.is_none_or(|at| at.plus(IDLE) <= now)
+    }
+}
+
+/// How much copies are used, of the modules that are known.
+pub(super) fn usage<'a>(
+    modules: &'a [Known],
+    loaded: &'a FxHashMap<Fingerprint, Option<LoadedTable>>,
+    mapped: &'a FxHashSet<ModuleId>,
+) -> impl Fn(CopyId, &[ModuleId]) -> Use + 'a {
+    move |copy, ids| {
+        let used = |id: &ModuleId| match copy.place {
+            Place::Perfd => modules[id.0 as usize].in_perfd.used,
+            Place::Kernel => modules[id.0 as usize].in_kernel.used,
+        };
+        let is_on_its_way =
+            copy.place == Place::Kernel && matches!(loaded.get(&copy.table), Some(None));
+        match is_on_its_way {
+            true => Use::IN_WORK,
+            false => Use {
+                is_mapped: ids.iter().any(|id| mapped.contains(id)),
+                last: ids.iter().map(used).max().unwrap_or(MonoNs(0)),
+            },
+        }
     }
 }

@@ -208,6 +208,7 @@ impl<D: Destination> Naming<D> {
 
     /// The next message; `None` if there will be none. What takes memory without work gives it back meanwhile.
     fn next(&mut self, inbox: &Receiver<Message>) -> Option<Message> {
+        self.namer.close_unused();
         if let Some(idle) = self.namer.idle() {
             match inbox.recv_timeout(idle) {
                 Err(RecvTimeoutError::Timeout) => self.namer.rest(),

@@ -60,6 +60,13 @@ impl Naming {
         }
     }
 
+    /// Closes the files that nobody has asked for names of for a while.
+    pub(super) fn close_unused(&mut self) {
+        if let Naming::InChild(names) = self {
+            names.close_unused();
+        }
+    }
+
     /// There is nothing to do.
     pub(super) fn rest(&mut self) {
         if let Naming::InChild(names) = self {

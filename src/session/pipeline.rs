@@ -135,6 +135,12 @@ impl Pipeline {
         }
     }
 
+    /// Gives back the tables that nobody needs any more.
+    pub(super) fn give_back_tables(&mut self) {
+        let processes = &self.processes;
+        self.tables.give_back(|| processes.mapped());
+    }
+
     /// Waits for the tables that were asked for, but no longer than `patience`.
     pub(super) fn wait_for_tables(&mut self, patience: Duration) {
         let processes = &self.processes;

@@ -3,6 +3,7 @@
 //! A table has up to two copies, one that perfd walks with and one in the kernel, and each stands for all modules whose tables are equal.
 //! All copies share one budget. Where a new one does not fit, others go: first those of modules that no process has mapped any more, then
 //! those of mapped ones, each time the least recently used first. What is mapped and in use stays, unless a sample waits for the new copy.
+//! What is neither mapped nor used for long is given back, though there is room for it, if that is asked for.
 
 use rustc_hash::FxHashMap;
 
@@ -172,6 +173,24 @@ impl TableCache {
         Some(evicted)
     }
 
+    /// Forgets the copies that are not mapped and were used before that time alone; returns them.
+    pub(super) fn take_stale(
+        &mut self,
+        before: MonoNs,
+        usage: impl Fn(CopyId, &[ModuleId]) -> Use,
+    ) -> Vec<Evicted> {
+        let stale = self.copies.iter().filter(|(copy, kept)| {
+            let used = usage(**copy, &kept.modules);
+            !used.is_mapped && used.last < before
+        });
+        let stale: Vec<CopyId> = stale.map(|(copy, _)| *copy).collect();
+        let evicted = stale.into_iter().map(|copy| Evicted {
+            copy,
+            modules: self.remove(copy),
+        });
+        evicted.collect()
+    }
+
     /// Forgets a copy; returns what it stood for.
     pub(super) fn remove(&mut self, copy: CopyId) -> Vec<ModuleId> {
         let Some(kept) = self.copies.remove(&copy) else {
@@ -254,6 +273,26 @@ mod tests {
         assert_eq!(evicted.as_deref(), expected);
         assert_eq!(bench.cache.bytes(), left);
         assert_eq!(bench.cache.modules(copy(9)).is_empty(), expected.is_none());
+    }
+
+    #[test]
+    fn what_is_given_back_is_not_mapped_and_was_not_used_for_long() {
+        let given_back = |unmapped: &[u64], before: u64| {
+            let mut bench = bench(unmapped);
+            let usage = |_: CopyId, modules: &[ModuleId]| Use {
+                is_mapped: !modules.iter().all(|id| unmapped.contains(&id.0.into())),
+                last: MonoNs(modules.iter().map(|id| id.0.into()).max().unwrap_or(0)),
+            };
+            let taken = bench.cache.take_stale(MonoNs(before), usage);
+            assert_eq!(bench.cache.bytes(), 90 - 30 * taken.len() as u64);
+            let mut modules: Vec<ModuleId> =
+                taken.into_iter().flat_map(|taken| taken.modules).collect();
+            modules.sort_unstable();
+            modules
+        };
+        assert_eq!(given_back(&[], 4), []);
+        assert_eq!(given_back(&[1, 3], 3), [module(1)]);
+        assert_eq!(given_back(&[1, 3], 4), [module(1), module(3)]);
     }
 
     #[test]

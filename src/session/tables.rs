@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::known_table::{IDLE, Known, Presence, State};
-use super::table_cache::{CopyId, Evicted, Need, Place, TableCache, Use};
+use super::known_table::{IDLE, Known, Presence, State, usage};
+use super::table_cache::{CopyId, Evicted, Need, Place, TableCache};
 use super::table_workers::{Done, Load, Origin, Workers, words};
 use crate::bpf::{LoadError, LoadedTable, MAX_MODULES, TableLoader};
 use crate::model::{Frame, Module, ModuleId, ModuleKind, MonoNs, TableCost};
@@ -23,6 +23,9 @@ use crate::unwind::{Fingerprint, RowSource, Rows, Table};
 /// there are, take 26 MB; those for 460 libraries, all that a development host has installed, 82 MB (`cargo bench --bench tables`). So this
 /// is what a host needs that runs six times as much at once.
 pub const TABLE_BUDGET: u64 = 512 << 20;
+
+/// Neither mapped nor used for so long a copy is given back. To make it again takes some ms.
+const STALE: Duration = Duration::from_secs(30);
 
 /// How long the end of a run waits for the next table.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +42,8 @@ pub struct Tables {
     /// Refused before, long enough ago, and in use.
     again: Vec<ModuleId>,
     now: MonoNs,
+    /// When copies were given back the last time.
+    given_back: MonoNs,
     /// Since when the oldest sample waits.
     waiting_since: Option<MonoNs>,
     cost: TableCost,
@@ -71,6 +76,7 @@ impl Tables {
             n_pending: 0,
             again: Vec::new(),
             now: sys::now(),
+            given_back: sys::now(),
             waiting_since: None,
             cost: TableCost::default(),
         }
@@ -386,22 +392,7 @@ impl Tables {
             true => FxHashSet::default(),
             false => mapped(),
         };
-        let (modules, loaded) = (&self.modules, &self.loaded);
-        let usage = |copy: CopyId, ids: &[ModuleId]| {
-            let used = |id: &ModuleId| match copy.place {
-                Place::Perfd => modules[id.0 as usize].in_perfd.used,
-                Place::Kernel => modules[id.0 as usize].in_kernel.used,
-            };
-            let is_on_its_way =
-                copy.place == Place::Kernel && matches!(loaded.get(&copy.table), Some(None));
-            match is_on_its_way {
-                true => Use::IN_WORK,
-                false => Use {
-                    is_mapped: ids.iter().any(|id| mapped.contains(id)),
-                    last: ids.iter().map(used).max().unwrap_or(MonoNs(0)),
-                },
-            }
-        };
+        let usage = usage(&self.modules, &self.loaded, &mapped);
         let admitted = self.cache.admit(copy, bytes, module, need, usage);
         let is_admitted = admitted.is_some();
         admitted
@@ -414,8 +405,31 @@ impl Tables {
         is_admitted
     }
 
-    fn evict(&mut self, Evicted { copy, modules }: Evicted) {
+    fn evict(&mut self, evicted: Evicted) {
         self.cost.evicted += 1;
+        self.let_go(evicted, self.now);
+    }
+
+    /// Gives back the copies of what no living process has mapped (`mapped`: what they have), and no sample has led through for a while: on a
+    /// host where programs come and go that would else be all of the budget, in the end.
+    pub(super) fn give_back(&mut self, mapped: impl FnOnce() -> FxHashSet<ModuleId>) {
+        let before = self.now.minus(STALE);
+        if self.cache.bytes() == 0 || before < self.given_back {
+            return;
+        }
+        self.given_back = self.now;
+        let mapped = mapped();
+        let usage = usage(&self.modules, &self.loaded, &mapped);
+        let stale = self.cache.take_stale(before, usage);
+        for stale in stale {
+            // There is room for it: it may come back at once.
+            self.let_go(stale, MonoNs(0));
+        }
+        self.workers.loads.feed();
+    }
+
+    /// `refused`: when there was no room for it.
+    fn let_go(&mut self, Evicted { copy, modules }: Evicted, refused: MonoNs) {
         match copy.place {
             Place::Perfd => {
                 for id in modules {
@@ -436,9 +450,8 @@ impl Tables {
                 {
                     self.workers.loads.push(Load::Out(loaded));
                 }
-                let now = self.now;
                 for id in modules {
-                    self.known(id).in_kernel.refused = Some(now);
+                    self.known(id).in_kernel.refused = Some(refused);
                 }
             }
         }
@@ -466,3 +479,6 @@ impl RowSource for Tables {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Everything here is mechanism: what to open, when to read and what it means is decided above.
 
+mod allocator;
 mod clock;
 pub mod confinement;
 pub mod counter_room;
@@ -28,6 +29,7 @@ pub mod start_error;
 pub mod unix_socket;
 mod usage;
 
+pub use allocator::give_back_memory;
 pub use clock::{boot_offset, now, unix_ns_at};
 pub use event::{
     Callchain, EventFd, EventScope, ReadOut, SampleContent, Start, USER_REGISTERS, Wakes, Whom,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use perfd::model::FaultClass;
+use perfd::procfs::SysRoots;
 use perfd::session::Backend;
 use perfd::session::engine::{Authority, Limits};
 
@@ -97,4 +98,22 @@ fn an_engine_goes_on_when_its_tables_are_worn_out() {
         }
         assert!(held.finish().renewals >= 2);
     });
+}
+
+#[test]
+fn an_engine_that_cannot_be_opened_refuses_its_targets_and_says_why() {
+    let mut held = Held::start(perfd::session::engine::EngineSpec {
+        roots: SysRoots {
+            sys: "/nowhere".into(),
+            ..SysRoots::default()
+        },
+        ..spec(Backend::Auto)
+    });
+    let worker = Worker::start();
+    for _ in 0..2 {
+        let fault = held
+            .ask(process(&worker), Authority::Everything)
+            .expect_err("there are no CPUs");
+        assert!(fault.what.contains("CPU"), "{fault}");
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use perfd::procfs::SysRoots;
 use perfd::procfs::cgroups::Cgroups;
-use perfd::session::engine::{Authority, Member, TargetEnd};
+use perfd::session::Backend;
+use perfd::session::engine::{Authority, EngineSpec, Limits, Member, TargetEnd};
 
 use crate::held::{Held, spec};
 use crate::support::skip;
@@ -102,4 +104,69 @@ fn a_cgroup_that_is_removed_ends_its_target() {
     drop(made);
     assert_eq!(held.wait_for_end(target), TargetEnd::Exited);
     held.finish();
+}
+
+/// Everything is opened anew, since there are always more modules than that: at the end of the first window, of the third, of the sixth.
+fn worn(backend: Backend) -> EngineSpec {
+    EngineSpec {
+        limits: Limits {
+            modules: 1,
+            // Whose samples they are is asked, and no name.
+            stack_frames: 1,
+            ..Limits::default()
+        },
+        interval: Duration::from_millis(100),
+        ..spec(backend)
+    }
+}
+
+#[test]
+fn a_cgroup_goes_on_when_everything_is_opened_anew() {
+    let Some(made) = Made::new("-renewed") else {
+        return;
+    };
+    on_each_backend(|backend| {
+        let mut held = Held::start(worn(backend));
+        let (mut within, mut beside) = (Worker::start(), Worker::start());
+        made.take(&within);
+        let target = held.ask(made.member(), Authority::Everything).unwrap();
+        while held.engine().stats().renewals < 2 {
+            within.spin(20);
+            held.cut(target);
+        }
+        let mut n_within = 0;
+        while n_within <= 20 {
+            within.spin(20);
+            beside.spin(20);
+            let windows = held.cut(target);
+            n_within += windows.of(within.pid());
+            assert_eq!(windows.of(beside.pid()), 0);
+        }
+        held.detach(target);
+        held.finish();
+    });
+}
+
+#[test]
+fn everybody_goes_on_when_everything_is_opened_anew_and_is_told_why() {
+    on_each_backend(|backend| {
+        let mut held = Held::start(worn(backend));
+        let mut worker = Worker::start();
+        let target = held.ask(Member::Host, Authority::Everything).unwrap();
+        while held.engine().stats().renewals < 2 {
+            worker.spin(20);
+            held.cut(target);
+        }
+        let (mut n_seen, mut is_told) = (0, false);
+        // Not of the worker: the tables of all that runs are made first.
+        while n_seen <= 20 || !is_told {
+            worker.spin(20);
+            let windows = held.cut(target);
+            n_seen += windows.all();
+            let mut notes = windows.0.iter().flat_map(|window| &window.run.notes);
+            is_told |= notes.any(|note| note.contains("than the 1 that an engine is made for"));
+        }
+        held.detach(target);
+        held.finish();
+    });
 }

@@ -184,6 +184,7 @@ impl Held {
                 )
             });
             match event {
+                EngineEvent::Opened(events) => assert_eq!(events.len(), 1),
                 EngineEvent::Attached { target, notes } => {
                     self.attached.insert(target, Ok(notes));
                 }

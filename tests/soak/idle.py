@@ -14,7 +14,7 @@ class Idle:
     # All as it is by default.
     CONFIG = ""
 
-    def __init__(self, path, seconds):
+    def __init__(self, path, seconds, _daemon):
         self.path, self.seconds = path, seconds
         self.failures = []
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import re
 import socket
 import subprocess
 import threading
@@ -12,8 +13,20 @@ from daemon import Client, Refused, account, mib
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# What comes back to its base when the load is over; `stats` gives it.
-FIGURES = ["open_files", "threads", "ring_bytes", "bpf_map_bytes", "targets"]
+# What comes back to its base when the load is over: `stats` gives it, and /proc the children.
+FIGURES = ["open_files", "threads", "children", "ring_bytes", "bpf_map_bytes", "targets"]
+
+# Storms of which the second must leave no more memory than the first.
+STORMS = 2
+# By so much more it may be all the same: what the second has met and the first has not.
+SLACK = 12 << 20
+# And so much more than in the beginning: stacks, modules and names of threads go when there are many.
+MOST_LEFT = 64 << 20
+
+# So many times in a row figures are the same when nothing moves any more: 10 windows.
+STEADY = 50
+# How long that, or their base, is waited for. It takes a minute at the most: that is how long what nobody asks for is kept.
+PATIENCE = 240
 
 
 class Storm:
@@ -27,9 +40,12 @@ window = "2s"
 keep_bytes = "4MiB"
 """
 
-    def __init__(self, path, seconds):
+    def __init__(self, path, seconds, daemon):
         self.path = path
-        self.ends = time.monotonic() + seconds
+        # Its process, if it is ours.
+        self.daemon = daemon
+        self.seconds = seconds
+        self.ends = 0.0
         self.loads = []
         self.answer_times = []
         self.memory = []
@@ -44,13 +60,13 @@ keep_bytes = "4MiB"
         with self.lock:
             self.counts[what] = self.counts.get(what, 0) + 1
 
+    def count_refused(self, error):
+        self.count("refused: " + re.sub(r"[0-9]+", "…", str(error))[:100])
+
     # The load.
 
     def start_loads(self, folder):
         program, library = folder / "load", folder / "load.so"
-        compile_ = ["cc", "-O1", "-g", str(HERE / "load.c"), "-pthread", "-ldl", "-o"]
-        subprocess.run([*compile_, program], check=True)
-        subprocess.run([*compile_, library, "-DLIBRARY", "-shared", "-fPIC"], check=True)
         for what, per_second in [("forks", 100), ("threads", 1000), ("code", 200), ("libraries", 100), ("stacks", 500)]:
             command = [program, what, str(per_second), library]
             self.loads.append(subprocess.Popen(command, stdin=subprocess.PIPE))
@@ -59,6 +75,7 @@ keep_bytes = "4MiB"
         for load in self.loads:
             load.stdin.close()
             load.wait()
+        self.loads.clear()
 
     # Clients; each of these is a thread.
 
@@ -81,7 +98,7 @@ keep_bytes = "4MiB"
                 if random.random() < 0.5:
                     client.ask("detach", target=target)
             except Refused as error:
-                self.count(f"refused: {error}"[:100])
+                self.count_refused(error)
             client.close()
             time.sleep(0.1)
 
@@ -112,7 +129,7 @@ keep_bytes = "4MiB"
                 client.ask("tail", target=target, format="json")
                 self.count("tailed without reading")
             except Refused as error:
-                self.count(f"refused: {error}"[:100])
+                self.count_refused(error)
             wait_until = min(self.ends, time.monotonic() + random.uniform(1, 30))
             while time.monotonic() < wait_until:
                 time.sleep(0.2)
@@ -161,25 +178,33 @@ keep_bytes = "4MiB"
     # All of it.
 
     def run(self, folder):
-        self.start_loads(folder)
+        compile_loads(folder)
         keeper = Client(self.path)
         try:
             # One target is there all the time, so that there is an engine whose account is looked at in the end.
             keeper.ask("attach", target={"pid": os.getpid()})
+            self.start_loads(folder)
             self.once_each(keeper)
-            base = self.settled(keeper, None)
-            clients = [self.attaches, self.attaches, self.exits, self.slow, self.nonsense, self.meter]
-            threads = [threading.Thread(target=self.guarded, args=(of,)) for of in clients]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
             self.end_loads()
-            last = self.settled(keeper, base)
-            self.report(base, last)
+            calm = [self.calm(keeper, None)]
+            for _ in range(STORMS):
+                self.start_loads(folder)
+                self.storm(self.seconds / STORMS)
+                self.end_loads()
+                calm.append(self.calm(keeper, calm[0]))
+            self.report(calm)
         finally:
             self.end_loads()
             keeper.close()
+
+    def storm(self, seconds):
+        self.ends = time.monotonic() + seconds
+        clients = [self.attaches, self.attaches, self.exits, self.slow, self.nonsense, self.meter]
+        threads = [threading.Thread(target=self.guarded, args=(of,)) for of in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def once_each(self, keeper):
         """What is only there after it was used (a parser, a first window) is part of the base."""
@@ -199,32 +224,60 @@ keep_bytes = "4MiB"
                     raise
                 time.sleep(0.1)
 
-    def settled(self, keeper, base):
-        """The figures when all clients are gone; those of the base, if they ever come."""
-        patience = time.monotonic() + 60
+    def calm(self, keeper, base):
+        """The figures when all clients are gone and nothing moves any more; those of the base, if they ever come."""
+        patience = time.monotonic() + PATIENCE
+        before, n_same = None, 0
         while True:
             stats = keeper.ask("stats")
+            stats["children"] = self.n_children()
+            figures = [stats[figure] for figure in FIGURES]
+            n_same = n_same + 1 if figures == before else 0
+            before = figures
             alone = stats["clients"]["connected"] == 1 and stats["targets"] == 1
-            if alone and (base is None or all(stats[figure] <= base[figure] for figure in FIGURES)):
-                return stats
-            if time.monotonic() > patience:
+            is_base = n_same >= STEADY if base is None else all(stats[figure] <= base[figure] for figure in FIGURES)
+            if alone and is_base or time.monotonic() > patience:
                 return stats
             time.sleep(0.2)
 
-    def report(self, base, last):
+    def n_children(self):
+        """Child processes of the daemon: those that parse files."""
+        n_children = 0
+        for thread in os.listdir(f"/proc/{self.daemon}/task") if self.daemon else []:
+            try:
+                n_children += len(pathlib.Path(f"/proc/{self.daemon}/task/{thread}/children").read_text().split())
+            except OSError:
+                pass  # The thread has ended.
+        return n_children
+
+    def report(self, calm):
         for what, n in sorted(self.counts.items()):
             print(f"{n:8}  {what}")
         times = sorted(1000 * seconds for seconds in self.answer_times)
         if times:
             p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
             print(f"answers  {len(times)}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {times[-1]:.1f} ms")
+        base, last = calm[0], calm[-1]
         for figure in FIGURES:
-            print(f"{figure}  {base[figure]} in the beginning, {last[figure]} in the end")
-            if last[figure] > base[figure]:
-                self.failures.append(f"{figure} has not come back to {base[figure]}: {last[figure]}")
-        print(f"memory   {mib(base['rss_anon_bytes'])} in the beginning, {mib(last['rss_anon_bytes'])} in the end; {slope(self.memory)}")
+            values = [stats[figure] for stats in calm]
+            print(f"{figure}  {values[0]} in the beginning, then {values[1:]}")
+            if max(values) > base[figure]:
+                self.failures.append(f"{figure} has not come back to {base[figure]}: {values[1:]}")
+        memory = [stats["rss_anon_bytes"] for stats in calm]
+        print(f"memory   {mib(memory[0])} in the beginning, {', '.join(mib(n) for n in memory[1:])} behind each storm; {slope(self.memory)}")
+        if memory[-1] > memory[1] + SLACK:
+            self.failures.append(f"another storm leaves more memory: {mib(memory[1])}, then {mib(memory[-1])}")
+        if max(memory) > memory[0] + MOST_LEFT:
+            self.failures.append(f"a storm leaves {mib(max(memory))} of memory, where {mib(memory[0])} were taken before")
         self.failures += account(last)
         print(f"clients  {last['clients']}")
+
+
+def compile_loads(folder):
+    program, library = folder / "load", folder / "load.so"
+    compile_ = ["cc", "-O1", "-g", str(HERE / "load.c"), "-pthread", "-ldl", "-o"]
+    subprocess.run([*compile_, program], check=True)
+    subprocess.run([*compile_, library, "-DLIBRARY", "-shared", "-fPIC"], check=True)
 
 
 def slope(points):

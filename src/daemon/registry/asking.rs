@@ -270,7 +270,6 @@ impl Registry {
                 (engine, part, sequence)
             }
         };
-        let events = self.engines.events(engine);
         if let Some(target) = self.targets.get_mut(&id) {
             let (before, is_attached) = match target.state {
                 State::With {
@@ -280,7 +279,6 @@ impl Registry {
                 } => (unanswered, is_attached),
                 State::Waiting { .. } => (0, false),
             };
-            target.events = events;
             target.state = State::With {
                 engine,
                 part,

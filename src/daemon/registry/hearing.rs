@@ -27,7 +27,12 @@ impl Registry {
 
     fn take(&mut self, engine: EngineId, heard: Heard) {
         match heard {
-            Heard::Event(EngineEvent::Attached { target, notes }) => self.attached(target, notes),
+            // Taken note of by `Engines`.
+            Heard::Event(EngineEvent::Opened(_)) => (),
+            Heard::Event(EngineEvent::Attached { target, notes }) => {
+                let events = self.engines.events(engine);
+                self.attached(target, events, notes);
+            }
             Heard::Event(EngineEvent::Refused { target, fault }) => self.refused(target, fault),
             Heard::Event(EngineEvent::Cut {
                 target,
@@ -55,7 +60,7 @@ impl Registry {
         }
     }
 
-    fn attached(&mut self, part: TargetId, notes: Vec<String>) {
+    fn attached(&mut self, part: TargetId, events: Vec<String>, notes: Vec<String>) {
         let Some(target) = self.target_of_part(part) else {
             return;
         };
@@ -71,6 +76,7 @@ impl Registry {
         *unanswered = unanswered.saturating_sub(1);
         let is_first = !std::mem::replace(is_attached, true);
         target.said = None;
+        target.events = events;
         let ticket = target.asked.take();
         if is_first {
             self.say(Said::Attached {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::{EngineStats, TargetEnd};
-use crate::model::{Fault, Profile, TargetId};
+use crate::model::{Fault, Profile, SampledEvent, TargetId};
 
-/// What an engine says; of each target in this order: attached, windows and cuts, ended.
+/// What an engine says: first that it is open; of each target in this order: attached, windows and cuts, ended.
 #[derive(Debug)]
 pub enum EngineEvent {
+    /// It samples from now on: these events. Without that, each target is refused with the reason.
+    Opened(Vec<SampledEvent>),
     /// A target has been taken in: its samples count from now on.
     Attached {
         /// Which.

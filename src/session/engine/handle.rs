@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Context;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::looping::{Ends, Looping};
+use super::looping::{Ends, Looping, as_fault};
+use super::voice::Answers;
 use super::{Authority, EngineEvent, EngineSpec, EngineStats, Member};
-use crate::model::{SampledEvent, TargetId};
+use crate::model::{Fault, TargetId};
 use crate::sys::Waker;
 
 /// What may be asked before the engine has taken note; who asks for more waits.
@@ -30,16 +31,17 @@ pub struct Engine {
     commands: Option<Sender<Command>>,
     waker: Waker,
     stats: Arc<Mutex<EngineStats>>,
-    events: Vec<SampledEvent>,
 }
 
 impl Engine {
-    /// Opens everything and starts the threads; what it has to say comes through `events`, and `waker` is woken for it.
+    /// Starts the engine's thread, which opens everything: that takes some 0.1 s, in which targets can be attached to already. What it has to
+    /// say comes through `events`, and `waker` is woken for it.
     ///
+    /// What cannot be opened on this host is said of each target, as the fault with which it is refused.
     /// Where `events` is full, windows grow longer and answers wait; sampling goes on.
     ///
     /// # Errors
-    /// What cannot be opened on this host, as a [`Fault`](crate::model::Fault) where that can be said.
+    /// There is no thread or no descriptor for it.
     pub fn start(
         spec: EngineSpec,
         events: Sender<EngineEvent>,
@@ -55,31 +57,15 @@ impl Engine {
             heard: waker,
             stats: stats.clone(),
         };
-        let (opened, is_open) = bounded(1);
         thread::Builder::new()
             .name("perfd-engine".to_owned())
-            .spawn(move || match Looping::open(spec, ends) {
-                Ok(looping) => {
-                    if opened.send(Ok(looping.sampled_events())).is_ok() {
-                        looping.until_end();
-                    }
-                }
-                // Who waits below wants to know.
-                Err(error) => drop(opened.send(Err(error))),
-            })
+            .spawn(move || run(spec, ends))
             .context("start the engine's thread")?;
-        let sampled = is_open.recv().context("wait for the engine's thread")??;
         Ok(Engine {
-            events: sampled,
             commands: Some(commands),
             waker: own_waker,
             stats,
         })
-    }
-
-    /// The events, as they are sampled.
-    pub fn events(&self) -> &[SampledEvent] {
-        &self.events
     }
 
     /// Takes a target in; or one more process, into a target of processes that the engine has. The answer is [`EngineEvent::Attached`] or [`EngineEvent::Refused`].
@@ -118,4 +104,35 @@ impl Drop for Engine {
         drop(self.commands.take());
         self.waker.wake();
     }
+}
+
+/// An engine from its beginning to its end.
+fn run(spec: EngineSpec, ends: Ends) {
+    let answers = Answers::new(ends.events.clone(), ends.heard.clone());
+    let commands = ends.commands.clone();
+    match Looping::open(spec, ends) {
+        Ok(mut looping) => {
+            let opened = EngineEvent::Opened(looping.sampled_events());
+            looping.answers.push(opened);
+            looping.until_end();
+        }
+        Err(error) => {
+            let fault = Fault {
+                what: format!("{error:#}"),
+                ..as_fault(&error)
+            };
+            refuse_all(&fault, &commands, answers);
+        }
+    }
+}
+
+/// What an engine does that could not be opened, until nobody holds it any more.
+fn refuse_all(fault: &Fault, commands: &Receiver<Command>, mut answers: Answers) {
+    for command in commands {
+        if let Command::Attach(target, ..) = command {
+            let fault = fault.clone();
+            answers.push(EngineEvent::Refused { target, fault });
+        }
+    }
+    answers.finish();
 }

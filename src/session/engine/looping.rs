@@ -11,7 +11,7 @@ use super::closing::{self, Now, Windows};
 use super::handle::Command;
 use super::held_target::{Closing, HeldTarget, Whom};
 use super::membership::Membership;
-use super::renewing::{self, Past};
+use super::renewing::{self, Past, Wear};
 use super::voice::{Answers, Voice};
 use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
 use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, SampledEvent, TargetId};
@@ -67,6 +67,7 @@ pub(super) struct Looping {
     boundary: MonoNs,
     looked_at: MonoNs,
     pub(super) past: Past,
+    pub(super) wear: Wear,
 }
 
 /// What the loop is given by who holds the engine.
@@ -117,6 +118,7 @@ impl Looping {
             stats: ends.stats,
             looked_at: now,
             past: Past::default(),
+            wear: Wear::default(),
             spec,
         };
         looping.measure()?;
@@ -326,10 +328,7 @@ impl Looping {
         if is_boundary {
             self.boundary = next_due(self.boundary, self.spec.interval, end);
             self.forget_what_is_not_needed();
-            if self.is_worn() && self.names.messages.is_empty() {
-                self.renew()?;
-                self.measure()?;
-            }
+            self.renew_if_worn()?;
         }
         Ok(())
     }
@@ -374,6 +373,7 @@ impl Looping {
     /// Tables that only grow begin anew where nothing that is still to come bears their numbers.
     fn forget_what_is_not_needed(&mut self) {
         let pipeline = &mut self.pump.stages.pipeline;
+        pipeline.give_back_tables();
         let is_settled = pipeline.is_settled();
         let counting = &mut pipeline.counting;
         if counting.is_empty() && counting.stacks.is_nearly_full() && !self.names.messages.is_full()
@@ -407,7 +407,7 @@ impl Looping {
     }
 
     /// Draws up the account.
-    fn measure(&mut self) -> anyhow::Result<()> {
+    pub(super) fn measure(&mut self) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
         let mut ledger = stages.account()?.ledger;
         self.past.add_to(&mut ledger);
@@ -433,18 +433,20 @@ impl Looping {
         for target in self.targets.values_mut() {
             target.end(now, TargetEnd::EngineEnded);
         }
-        self.close_all(sys::now())?;
+        // For tables no longer than any window.
+        self.close_all(sys::now(), PATIENCE)?;
         self.measure()
     }
 
-    /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that: for tables no longer than any window.
-    pub(super) fn close_all(&mut self, now: MonoNs) -> anyhow::Result<()> {
+    /// Ends the sampling, takes in what is left, and closes all windows, whoever has to wait for that. What waits for a table longer than
+    /// `patience` is lost.
+    pub(super) fn close_all(&mut self, now: MonoNs, patience: Duration) -> anyhow::Result<()> {
         let stages = &mut self.pump.stages;
         stages
             .sampling
             .disable()
             .context("disable the sampled events")?;
-        self.pump.drain_to_end(now, Some(PATIENCE))?;
+        self.pump.drain_to_end(now, Some(patience))?;
         let new = self.told.new_stacks(&mut self.pump.stages.pipeline);
         self.make_cuts(now)?;
         let windows = self.close_windows(now, Windows::All)?;

@@ -1,6 +1,7 @@
 //! Everything is opened anew, for the same targets, before a table that only grows is full: so an engine goes on for ever.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -28,6 +29,12 @@ use crate::target::Selection;
 /// Names of Python functions that are known, some 100 bytes each; beyond, everything is opened anew.
 const MOST_PYTHON_NAMES: usize = 1 << 18;
 
+/// How long samples may wait for tables before everything is opened anew: nothing is sampled meanwhile, which costs more than they do.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Messages that may wait for the names thread when everything is opened anew, beside those of the windows that were just closed.
+const MOST_TO_NAME: usize = 16;
+
 /// What was before everything was opened anew the last time.
 #[derive(Debug, Default)]
 pub(super) struct Past {
@@ -36,10 +43,60 @@ pub(super) struct Past {
     pub(super) side_band_lost: u64,
 }
 
+/// When everything is to be opened anew. If what is in use at once is already too much, that helps for no window; then it is done
+/// more and more rarely, and what finds no number in the kernel goes on to come through the rings.
+#[derive(Debug, Default)]
+pub(super) struct Wear {
+    /// Windows until the next time.
+    left: u32,
+    /// The same as of the last time.
+    pause: u32,
+}
+
+impl Wear {
+    /// Windows between two times at most: half a day of those of ten seconds.
+    const LONGEST_PAUSE: u32 = 4096;
+
+    /// Whether it is time, at the end of a window.
+    fn is_due(&mut self, is_worn: bool) -> bool {
+        if !is_worn {
+            *self = Wear::default();
+            return false;
+        }
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            return false;
+        }
+        self.pause = (2 * self.pause).clamp(1, Wear::LONGEST_PAUSE);
+        self.left = self.pause;
+        true
+    }
+
+    /// Whether the last times did not help.
+    fn is_lasting(&self) -> bool {
+        self.pause > 1
+    }
+}
+
 impl Looping {
+    /// What waits to be named now is named by a thread that ends behind it: there should not be much, nor many such threads.
+    pub(super) fn renew_if_worn(&mut self) -> anyhow::Result<()> {
+        let is_worn = self.is_worn();
+        if self.names.messages.len() > MOST_TO_NAME || !self.wear.is_due(is_worn) {
+            return Ok(());
+        }
+        self.renew()?;
+        if self.wear.is_lasting() {
+            let note = self.in_use_at_once();
+            let targets = self.targets.values_mut();
+            targets.for_each(|target| target.note(Some(&note)));
+        }
+        self.measure()
+    }
+
     /// Whether there are so many modules, or names of threads, that there will soon be no room for new ones. Stacks that wait for names bear
     /// their numbers, and so do tables in the kernel: they cannot be given again one by one.
-    pub(super) fn is_worn(&self) -> bool {
+    fn is_worn(&self) -> bool {
         let pipeline = &self.pump.stages.pipeline;
         let python = pipeline.python.as_ref();
         let most = self.spec.limits.modules;
@@ -50,9 +107,9 @@ impl Looping {
     }
 
     /// Opens everything anew, and goes on with the same targets; the time in between is in the account.
-    pub(super) fn renew(&mut self) -> anyhow::Result<()> {
+    fn renew(&mut self) -> anyhow::Result<()> {
         let stopped = sys::now();
-        self.close_all(stopped)?;
+        self.close_all(stopped, PATIENCE)?;
         let stages = &mut self.pump.stages;
         let ledger = stages.account()?.ledger;
         self.past.side_band_lost += ledger.side_band_lost;
@@ -91,6 +148,14 @@ impl Looping {
             target.side_band_before = lost_until_now;
         }
         Ok(())
+    }
+
+    /// What users should know when opening everything anew does not help.
+    fn in_use_at_once(&self) -> String {
+        let most = self.spec.limits.modules;
+        format!(
+            "more files, code made at run time or names of threads are in use at once than the {most} that an engine is made for; what is beyond costs more to sample"
+        )
     }
 
     /// The programs are others, and know no cgroups.
@@ -193,5 +258,29 @@ fn nobody() -> Selection {
     Selection::Processes {
         pids: Vec::new(),
         with_tree: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wear;
+
+    #[test]
+    fn what_does_not_help_is_done_more_and_more_rarely() {
+        let mut wear = Wear::default();
+        let times: Vec<usize> = (0..40).filter(|_| wear.is_due(true)).collect();
+        assert_eq!(times, [0, 2, 5, 10, 19, 36]);
+        assert!(wear.is_lasting());
+        assert_eq!((0..1_000_000).filter(|_| wear.is_due(true)).count(), 250);
+    }
+
+    #[test]
+    fn what_has_helped_is_done_again_at_once() {
+        let mut wear = Wear::default();
+        for _ in 0..3 {
+            assert!(wear.is_due(true));
+            assert!(!wear.is_lasting());
+            assert!(!wear.is_due(false));
+        }
     }
 }
