@@ -28,7 +28,7 @@ fn a_storm_that_no_ring_holds_adds_up_and_its_target_ends() {
         let mut held = Held::start(narrow(backend));
         let mut worker = Worker::start();
         let target = held.attach(&worker);
-        assert_eq!(worker.tell("hurry 2000"), "done");
+        assert_eq!(worker.tell("hurry 5000"), "done");
         worker.spin(50);
         held.cut(target);
         worker.end();
@@ -54,7 +54,7 @@ fn a_process_whose_exec_nobody_has_heard_of_is_not_believed_to_be_its_users() {
         let users = held.ask(process(&worker), user).expect("his own");
         worker.spin(30);
         // While the rings overflow it becomes another program.
-        worker.tell("hurry 1000");
+        worker.tell("hurry 5000");
         worker.exec(&elevated);
         worker.spin(100);
         assert_eq!(held.wait_for_end(users), TargetEnd::Elevated);

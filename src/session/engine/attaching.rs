@@ -131,7 +131,8 @@ impl Looping {
         match pidfd.is_alive() {
             Ok(true) => Ok(uncounted),
             _ => {
-                self.membership().has_ended(pid);
+                let since = self.membership().since(pid);
+                self.has_ended(pid, since)?;
                 Err(gone(pid).into())
             }
         }
@@ -158,6 +159,7 @@ impl Looping {
         let whom = Whom::Process {
             pid,
             pidfd: Some(pidfd),
+            since: self.membership().since(pid),
         };
         Ok((whom, counters))
     }

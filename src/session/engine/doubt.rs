@@ -66,10 +66,12 @@ impl Membership {
         self.examine(pid, time);
     }
 
-    /// A process has ended, though its exit record may not have come yet, or was lost.
-    pub(super) fn has_ended(&mut self, pid: Pid) {
-        if tasks::stat(&self.proc_root, pid).is_err() {
-            self.left(pid);
+    /// The process that has had a number since then has ended, as was noticed at a moment, and all records until that moment have been read. Who
+    /// has the number now is another, unless it is known as one that came later.
+    pub(super) fn has_ended(&mut self, pid: Pid, since: MonoNs, at: MonoNs) {
+        let process = self.processes.get(&pid);
+        if process.is_some_and(|process| process.since <= since) {
+            self.ended(pid, at);
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) enum Whom {
         pid: Pid,
         /// `None` when it has ended: others may be left.
         pidfd: Option<PidFd>,
+        /// A moment at which it had its number, for who compares.
+        since: MonoNs,
     },
     /// A cgroup.
     Cgroup {

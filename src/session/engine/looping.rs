@@ -1,6 +1,6 @@
 //! The loop of an engine: takes in what is asked of it and what was sampled, and closes windows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::membership::Membership;
 use super::renewing::{self, Past, Wear};
 use super::voice::{Answers, Voice};
 use super::{EngineEvent, EngineSpec, EngineStats, TargetEnd};
-use crate::model::{Cpu, Fault, FaultClass, MonoNs, RunInfo, SampledEvent, TargetId};
+use crate::model::{Cpu, Fault, FaultClass, MonoNs, Pid, RunInfo, SampledEvent, TargetId};
 use crate::procfs::cgroups::Cgroups;
 use crate::sampler::counters::Plan;
 use crate::session::foundation::Foundation;
@@ -23,12 +23,11 @@ use crate::session::pump::{Drained, OTHERS, PATIENCE, Pace, Pump};
 use crate::session::told::Told;
 use crate::session::window::next_due;
 use crate::session::{Spec, opening};
-use crate::sys::pidfd::PidFd;
 use crate::sys::{self, Waker, Wakeup};
 use crate::target::Domains;
 
 pub(super) const COMMANDS: Wakeup = Wakeup(OTHERS);
-const TARGETS: Wakeup = Wakeup(OTHERS + 1);
+pub(super) const TARGETS: Wakeup = Wakeup(OTHERS + 1);
 
 /// Nobody waits for what an engine samples but for the end of a window, which brings it forward.
 pub(super) const PACE: Pace = Pace {
@@ -39,9 +38,6 @@ pub(super) const PACE: Pace = Pace {
 
 /// So many commands are taken before what was sampled is looked at again.
 const MOST_COMMANDS: usize = 16;
-
-/// How long after records were lost, at the least, processes are looked for that have ended unheard.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Sets of targets that are known; more are looked through, and those given up that nobody is in.
 const MOST_GROUPS: usize = 4096;
@@ -65,7 +61,9 @@ pub(super) struct Looping {
     stats: Arc<Mutex<EngineStats>>,
     /// When the open windows have lasted long enough.
     boundary: MonoNs,
-    looked_at: MonoNs,
+    pub(super) looked_at: MonoNs,
+    /// Processes that have ended: when that was noticed, and since when they had their numbers.
+    pub(super) dead: VecDeque<(MonoNs, Pid, MonoNs)>,
     pub(super) past: Past,
     pub(super) wear: Wear,
 }
@@ -117,6 +115,7 @@ impl Looping {
             notes,
             stats: ends.stats,
             looked_at: now,
+            dead: VecDeque::new(),
             past: Past::default(),
             wear: Wear::default(),
             spec,
@@ -156,11 +155,12 @@ impl Looping {
                 return Ok(());
             }
             if self.pump.is_ready(TARGETS) {
-                self.notice_ended_processes();
+                self.notice_ended_processes()?;
             }
             let now = sys::now();
             let due = self.due();
             let drained = self.pump.drain(now, Some(due))?;
+            self.forget_dead(drained.settled);
             self.end_targets(now);
             self.make_cuts(drained.settled)?;
             self.close(drained)?;
@@ -215,66 +215,6 @@ impl Looping {
         // There may be more.
         self.waker.wake();
         Ok(true)
-    }
-
-    pub(super) fn watch_target(&mut self, id: TargetId) -> anyhow::Result<()> {
-        match self.targets.get(&id).map(|target| &target.whom) {
-            Some(Whom::Process {
-                pidfd: Some(pidfd), ..
-            }) => self.pump.watch_end(pidfd, TARGETS),
-            _ => Ok(()),
-        }
-    }
-
-    /// The process that a target began with has ended; it is forgotten, also if its exit record was lost.
-    fn notice_ended_processes(&mut self) {
-        let mut ended = Vec::new();
-        for target in self.targets.values_mut() {
-            let Whom::Process { pid, pidfd } = &mut target.whom else {
-                continue;
-            };
-            let is_alive = |pidfd: &PidFd| pidfd.is_alive().unwrap_or(false);
-            if let Some(dead) = pidfd.take_if(|pidfd| !is_alive(pidfd)) {
-                self.pump.unwatch(&dead);
-                ended.push(*pid);
-            }
-        }
-        let membership = self.membership();
-        ended.into_iter().for_each(|pid| membership.has_ended(pid));
-    }
-
-    /// Ends the targets that have no process left.
-    fn end_targets(&mut self, now: MonoNs) {
-        if self.looked_at.plus(LOOK_AFTER) <= now {
-            self.looked_at = now;
-            self.forget_who_ended_unheard();
-            let gone = |target: &&mut HeldTarget| target.whom.is_gone();
-            let gone = self.targets.values_mut().filter(gone);
-            gone.for_each(|target| target.end(now, TargetEnd::Exited));
-        }
-        let of_processes = self
-            .targets
-            .iter()
-            .filter(|(_, target)| matches!(target.whom, Whom::Process { .. }));
-        let of_processes: Vec<TargetId> = of_processes.map(|(id, _)| *id).collect();
-        for (id, why) in self.membership().take_ended(&of_processes) {
-            if let Some(target) = self.targets.get_mut(&id) {
-                target.end(now, why);
-            }
-        }
-    }
-
-    /// Records were lost, perhaps those of processes that have ended.
-    fn forget_who_ended_unheard(&mut self) {
-        let pipeline = &mut self.pump.stages.pipeline;
-        let Some(membership) = pipeline.members.of_targets() else {
-            return;
-        };
-        if membership.take_has_lost() {
-            let gone = pipeline.processes.verify_all(sys::boot_offset());
-            gone.into_iter().for_each(|pid| membership.left(pid));
-            membership.verify_all();
-        }
     }
 
     /// When the next window is to be closed.

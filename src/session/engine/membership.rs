@@ -176,6 +176,12 @@ impl Membership {
         process.is_some_and(|process| self.groups.has(process.group, target))
     }
 
+    /// Since when a process has had its number, as far as that is known; now, if nothing is known of it.
+    pub(super) fn since(&self, pid: Pid) -> MonoNs {
+        let process = self.processes.get(&pid);
+        process.map_or_else(sys::now, |process| process.since)
+    }
+
     /// A target goes; its last samples have been counted.
     pub(super) fn remove_target(&mut self, target: TargetId) {
         let members = self.processes_of(target);

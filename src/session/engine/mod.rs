@@ -8,6 +8,7 @@ mod attaching;
 mod closing;
 mod counted_for;
 mod doubt;
+mod ending;
 mod event;
 mod handle;
 mod held_target;
