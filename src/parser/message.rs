@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::{JitFigures, JitRates, NameKind, Unnamed};
 use crate::procfs::jit_file::Refused;
+use crate::python::Looked;
 use crate::symbolize::{Inline, Shown, Wanted};
 use crate::sys::parcel::{Bounds, MAX_FILES};
 
@@ -74,6 +75,8 @@ pub(super) enum Request {
     NameCode(Vec<(u32, u64, u64, u64)>),
     /// Leave in the cache what was learnt, and end.
     Finish,
+    /// Say what Python interpreter the file that comes along is, if it is one. So it is called.
+    Python { name: String },
 }
 
 /// How to name: what of [`Config`](crate::symbolize::Config) a child can use.
@@ -124,6 +127,7 @@ pub(super) enum Answer {
     /// One for each that was asked.
     CodeNamed(Vec<Result<String, Unnamed>>),
     Finished,
+    Python(Looked),
 }
 
 /// [`JitFacts`](crate::symbolize::jit::JitFacts).

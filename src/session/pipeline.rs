@@ -135,6 +135,13 @@ impl Pipeline {
         }
     }
 
+    /// Takes in what is known of interpreters by now.
+    pub(super) fn collect_interpreters(&mut self) {
+        if let Some(python) = &mut self.python {
+            python.collect(&mut self.processes);
+        }
+    }
+
     /// Waits for the tables that were asked for, but no longer than `patience`.
     pub(super) fn wait_for_tables(&mut self, patience: Duration) {
         let processes = &self.processes;
