@@ -19,7 +19,7 @@ use code::Code;
 use shelf::AskedShelf;
 use trees::AskedTrees;
 
-use super::message::{Answer, Bytes, Naming, NewModule, Request, SaidName, SaidTable};
+use super::message::{Answer, Bytes, Naming, NewModule, Request, SaidName, SaidNames, SaidTable};
 use crate::debug_files::{self, DebugFiles};
 use crate::model::{
     AddressKind, FileOffset, Frame, FrameName, Module, ModuleId, ModuleKind, Pid, SeenIn,
@@ -214,7 +214,7 @@ impl Work {
                 offset: FileOffset(*offset),
             };
             let names = resolver.name(module, frame);
-            names.into_iter().map(said_name).collect()
+            SaidNames(names.into_iter().map(said_name).collect())
         });
         let names = names.collect();
         let notes = resolver.notes().split_off(self.n_notes);
