@@ -103,8 +103,8 @@ fn one_of<T: Copy>(all: &[T], choice: u8) -> T {
 
 libfuzzer_sys::fuzz_target!(|file: File| {
     let mut strings = Strings(vec![String::new()]);
-    TEXTS.iter().for_each(|text| drop(strings.add(*text)));
-    file.texts.iter().for_each(|text| drop(strings.add(text.clone())));
+    TEXTS.iter().for_each(|text| _ = strings.add(*text));
+    file.texts.iter().for_each(|text| _ = strings.add(text.clone()));
     let mut out = Vec::new();
     let mut comments = Vec::new();
     if file.is_perfds {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aya::maps::{HashMap, MapData, MapError};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::splice::{PythonFrame, Segments};
 use super::wire::{
@@ -28,7 +29,7 @@ pub enum Python {
 }
 
 /// Where things are in CPython's structs, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonLayout {
     /// `PyInterpreterState.next`
     pub interpreter_next: u16,

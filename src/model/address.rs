@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// An actual virtual memory address: in a running process, or in the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Avma(pub u64);
@@ -13,7 +15,7 @@ pub struct Avma(pub u64);
 /// `offset = avma − mapping.start + mapping.file_offset`: needs no ELF header, survives unmapping and exec,
 /// and is what `perf` prints as `[module]+0x…`. For the vDSO it is the offset in its image; for anonymous
 /// memory and the kernel, which have no file, it is the address itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileOffset(pub u64);
 
 impl fmt::Display for Avma {

@@ -5,6 +5,7 @@
 mod address;
 mod address_space;
 mod asked_event;
+mod at_most;
 mod call_graph;
 mod cgroup;
 mod civil;
@@ -30,6 +31,7 @@ mod time;
 pub use address::{Avma, FileOffset};
 pub use address_space::{AddressSpace, Mapping};
 pub use asked_event::AskedEvent;
+pub use at_most::at_most;
 pub use call_graph::{CallGraph, ParseCallGraphError};
 pub use cgroup::{Cgroup, CgroupId, DomainId};
 pub use civil::Civil;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use object::elf as constants;
+use serde::{Deserialize, Serialize};
 
 use super::headers::{Headers, NoteRange, SectionHeader, read};
 use super::read_at::Slice;
@@ -12,7 +13,7 @@ use crate::arch::Machine;
 use crate::model::{BuildId, FileOffset};
 
 /// An address that the file was linked for; DWARF, symbols and unwind sections speak it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LinkedAddress(pub u64);
 
 /// Why a file, or a part of it, cannot be used.
@@ -53,7 +54,7 @@ pub enum ElfError {
 }
 
 /// A part of the file that is mapped into memory (`PT_LOAD`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// Where it was linked for.
     pub address: LinkedAddress,
@@ -71,6 +72,15 @@ impl Segment {
     /// Whether code can run in it.
     pub fn is_executable(&self) -> bool {
         self.flags & constants::PF_X != 0
+    }
+
+    /// The address that a byte of the file was linked for, by the segments of that file. Where they overlap in it, the executable one is meant.
+    pub fn linked_address_in(segments: &[Segment], offset: FileOffset) -> Option<LinkedAddress> {
+        let executable = segments.iter().filter(|s| s.is_executable());
+        let other = segments.iter().filter(|s| !s.is_executable());
+        executable
+            .chain(other)
+            .find_map(|segment| segment.linked_address(offset))
     }
 
     fn linked_address(&self, offset: FileOffset) -> Option<LinkedAddress> {
@@ -196,11 +206,7 @@ impl Elf {
 
     /// The address that a byte of the file was linked for. Where segments overlap in the file, the executable one is meant.
     pub fn linked_address(&self, offset: FileOffset) -> Option<LinkedAddress> {
-        let executable = self.segments().iter().filter(|s| s.is_executable());
-        let other = self.segments().iter().filter(|s| !s.is_executable());
-        executable
-            .chain(other)
-            .find_map(|segment| segment.linked_address(offset))
+        Segment::linked_address_in(self.segments(), offset)
     }
 
     /// Where in the file a linked address has its byte.

@@ -8,15 +8,13 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::message::{Answer, MAX_CODE, MAX_NAME, MAX_NOTE, MAX_NOTES, Request, SaidFacts};
+use super::message::{Answer, MAX_CODE, MAX_NAME, MAX_NOTE, MAX_PROCESSES, Request, SaidFacts};
 use super::process::{Begin, Parser, Source};
 use crate::model::{JitFileNote, JitRates, Module, MonoNs, Pid, Span, Unnamed};
 use crate::procfs::jit_file::ProcessRoot;
 use crate::symbolize::jit::{Codes, JitFacts, open_dump};
 use crate::sys;
 
-/// Processes that are looked after, as by [`Jit`](crate::symbolize::jit::Jit).
-const MAX_PROCESSES: usize = 4096;
 /// Runs of addresses and dumps of one process that another child is told of.
 const MAX_RANGES: usize = 1024;
 const MAX_DUMPS: usize = 8;
@@ -205,7 +203,6 @@ impl Codes for Code {
         };
         let is_possible = |said: &SaidFacts| {
             inner.processes.contains_key(&Pid(said.pid))
-                && said.notes.len() <= MAX_NOTES
                 && said.notes.iter().all(|(_, why)| why.len() <= MAX_NOTE)
         };
         let said = said.into_iter().filter(is_possible);

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::{JitFigures, JitRates, NameKind, Unnamed};
+use crate::model::{JitFigures, JitRates, NameKind, Unnamed, at_most};
 use crate::procfs::jit_file::Refused;
+use crate::python::Looked;
 use crate::symbolize::{Inline, Shown, Wanted};
 use crate::sys::parcel::{Bounds, MAX_FILES};
 
@@ -33,6 +34,8 @@ pub(super) const MAX_FUNCTIONS: usize = 4096;
 pub(super) const MAX_NAME: usize = 64 << 10;
 /// Places in code made at run time that one request names.
 pub(super) const MAX_CODE: usize = 4096;
+/// Processes that make code and are looked after, as by [`Jit`](crate::symbolize::jit::Jit).
+pub(super) const MAX_PROCESSES: usize = 4096;
 /// Notes of one search, and bytes of each.
 pub(super) const MAX_NOTES: usize = 16;
 pub(super) const MAX_NOTE: usize = 8 << 10;
@@ -74,6 +77,8 @@ pub(super) enum Request {
     NameCode(Vec<(u32, u64, u64, u64)>),
     /// Leave in the cache what was learnt, and end.
     Finish,
+    /// Say what Python interpreter the file that comes along is, if it is one. So it is called.
+    Python { name: String },
 }
 
 /// How to name: what of [`Config`](crate::symbolize::Config) a child can use.
@@ -111,7 +116,9 @@ pub(super) enum Answer {
     Begun,
     /// The functions of each frame, outermost first, and what is new of what the user should know of the search for debug files.
     Named {
-        names: Vec<Vec<SaidName>>,
+        #[serde(deserialize_with = "at_most::<MAX_FRAMES, _, _>")]
+        names: Vec<SaidNames>,
+        #[serde(deserialize_with = "at_most::<MAX_NOTES, _, _>")]
         notes: Vec<String>,
     },
     /// The table, if there can be one.
@@ -120,10 +127,13 @@ pub(super) enum Answer {
     Done,
     /// When the last change was over, if there was one.
     CodeRead(Option<u64>),
-    CodeFacts(Vec<SaidFacts>),
+    CodeFacts(#[serde(deserialize_with = "at_most::<MAX_PROCESSES, _, _>")] Vec<SaidFacts>),
     /// One for each that was asked.
-    CodeNamed(Vec<Result<String, Unnamed>>),
+    CodeNamed(
+        #[serde(deserialize_with = "at_most::<MAX_CODE, _, _>")] Vec<Result<String, Unnamed>>,
+    ),
     Finished,
+    Python(Looked),
 }
 
 /// [`JitFacts`](crate::symbolize::jit::JitFacts).
@@ -133,8 +143,15 @@ pub(super) struct SaidFacts {
     pub(super) figures: Option<JitFigures>,
     pub(super) rates: JitRates,
     /// The kind of file by its place in [`JitFileNote::FILES`](crate::model::JitFileNote::FILES), and why it is not believed.
+    #[serde(deserialize_with = "at_most::<MAX_NOTES, _, _>")]
     pub(super) notes: Vec<(u32, String)>,
 }
+
+/// The functions of one frame, outermost first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SaidNames(
+    #[serde(deserialize_with = "at_most::<MAX_FUNCTIONS, _, _>")] pub(super) Vec<SaidName>,
+);
 
 /// A [`FrameName`](crate::model::FrameName).
 #[derive(Debug, Serialize, Deserialize)]
@@ -311,6 +328,20 @@ mod tests {
             assert!(decode::<Said>(&bytes[..cut]).is_none(), "{cut}");
         }
         assert!(decode::<Said>(&[&bytes[..], &[0]].concat()).is_none());
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_no_message() {
+        let named = |n_frames: u8, n_notes: u8| {
+            // `Said::Answer(Answer::Named)`: frames without a name, notes without text.
+            let mut bytes = vec![0, 1, n_frames];
+            bytes.extend(vec![0; usize::from(n_frames)]);
+            bytes.push(n_notes);
+            bytes.extend(vec![0; usize::from(n_notes)]);
+            decode::<Said>(&bytes).is_some()
+        };
+        assert!(named(64, 16));
+        assert!(!named(65, 16) && !named(64, 17));
     }
 
     #[test]

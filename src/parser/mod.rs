@@ -13,8 +13,8 @@
 //!
 //! - perfd opens, by the same rules as if it read itself (`Opener`), and hands on nothing but regular files that
 //!   begin as ELF files do, files of the rules for code made at run time, and files of its own cache. The child has no path to open.
-//! - perfd believes the child nothing but names: sizes are bounded before memory is taken, tables are checked ([`Table::from_parts`](crate::unwind::Table::from_parts)),
-//!   numbers are looked up, files are never taken from it.
+//! - perfd believes the child nothing but names, and where an interpreter keeps its frames ([`PythonFile`](crate::python::PythonFile), which any numbers may stand in): sizes are bounded before
+//!   memory is taken, tables are checked ([`Table::from_parts`](crate::unwind::Table::from_parts)), numbers are looked up, files are never taken from it.
 //! - Each `Parser` has a child of its own, and one request at a time. When the child dies, says nonsense or is silent for
 //!   longer than [`Limits::time`], it is killed and the request is made once more, of a fresh one. If that fails too, the file is to blame, and
 //!   is not tried again. A child with nothing to do ends. Behind [`Limits::last_moment`] nothing is asked any more.
@@ -31,6 +31,7 @@ mod message;
 mod names;
 mod opener;
 mod process;
+mod pythons;
 mod tables;
 mod tally;
 
@@ -39,5 +40,6 @@ pub use code::Code;
 pub use limits::{Limits, Parsing};
 pub use names::Names;
 pub use process::{Begin, Source};
+pub use pythons::Pythons;
 pub use tables::Tables;
 pub use tally::{Facts, Tally};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::message::{
-    Answer, Bytes, MAX_FRAMES, MAX_FUNCTIONS, MAX_NAME, MAX_NOTE, MAX_NOTES, NewModule, Request,
-    SaidName,
+    Answer, Bytes, MAX_FRAMES, MAX_NAME, MAX_NOTE, MAX_NOTES, NewModule, Request, SaidName,
+    SaidNames,
 };
 use super::opener::begins_as_elf;
 use super::process::{About, Begin, Failure, Parser, Source};
@@ -211,7 +211,7 @@ impl Names {
                 self.notes.extend(notes.into_iter().take(room));
                 Ok(names
                     .into_iter()
-                    .map(|names| names.into_iter().map(of_frame).collect())
+                    .map(|names| names.0.into_iter().map(of_frame).collect())
                     .collect())
             }
             _ => {
@@ -268,18 +268,18 @@ fn why_unanswered(failure: Failure) -> Unnamed {
 }
 
 /// Whether a child can have found these.
-fn are_possible(names: &[Vec<SaidName>]) -> bool {
+fn are_possible(names: &[SaidNames]) -> bool {
     let is_possible = |name: &SaidName| {
         let is_of_file = matches!(name.kind, NameKind::User | NameKind::Inlined);
         is_of_file && name.text.len() <= MAX_NAME
     };
     names
         .iter()
-        .all(|names| (1..=MAX_FUNCTIONS).contains(&names.len()) && names.iter().all(is_possible))
+        .all(|names| !names.0.is_empty() && names.0.iter().all(is_possible))
 }
 
 fn are_short(notes: &[String]) -> bool {
-    notes.len() <= MAX_NOTES && notes.iter().all(|note| note.len() <= MAX_NOTE)
+    notes.iter().all(|note| note.len() <= MAX_NOTE)
 }
 
 fn of_frame(said: SaidName) -> FrameName {

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::debug_offsets::{self, Unusable};
 use super::layout::{self, Known};
 use super::split::split_part;
 use crate::bpf::{PythonLayout, PythonProcess};
-use crate::model::{Avma, FileOffset, Mapping, Pid};
-use crate::object::{Elf, LinkedAddress, NamedSymbol, SymbolTables};
+use crate::model::{Avma, FileOffset, Mapping, Pid, at_most};
+use crate::object::{Elf, LinkedAddress, NamedSymbol, Segment, SymbolTables};
 
 const EVAL: &str = "_PyEval_EvalFrameDefault";
 const RUNTIME: &str = "_PyRuntime";
@@ -17,29 +19,63 @@ const VERSION: &str = "Py_Version";
 /// What programs call to be an interpreter: the file that has it is one.
 const MAIN: &str = "Py_BytesMain";
 
+/// Parts of the evaluation function, and segments of the file: compilers make two, linkers a handful.
+const MAX_PARTS: usize = 64;
+const MAX_SEGMENTS: usize = 256;
+
 const ONLY_THESE: &str = "those of 3.11 to 3.14 can";
 
 /// An interpreter whose frames can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonFile {
     /// `_PyRuntime.interpreters.head`
     interpreters: LinkedAddress,
     code_type: LinkedAddress,
+    #[serde(deserialize_with = "at_most::<MAX_PARTS, _, _>")]
     eval: Vec<Range<FileOffset>>,
+    /// By which the mappings of a process tell where the file is in it.
+    #[serde(deserialize_with = "at_most::<MAX_SEGMENTS, _, _>")]
+    segments: Vec<Segment>,
     layout: PythonLayout,
 }
 
+/// What has become of looking into a file: `None` if it is no interpreter.
+pub type Looked = Result<Option<PythonFile>, Unreadable>;
+
 /// Why the frames of an interpreter cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unreadable {
     /// A version whose structs are not known, or none at all.
     Version(Option<(u8, u8)>),
     /// One without the lock.
     FreeThreaded(u8, u8),
     /// A symbol that is needed is not there.
-    NoSymbol(&'static str),
+    NoSymbol(Needed),
     /// The file or what it says of itself is damaged.
     Damaged,
+    /// The child that was to read it has died over it. It is called what interpreters are; whether it is one nobody knows.
+    ParserFailed,
+}
+
+/// A symbol without which frames cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Needed {
+    /// The evaluation function.
+    Eval,
+    /// The state of all interpreters.
+    Runtime,
+    /// The type of code objects.
+    CodeType,
+}
+
+impl Needed {
+    fn name(self) -> &'static str {
+        match self {
+            Needed::Eval => EVAL,
+            Needed::Runtime => RUNTIME,
+            Needed::CodeType => CODE_TYPE,
+        }
+    }
 }
 
 impl Unreadable {
@@ -54,12 +90,17 @@ impl Unreadable {
                 format!("python {major}.{minor}"),
                 "it is built without the global lock".to_owned(),
             ),
-            Unreadable::NoSymbol(name) => {
-                ("the python".to_owned(), format!("it has no symbol {name}"))
-            }
+            Unreadable::NoSymbol(needed) => (
+                "the python".to_owned(),
+                format!("it has no symbol {}", needed.name()),
+            ),
             Unreadable::Damaged => (
                 "the python".to_owned(),
                 "it does not say where they are".to_owned(),
+            ),
+            Unreadable::ParserFailed => (
+                "the python".to_owned(),
+                "the parser has failed over its file".to_owned(),
             ),
         };
         format!("{python} of pid {pid}: its frames cannot be read ({because})")
@@ -71,48 +112,56 @@ impl PythonFile {
     ///
     /// # Errors
     /// If it is one, but not of a kind whose frames can be read.
-    pub fn read(elf: &Elf, file_name: &str) -> Result<Option<PythonFile>, Unreadable> {
+    pub fn read(elf: &Elf, file_name: &str) -> Looked {
         let is_wanted =
             |name: &str| [RUNTIME, CODE_TYPE, VERSION, MAIN].contains(&name) || is_eval(name);
         // A file whose symbols cannot be read is none that could be run.
         let found = |tables| elf.symbols_named(tables, is_wanted).unwrap_or_default();
-        let is_named = file_name.starts_with("python") || file_name.starts_with("libpython");
         // The larger table is looked through only for the sake of interpreters, of which it has all parts.
-        let symbols = match found(SymbolTables::Dynamic).is_empty() && !is_named {
-            true => return Ok(None),
-            false => found(SymbolTables::All),
-        };
-        let find = |name: &'static str| {
-            let found = symbols.iter().find(|symbol| symbol.name == name);
-            found.ok_or(Unreadable::NoSymbol(name))
-        };
+        let symbols =
+            match found(SymbolTables::Dynamic).is_empty() && !PythonFile::is_named(file_name) {
+                true => return Ok(None),
+                false => found(SymbolTables::All),
+            };
+        let find = |name: &str| symbols.iter().find(|symbol| symbol.name == name);
+        let need = |needed: Needed| find(needed.name()).ok_or(Unreadable::NoSymbol(needed));
         if symbols.is_empty() {
             // A program of that name that is linked with nothing is the interpreter; others have it in a library.
             let is_static = elf.section_size(".dynsym").is_ok_and(|size| size == 0);
             return match is_static {
-                true => Err(Unreadable::NoSymbol(EVAL)),
+                true => Err(Unreadable::NoSymbol(Needed::Eval)),
                 false => Ok(None),
             };
         }
         if [EVAL, MAIN, VERSION]
             .into_iter()
-            .all(|name| find(name).is_err())
+            .all(|name| find(name).is_none())
         {
             return Ok(None);
         }
-        let Ok(version) = find(VERSION) else {
+        let Some(version) = find(VERSION) else {
             return Err(Unreadable::Version(version_in(file_name)));
         };
         let version = word(elf, version.address).ok_or(Unreadable::Damaged)?;
-        let runtime = find(RUNTIME)?.address;
-        find(EVAL)?;
+        let runtime = need(Needed::Runtime)?.address;
+        need(Needed::Eval)?;
         let known = known(elf, version, runtime)?;
+        let segments = elf.segments();
+        if segments.len() > MAX_SEGMENTS {
+            return Err(Unreadable::Damaged);
+        }
         Ok(Some(PythonFile {
             interpreters: LinkedAddress(runtime.0.wrapping_add(known.interpreters_head)),
-            code_type: find(CODE_TYPE)?.address,
+            code_type: need(Needed::CodeType)?.address,
             eval: eval(elf, &symbols),
+            segments: segments.to_vec(),
             layout: known.layout,
         }))
+    }
+
+    /// Whether a file is called what those of interpreters are.
+    pub fn is_named(file_name: &str) -> bool {
+        file_name.starts_with("python") || file_name.starts_with("libpython")
     }
 
     /// Whether the evaluation function is at that place of the file.
@@ -121,8 +170,8 @@ impl PythonFile {
     }
 
     /// The interpreter of a process that has mapped the file there; `None` if the mapping is not one of the file's.
-    pub fn in_process(&self, elf: &Elf, mapping: &Mapping) -> Option<PythonProcess> {
-        let linked = elf.linked_address(mapping.file_offset)?;
+    pub fn in_process(&self, mapping: &Mapping) -> Option<PythonProcess> {
+        let linked = Segment::linked_address_in(&self.segments, mapping.file_offset)?;
         let bias = mapping.start.0.wrapping_sub(linked.0);
         let at = |address: LinkedAddress| Avma(address.0.wrapping_add(bias));
         Some(PythonProcess {
@@ -185,7 +234,7 @@ fn eval(elf: &Elf, symbols: &[NamedSymbol]) -> Vec<Range<FileOffset>> {
         let size = part.end - part.start;
         Some(start..FileOffset(start.0.saturating_add(size)))
     });
-    in_file.collect()
+    in_file.take(MAX_PARTS).collect()
 }
 
 #[cfg(test)]
@@ -214,7 +263,7 @@ mod tests {
             "python 3.15 of pid 42: its frames cannot be read (those of 3.11 to 3.14 can)",
         );
         check(
-            Unreadable::NoSymbol(EVAL),
+            Unreadable::NoSymbol(Needed::Eval),
             "the python of pid 42: its frames cannot be read (it has no symbol _PyEval_EvalFrameDefault)",
         );
     }

@@ -11,7 +11,8 @@ use super::jit_reader::JitReader;
 use super::members::Members;
 use super::meter::Meter;
 use super::pipeline::Pipeline;
-use super::python::Interpreters;
+use super::python::{Interpreters, Reading};
+use super::python_reader::PythonReader;
 use super::spec::Spec;
 use super::stages::Stages;
 use super::tables::Tables;
@@ -167,9 +168,16 @@ pub(super) fn lay(
     );
     let reader = JitReader::start(jit.clone(), &waker).context("start the reader of JIT files")?;
     pipeline.held = Held::new(reader);
-    pipeline.python = spec
-        .python
-        .then(|| Interpreters::new(spec.roots.proc.clone()));
+    if spec.python {
+        let reading = match &begin {
+            None => Reading::Here(spec.roots.proc.clone()),
+            Some(begin) => {
+                let reader = PythonReader::start(begin.clone(), &waker);
+                Reading::InChild(reader.context("start the reader of interpreters")?)
+            }
+        };
+        pipeline.python = Some(Interpreters::new(reading));
+    }
     let stages = Stages {
         unconfirmed: Vec::new(),
         earlier: vec![Earlier::default(); sampling.plan().events.len()],

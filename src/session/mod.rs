@@ -30,6 +30,7 @@ mod pipeline;
 pub mod progress;
 mod pump;
 mod python;
+mod python_reader;
 mod refused;
 pub mod report;
 mod run;

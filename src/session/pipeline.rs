@@ -3,6 +3,7 @@
 //! Knows no file, no clock and no thread; a sample that has to wait for a table goes to the backlog and comes back here.
 
 mod held_back;
+mod settled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +142,13 @@ impl Pipeline {
         self.tables.give_back(|| processes.mapped());
     }
 
+    /// Takes in what is known of interpreters by now.
+    pub(super) fn collect_interpreters(&mut self) {
+        if let Some(python) = &mut self.python {
+            python.collect(&mut self.processes);
+        }
+    }
+
     /// Waits for the tables that were asked for, but no longer than `patience`.
     pub(super) fn wait_for_tables(&mut self, patience: Duration) {
         let processes = &self.processes;
@@ -173,31 +181,6 @@ impl Pipeline {
         for kept in self.backlog.take_ready(|_| false) {
             kept.with(|sample, origin| self.lose(sample, origin.task.comm.group));
         }
-    }
-
-    /// Whether everything that was taken is counted.
-    pub(super) fn is_settled(&self) -> bool {
-        self.backlog.is_empty() && self.held.is_empty()
-    }
-
-    /// The same; with `is_answered`, samples in code made at run time that came since the reader was asked belong to the next window.
-    pub(super) fn is_settled_but_for(&self, is_answered: bool) -> bool {
-        self.backlog.is_empty() && (is_answered || self.held.is_empty())
-    }
-
-    /// Whether everything is counted that was taken in this era or an earlier one.
-    pub(super) fn is_counted_up_to(&self, era: Era) -> bool {
-        let waits = |whose: &Whose| whose.era.is_up_to(era);
-        !self.backlog.any(waits) && !self.held.any(waits)
-    }
-
-    /// The time up to which everything is counted, of what was taken out of the rings up to `taken`.
-    pub(super) fn counted_until(&self, taken: MonoNs) -> MonoNs {
-        let waiting = [self.backlog.first_time(), self.held.first_time()];
-        let first = waiting.into_iter().flatten().min();
-        first.map_or(taken, |waits| {
-            waits.minus(Duration::from_nanos(1)).min(taken)
-        })
     }
 
     fn follow(&mut self, time: MonoNs, record: &SideBand<'_>) {

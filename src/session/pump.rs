@@ -183,6 +183,7 @@ impl Pump {
     pub(super) fn drain(&mut self, now: MonoNs, due: Option<MonoNs>) -> anyhow::Result<Drained> {
         let Stages { pipeline, .. } = &mut self.stages;
         pipeline.collect_tables();
+        pipeline.collect_interpreters();
         pipeline.collect_held();
         let settled = now.minus(SETTLE);
         // Before anything new is taken, which waits again.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use perfd::model::{AddressKind, FileOffset, Frame, ModuleId, MonoNs, Pid, Span};
 use perfd::parser::child::{self, Confinement};
-use perfd::parser::{Begin, Code, Limits, Names, Source, Tables};
+use perfd::parser::{Begin, Code, Limits, Names, Pythons, Source, Tables};
 use perfd::symbolize::jit::{Codes, JitNames};
 use perfd::symbolize::{CacheFolder, Config};
 use perfd::sys::parcel::{Bounds, Parcels};
@@ -130,6 +130,7 @@ pub fn parser_answers(bytes: &[u8]) {
         black_box(names.notes());
         names.finish();
         black_box(Tables::new(begin.clone(), source()).table(&module));
+        black_box(Pythons::new(begin.clone(), source()).look(&module));
         let code = Code::new(begin, source());
         let pid = Pid(std::process::id());
         code.watch(pid, Some((0, 4096)));

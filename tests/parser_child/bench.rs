@@ -10,7 +10,7 @@ use perfd::model::{
     AddressKind, FileOffset, Frame, FrameName, Module, ModuleId, ModuleKind, Pid, Unnamed,
 };
 use perfd::object::Elf;
-use perfd::parser::{Begin, Limits, Names, Source, Tables, Tally};
+use perfd::parser::{Begin, Limits, Names, Pythons, Source, Tables, Tally};
 use perfd::symbolize::Config;
 use perfd::symbolize::jit::JitNames;
 
@@ -33,6 +33,10 @@ pub fn names(begin: &Begin) -> Names {
 
 pub fn tables(begin: &Begin) -> Tables {
     Tables::new(begin.clone(), Source::Program)
+}
+
+pub fn pythons(begin: &Begin) -> Pythons {
+    Pythons::new(begin.clone(), Source::Program)
 }
 
 pub fn module_of(path: &Path) -> Module {

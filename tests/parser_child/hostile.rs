@@ -16,7 +16,7 @@ use crate::support::compile_c;
 
 /// With so little memory that a program with much debug information is too large for it: what a child takes that has named `good`, and
 /// a little more.
-fn small(good: &Path) -> Begin {
+pub fn small(good: &Path) -> Begin {
     let begin = begin(Config::default());
     let mut in_child = names(&begin);
     name_all(&mut in_child, 1, good, &places(good, 100));

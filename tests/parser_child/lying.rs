@@ -9,7 +9,7 @@ use perfd::sys::parcel::Parcels;
 use crate::bench::{begin, name_all};
 
 /// Says these messages to each child's perfd, whatever is asked, and then nothing more.
-fn saying(messages: Vec<Vec<u8>>) -> Source {
+pub fn saying(messages: Vec<Vec<u8>>) -> Source {
     let mut held = Vec::new();
     Source::Double(Box::new(move || {
         let (own, other) = Parcels::pair().expect("a pair");
@@ -23,7 +23,7 @@ fn saying(messages: Vec<Vec<u8>>) -> Source {
 }
 
 /// postcard's encoding of `Said::Answer(Answer::Begun)`.
-const BEGUN: [u8; 2] = [0, 0];
+pub const BEGUN: [u8; 2] = [0, 0];
 
 /// Names of two frames of this program, by a child that says so after it has begun.
 fn name_by(answer: &[u8]) -> (Begin, Vec<Option<Unnamed>>) {

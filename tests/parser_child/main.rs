@@ -10,6 +10,7 @@ mod lying;
 #[path = "../fuzz_entries/made.rs"]
 #[allow(dead_code, reason = "the fuzzers use more of it")]
 mod made;
+mod pythons;
 #[path = "../support/mod.rs"]
 mod support;
 mod too_late;

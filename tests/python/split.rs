@@ -41,7 +41,7 @@ fn eval_of(path: &Path) -> Vec<std::ops::Range<FileOffset>> {
         module: ModuleId(1),
         since: MonoNs(0),
     };
-    let process = python.in_process(&elf, &mapping).expect("mapped");
+    let process = python.in_process(&mapping).expect("mapped");
     let mut eval = process.eval;
     eval.sort_by_key(|range| range.start);
     eval

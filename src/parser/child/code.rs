@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::super::message::{Answer, Ask, Reply, Request, SaidFacts, Temporary};
+use super::super::message::{Answer, Ask, MAX_NOTES, Reply, Request, SaidFacts, Temporary};
 use super::asker::Asker;
 use crate::model::{JitFileNote, MonoNs, Pid, Span};
 use crate::procfs::jit_file::{self, Refused};
@@ -84,6 +84,7 @@ fn said_facts(facts: JitFacts) -> SaidFacts {
         figures: facts.figures,
         rates: facts.rates,
         notes: notes
+            .take(MAX_NOTES)
             .map(|note| (place(note), note.reason.clone()))
             .collect(),
     }

@@ -19,12 +19,13 @@ use code::Code;
 use shelf::AskedShelf;
 use trees::AskedTrees;
 
-use super::message::{Answer, Bytes, Naming, NewModule, Request, SaidName, SaidTable};
+use super::message::{Answer, Bytes, Naming, NewModule, Request, SaidName, SaidNames, SaidTable};
 use crate::debug_files::{self, DebugFiles};
 use crate::model::{
     AddressKind, FileOffset, Frame, FrameName, Module, ModuleId, ModuleKind, Pid, SeenIn,
 };
 use crate::object::Elf;
+use crate::python::{Looked, PythonFile};
 use crate::symbolize::{CacheFolder, Config, Resolver};
 use crate::sys::confinement::{self, Allowance};
 use crate::sys::parcel::{ParcelError, Parcels};
@@ -162,6 +163,10 @@ impl Work {
                 let table = table(File::from(files.pop()?));
                 Some(Answer::Table(table.map(|table| said_table(&table))))
             }
+            Request::Python { name } => {
+                let file = File::from(files.pop()?);
+                Some(Answer::Python(python(file, &name)))
+            }
             Request::Watch { .. }
             | Request::AddDump { .. }
             | Request::BeganAnew { .. }
@@ -209,7 +214,7 @@ impl Work {
                 offset: FileOffset(*offset),
             };
             let names = resolver.name(module, frame);
-            names.into_iter().map(said_name).collect()
+            SaidNames(names.into_iter().map(said_name).collect())
         });
         let names = names.collect();
         let notes = resolver.notes().split_off(self.n_notes);
@@ -222,6 +227,15 @@ impl Work {
 fn table(file: File) -> Option<Table> {
     let build = || Table::build(&Elf::parse(Box::new(file)).ok()?).ok();
     catch_unwind(AssertUnwindSafe(build)).ok().flatten()
+}
+
+/// A panic costs the interpreter, as in perfd itself.
+fn python(file: File, name: &str) -> Looked {
+    let look = || match Elf::parse(Box::new(file)) {
+        Ok(elf) => PythonFile::read(&elf, name),
+        Err(_) => Ok(None),
+    };
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or(Ok(None))
 }
 
 fn said_name(name: FrameName) -> SaidName {

@@ -1,7 +1,7 @@
 //! Processes of which the programs in the kernel are to be told once more.
 
-use super::Processes;
-use crate::model::{Pid, Tid};
+use super::{Process, Processes};
+use crate::model::{ModuleId, Pid, Tid};
 
 impl Processes {
     /// Tells of a process again, if it is there.
@@ -9,6 +9,13 @@ impl Processes {
         if self.processes.contains_key(&pid) {
             self.changed.insert(pid);
         }
+    }
+
+    /// Tells of all processes again that have a module mapped.
+    pub fn tell_again_who_maps(&mut self, module: ModuleId) {
+        let maps = |process: &Process| process.space.iter().any(|one| one.module == module);
+        let all = self.processes.iter().filter(|(_, process)| maps(process));
+        self.changed.extend(all.map(|(pid, _)| *pid));
     }
 
     /// Whether a thread has ended a moment ago, with its process or before it.
