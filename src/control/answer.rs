@@ -83,7 +83,7 @@ pub struct Stats {
     pub uptime_ns: u64,
     /// CPU time of all its threads, and of its children, which parse files.
     pub cpu_ns: u64,
-    /// Run time of the BPF programs; `None` if the kernel does not measure it.
+    /// Run time of the BPF programs since it started; `None` if the kernel does not measure it.
     pub bpf_ns: Option<u64>,
     /// Memory that is its own, and its children's.
     pub rss_anon_bytes: u64,

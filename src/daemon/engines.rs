@@ -19,14 +19,20 @@ const QUEUE: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EngineId(pub u32);
 
-/// All that targets of one engine have in common.
-#[derive(Clone, Debug, PartialEq)]
+/// All that targets of one engine have in common. Ways are the same that differ in limits alone: an engine keeps those that it began with.
+#[derive(Clone, Debug)]
 pub struct Way {
     /// What is sampled.
     pub sampling: Sampling,
     window: std::time::Duration,
     names: Names,
     limits: super::config::Limits,
+}
+
+impl PartialEq for Way {
+    fn eq(&self, other: &Way) -> bool {
+        (&self.sampling, self.window, self.names) == (&other.sampling, other.window, other.names)
+    }
 }
 
 impl Way {
@@ -70,11 +76,26 @@ struct Running {
     way: Way,
     /// `None` while it drains.
     engine: Option<Engine>,
+    /// How it was when that began, until it has given its last account: totals do not fall meanwhile.
+    drains: Option<EngineStats>,
     events: Receiver<EngineEvent>,
     /// The events as they are sampled; none until it is open.
     sampled: Vec<String>,
     /// Targets that it has or was given.
     n_targets: usize,
+}
+
+impl Running {
+    /// Nothing more is given to it: it drains and ends. Whether that is new.
+    fn drain(&mut self) -> bool {
+        match self.engine.take() {
+            Some(engine) => {
+                self.drains = Some(engine.stats());
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// The engines that run.
@@ -130,6 +151,7 @@ impl Engines {
             way: way.clone(),
             sampled: Vec::new(),
             engine: Some(engine),
+            drains: None,
             events,
             n_targets: 1,
         });
@@ -203,7 +225,7 @@ impl Engines {
             return false;
         };
         running.n_targets = running.n_targets.saturating_sub(1);
-        running.n_targets == 0 && running.engine.take().is_some()
+        running.n_targets == 0 && running.drain()
     }
 
     /// The next thing that any of them has said.
@@ -214,6 +236,9 @@ impl Engines {
             if let Ok(EngineEvent::Opened(events)) = said {
                 running.sampled = events.iter().map(|event| event.spec.to_string()).collect();
                 said = running.events.try_recv();
+            }
+            if let Ok(EngineEvent::Finished(_)) = said {
+                running.drains = None;
             }
             match said {
                 Ok(event) => return Some((running.id, Heard::Event(event))),
@@ -235,7 +260,7 @@ impl Engines {
     pub fn give_up(&mut self, engine: EngineId) {
         let mut running = self.running.iter_mut();
         if let Some(running) = running.find(|running| running.id == engine) {
-            running.engine = None;
+            running.drain();
         }
     }
 
@@ -244,11 +269,11 @@ impl Engines {
         self.running.is_empty()
     }
 
-    /// How those that run are.
+    /// How those are that have not given their last account.
     pub fn stats(&self) -> Vec<(EngineId, &Way, EngineStats)> {
         let of = |running: &'_ Running| {
-            let stats = running.engine.as_ref()?.stats();
-            Some((running.id, stats))
+            let stats = running.engine.as_ref().map(Engine::stats);
+            Some((running.id, stats.or_else(|| running.drains.clone())?))
         };
         let running = self.running.iter();
         running

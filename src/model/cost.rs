@@ -98,7 +98,8 @@ impl BpfTime {
         self.sample_ns + self.mapping_ns
     }
 
-    fn and(&self, other: &BpfTime) -> BpfTime {
+    /// The sum.
+    pub fn and(&self, other: &BpfTime) -> BpfTime {
         BpfTime {
             sample_ns: self.sample_ns.saturating_add(other.sample_ns),
             samples: self.samples.saturating_add(other.samples),

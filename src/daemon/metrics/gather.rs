@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::engines::{EngineId, Way};
 use super::super::files::Figures;
 use super::super::registry::Registry;
 use super::super::target::Totals;
@@ -37,19 +38,12 @@ impl Sources<'_> {
     pub fn stats(&self) -> Stats {
         let engines = self.registry.engines();
         let proc_root = &self.roots.proc;
-        let bpf = |stats: &EngineStats| {
-            stats
-                .cost
-                .bpf
-                .and_then(|bpf| bpf.time)
-                .map(|time| time.total_ns())
-        };
         let own = Pid(std::process::id());
         Stats {
             perfd: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ns: nanos(sys::now().since(self.started)),
             cpu_ns: self.cpu_ns(),
-            bpf_ns: sum_of_known(engines.iter().map(|(_, _, stats)| bpf(stats))),
+            bpf_ns: self.bpf_ns(&engines),
             rss_anon_bytes: self.rss_anon_bytes(),
             ring_bytes: engines.iter().map(|(_, _, stats)| stats.ring_bytes).sum(),
             bpf_map_bytes: engines.iter().map(|(_, _, stats)| map_bytes(stats)).sum(),
@@ -66,6 +60,16 @@ impl Sources<'_> {
                     events: events(&self.registry.events_of(*engine), stats),
                 })
                 .collect(),
+        }
+    }
+
+    /// Of all engines, those that have ended too. It never falls.
+    fn bpf_ns(&self, running: &[(EngineId, &Way, EngineStats)]) -> Option<u64> {
+        let of = |stats: &EngineStats| Some(stats.cost.bpf?.time?.total_ns());
+        let running = sum_of_known(running.iter().map(|(_, _, stats)| of(stats)));
+        match (running, self.registry.past_bpf_ns()) {
+            (Some(running), past) => Some(running + past.unwrap_or(0)),
+            (None, past) => past,
         }
     }
 
@@ -151,15 +155,12 @@ impl Sources<'_> {
             seconds(stats.cpu_ns),
         );
         if let Some(bpf_ns) = stats.bpf_ns {
-            let past = self.registry.past().iter();
-            let past = past.filter_map(|(_, stats)| stats.cost.bpf?.time);
-            let past_ns: u64 = past.map(|time| time.total_ns()).sum();
             let help = "CPU time of the BPF programs, in what they run in.";
             text.one(
                 "perfd_bpf_seconds_total",
                 Kind::Counter,
                 help,
-                seconds(bpf_ns + past_ns),
+                seconds(bpf_ns),
             );
         }
     }

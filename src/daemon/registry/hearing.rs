@@ -51,6 +51,9 @@ impl Registry {
     /// Keeps an engine's last account: for each set of events there is one, so that they stay few.
     fn finished(&mut self, engine: EngineId, stats: EngineStats) {
         let events = self.engines.events(engine);
+        if let Some(time) = stats.cost.bpf.and_then(|bpf| bpf.time) {
+            *self.past_bpf_ns.get_or_insert(0) += time.total_ns();
+        }
         if let Some(at) = self.past.iter().position(|(known, _)| *known == events) {
             let (_, sum) = &mut self.past[at];
             sum.ledger.merge(&stats.ledger);

@@ -122,6 +122,8 @@ pub struct Registry {
     said: VecDeque<Said>,
     /// Final accounts of engines that have ended.
     past: Vec<(Vec<String>, EngineStats)>,
+    /// Time of BPF programs of all engines that have ended, in nanoseconds; `None` if none of them had any.
+    past_bpf_ns: Option<u64>,
     /// Whether the daemon ends: nothing new is taken in.
     is_stopping: bool,
 }
@@ -139,6 +141,7 @@ impl Registry {
             next_token: 1,
             said: VecDeque::new(),
             past: Vec::new(),
+            past_bpf_ns: None,
             is_stopping: false,
         };
         registry.add_configured();
@@ -181,6 +184,11 @@ impl Registry {
     /// The last accounts of engines that have ended, with the events that they are about; those of the same events are one.
     pub fn past(&self) -> &[(Vec<String>, EngineStats)] {
         &self.past
+    }
+
+    /// Time of the BPF programs of engines that have ended, in nanoseconds, if it was measured.
+    pub fn past_bpf_ns(&self) -> Option<u64> {
+        self.past_bpf_ns
     }
 
     /// Whether nothing is sampled any more, and all of it has been said.

@@ -11,7 +11,7 @@ use super::looping::{COMMANDS, Looping, PACE};
 use super::membership::Membership;
 use super::voice::Voice;
 use crate::aggregate::Stacks;
-use crate::model::{EventLedger, Ledger, TargetId};
+use crate::model::{BpfTime, EventLedger, Ledger, TargetId};
 use crate::parser::Begin;
 use crate::procfs::cgroups;
 use crate::session::attach::Opened;
@@ -41,6 +41,7 @@ pub(super) struct Past {
     pub(super) renewals: u64,
     events: Vec<EventLedger>,
     pub(super) side_band_lost: u64,
+    bpf_time: Option<BpfTime>,
 }
 
 /// When everything is to be opened anew. If what is in use at once is already too much, that helps for no window; then it is done
@@ -113,6 +114,8 @@ impl Looping {
         let stages = &mut self.pump.stages;
         let ledger = stages.account()?.ledger;
         self.past.side_band_lost += ledger.side_band_lost;
+        self.past
+            .add_bpf_time(ledger.cost.and_then(|cost| cost.bpf?.time));
         self.past.add(ledger.events);
         self.past.renewals += 1;
         let members = std::mem::replace(&mut stages.pipeline.members, Members::Known);
@@ -210,10 +213,20 @@ impl Past {
         }
     }
 
+    fn add_bpf_time(&mut self, time: Option<BpfTime>) {
+        if let Some(time) = time {
+            self.bpf_time = Some(self.bpf_time.unwrap_or_default().and(&time));
+        }
+    }
+
     pub(super) fn add_to(&self, ledger: &mut Ledger) {
         ledger.side_band_lost += self.side_band_lost;
         for (event, before) in ledger.events.iter_mut().zip(&self.events) {
             event.merge(before);
+        }
+        let bpf = ledger.cost.as_mut().and_then(|cost| cost.bpf.as_mut());
+        if let (Some(bpf), Some(before)) = (bpf, &self.bpf_time) {
+            bpf.time = Some(bpf.time.unwrap_or_default().and(before));
         }
     }
 }
