@@ -30,7 +30,7 @@ fn a_reload_takes_all_of_a_file_or_nothing() {
         "{list}"
     );
 
-    daemon.configure("[[target]]\nname = \"stays\"\ncomm = \"perfd-stays\"\n[[target]]\nname = \"new\"\ncomm = \"perfd-new\"\n");
+    daemon.configure("[[target]]\nname = \"stays\"\ncomm = \"perfd-stays\"\n[[target]]\nname = \"new\"\ncomm = \"perfd-new\"\n[limits]\nclients = 40\n");
     daemon.signal(Signal::SIGHUP);
     logged(&daemon, "1 configured targets go on, 1 end, 1 begin");
     let same = listed(&mut client, "stays", |_| true);

@@ -7,6 +7,7 @@ mod relay;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
@@ -78,6 +79,67 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     keeper.next_stats();
     let text = exposition(&daemon);
     assert_eq!(complaints(&text), "", "{text}");
+    daemon.end();
+}
+
+/// Totals of the daemon that do not depend on which engines run.
+const TOTALS: &[&str] = &[
+    "perfd_bpf_seconds_total",
+    "perfd_cpu_seconds_total",
+    "perfd_samples_emitted_total",
+    "perfd_samples_total",
+];
+
+fn totals(daemon: &Daemon) -> BTreeMap<String, f64> {
+    let text = exposition(daemon);
+    let rows = text.lines().filter_map(|line| line.rsplit_once(' '));
+    let is_total = |(name, _): &(&str, &str)| {
+        let name = name.split('{').next().unwrap_or_default();
+        TOTALS.contains(&name)
+    };
+    let rows = rows.filter(is_total);
+    rows.map(|(name, value)| (name.to_owned(), value.parse().expect("a number")))
+        .collect()
+}
+
+#[test]
+fn totals_do_not_fall_when_what_they_are_about_has_ended() {
+    let Some(daemon) = Daemon::start(&Circumstances::default()) else {
+        return;
+    };
+    let mut keeper = Keeper::of(&daemon);
+    let mut client = daemon.client();
+    let busy = Busy::start();
+    let mut before = totals(&daemon);
+    for frequency in [101, 103, 107, 109] {
+        // An engine of its own.
+        let mut attach = busy.attach();
+        attach["frequency"] = json!(frequency);
+        let target = client.done(attach)["target"].as_u64().expect("a number");
+        client.done(json!({"do": "tail", "target": target, "format": "folded"}));
+        while client.event(target)["window"]["samples"] == 0 {}
+        let detach = json!({"do": "detach", "target": target});
+        client.done(detach);
+        loop {
+            let now = totals(&daemon);
+            for (name, value) in &before {
+                let value_now = now.get(name).copied();
+                assert!(
+                    value_now >= Some(*value),
+                    "{name}: {value}, then {value_now:?}"
+                );
+            }
+            before = now;
+            let stats = keeper.next_stats();
+            if stats["engines"]
+                .as_array()
+                .is_some_and(|engines| engines.len() == 1)
+            {
+                break;
+            }
+        }
+    }
+    assert!(before.contains_key("perfd_bpf_seconds_total"), "{before:?}");
     daemon.end();
 }
 
