@@ -23,6 +23,7 @@ use clap::Args;
 
 use super::moment::{self, Moment};
 use super::{Exit, manual, profile};
+use crate::aggregate;
 use crate::model::{EventIdx, EventSpec, Fault, FaultClass, Profile};
 use crate::sink::{Format, Measure, OpenContext, OpenError, Place, Sink, SinkSpec};
 use crate::store::{Archive, Found, Kept, Selection};
@@ -68,6 +69,14 @@ pub(super) struct ExportArgs {
     #[arg(long)]
     samples: bool,
 
+    /// Keep processes apart: comm-PID at the root
+    #[arg(long)]
+    pid: bool,
+
+    /// Keep threads apart: comm-PID/TID at the root
+    #[arg(long)]
+    tid: bool,
+
     /// Say nothing on standard error but errors
     #[arg(short = 'q', long)]
     quiet: bool,
@@ -103,7 +112,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
         let kept = archive.kept(MOST_LISTED).map_err(failed)?;
         return Err(nothing_found(&wanted, &kept).into());
     };
-    let profile = whole(profile);
+    let profile = whole(by_name(args, profile));
     let places = write(args, &specs, &profile, &found)?;
     if !args.quiet {
         places
@@ -126,6 +135,16 @@ fn specs(args: &ExportArgs) -> anyhow::Result<Vec<SinkSpec>> {
         return Err(fault.hint("try: -o out.folded or -o out.pb.gz").into());
     }
     Ok(specs)
+}
+
+/// Windows are kept by thread. Those of one name are one here, unless they are to be told apart.
+fn by_name(args: &ExportArgs, mut profile: Profile) -> Profile {
+    for row in &mut profile.rows {
+        row.task.tid.take_if(|_| !args.tid);
+        row.task.pid.take_if(|_| !(args.pid || args.tid));
+    }
+    profile.rows = aggregate::sorted(profile.rows);
+    profile
 }
 
 /// The account of what is there is that of the whole: there is no run that goes on.
@@ -237,7 +256,9 @@ fn nothing_found(wanted: &Selection, kept: &[Kept]) -> Fault {
     let what = format!("no windows{} {}", of.concat(), span_of(wanted));
     let fault = Fault::new(FaultClass::NoSuchTarget, what);
     if kept.is_empty() {
-        return fault.hint("there are no files at all");
+        return fault
+            .hint("there are no files at all")
+            .hint("windows of targets that clients have asked for (perfd ctl attach) are kept with [files] targets = \"all\"");
     }
     let mut fault = kept.iter().take(MOST_LISTED).fold(fault, |fault, kept| {
         let (first, last) = (moment::shown(kept.start), moment::shown(kept.end));

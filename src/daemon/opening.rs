@@ -84,7 +84,7 @@ pub(super) fn start_files(
         Ok(files) => Some(files),
         Err(error) => {
             log.error(format!(
-                "no windows are kept in files: {:#}",
+                "no windows are kept in files: {:#}; all else goes on; a folder of its own: --state",
                 anyhow::Error::new(error)
             ));
             None

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use perfd::model::{Pid, Tid};
 use perfd::sink::pprof::Labels;
 use perfd::store::{Limits, Store};
 
@@ -198,4 +199,35 @@ fn a_file_that_cannot_be_read_is_named_and_left_out() {
         "{said}"
     );
     assert!(said.contains("from     2 files of a, "), "{said}");
+}
+
+#[test]
+fn threads_of_one_name_are_one_unless_they_are_to_be_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("windows");
+    let mut store = Store::open(&root, Limits::default()).expect("a store");
+    let mut threads = window(0, 1);
+    for (pid, tid) in [(7, 8), (9, 9)] {
+        let mut row = threads.rows[0].clone();
+        row.task.pid = Some(Pid(pid));
+        row.task.tid = Some(Tid(tid));
+        threads.rows.push(row);
+    }
+    // Three rows of one function, of two processes and of nobody known.
+    store.add(&threads, &labels("a"), end_of(0));
+    let _ = store.flush();
+    let folded = |flags: &[&str]| {
+        let output = export(folder.path(), flags);
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    };
+    assert_eq!(folded(&[]), "app;main;f0 3000\n");
+    assert_eq!(
+        folded(&["--pid"]),
+        "app-7;main;f0 1000\napp-9;main;f0 1000\napp;main;f0 1000\n"
+    );
+    assert_eq!(
+        folded(&["--tid"]),
+        "app-7/8;main;f0 1000\napp-9/9;main;f0 1000\napp;main;f0 1000\n"
+    );
 }
