@@ -125,7 +125,7 @@ fn can_be_exported(state: &Path) {
         String::from_utf8_lossy(&exported.stderr)
     );
     let text = String::from_utf8_lossy(&exported.stdout).into_owned();
-    assert!(text.contains("sh-"), "{text}");
+    assert!(text.contains("sh;"), "{text}");
 }
 
 #[test]
