@@ -33,9 +33,17 @@ impl Membership {
         }
     }
 
-    /// A process of which no record has told runs: a process of a target has started it since that was in it, or there is a target that
-    /// everybody is in. `false`: neither.
+    /// A process of which no record has told runs: that of its fork was lost, and a process of a target has started it since that was in it; or
+    /// there is a target that everybody is in. `false`: neither.
     pub(in crate::session) fn found(&mut self, pid: Pid) -> bool {
+        match self.lost_at {
+            Some(lost_at) => self.find(pid, lost_at),
+            None => self.takes_everybody(),
+        }
+    }
+
+    /// The same, of a fork that no record can have told of up to that moment.
+    fn find(&mut self, pid: Pid, unheard_until: MonoNs) -> bool {
         // Of one that has ended, no record would ever tell again.
         let stat = tasks::stat(&self.proc_root, pid).ok();
         let stat = stat.filter(|_| tasks::runs(&self.proc_root, pid).unwrap_or(false));
@@ -43,7 +51,10 @@ impl Membership {
             self.look_at(stat.parent);
             let parent = self.processes.get(&stat.parent).copied();
             let started = self.started(pid)?;
-            parent.filter(|parent| parent.since <= started.plus(TICK))
+            let may_be = |parent: &Process| {
+                parent.since <= unheard_until && parent.since <= started.plus(TICK)
+            };
+            parent.filter(may_be)
         });
         let Some(parent) = parent else {
             return self.takes_everybody();
@@ -78,6 +89,7 @@ impl Membership {
     /// Records were lost: all that is known of processes is in doubt from the last moment on at which none were.
     pub(in crate::session) fn records_lost(&mut self) {
         self.losses += 1;
+        self.lost_at = Some(sys::now());
         self.has_lost = true;
         self.just_ended.clear();
     }
@@ -115,7 +127,7 @@ impl Membership {
             is_new = false;
             for pid in tasks::processes(&self.proc_root).unwrap_or_default() {
                 if !self.processes.contains_key(&pid) && self.has_room(0) {
-                    self.found(pid);
+                    self.find(pid, sys::now());
                     is_new |= self.processes.contains_key(&pid);
                 }
             }

@@ -59,6 +59,8 @@ pub(in crate::session) struct Membership {
     pub(super) losses: u32,
     pub(super) sound_until: MonoNs,
     pub(super) has_lost: bool,
+    /// When that was noticed the last time.
+    pub(super) lost_at: Option<MonoNs>,
     most_processes: usize,
     refused: u64,
     pub(super) lost: FxHashMap<TargetId, Vec<(EventIdx, LossReason, u64)>>,
@@ -91,6 +93,7 @@ impl Membership {
             losses: 0,
             sound_until: sys::now(),
             has_lost: false,
+            lost_at: None,
             most_processes,
             refused: 0,
             lost: FxHashMap::default(),
