@@ -31,7 +31,7 @@ __attribute__((noinline)) static void work(int rounds) {
 
 /// A program that a test leads through its steps; ended when this is dropped.
 pub struct Steps {
-    process: Child,
+    process: Process,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     program: Program,
@@ -55,7 +55,7 @@ impl Steps {
         let input = process.stdin.take().expect("piped");
         let output = BufReader::new(process.stdout.take().expect("piped"));
         let mut steps = Steps {
-            process,
+            process: Process(process),
             input,
             output,
             program,
@@ -65,7 +65,7 @@ impl Steps {
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.process.0.id()
     }
 
     /// Lets it do the next step.
@@ -83,8 +83,18 @@ impl Steps {
     /// Lets it come to its end; its file, which is looked for as long as it has to be named.
     pub fn end(mut self) -> Program {
         drop(self.input);
-        let status = self.process.wait().expect("its end");
+        let status = self.process.0.wait().expect("its end");
         assert!(status.success(), "{status}");
         self.program
+    }
+}
+
+/// A process that ends with the test: one that never asks for its next step does not notice that nobody is there.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
