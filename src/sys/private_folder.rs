@@ -13,9 +13,21 @@ pub enum PrivateFolderError {
     /// It cannot be made or opened; a link is not followed.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// There is something else in its place.
+    #[error("there is something that is no folder")]
+    NoFolder,
     /// Somebody else could write into it.
-    #[error("not a folder that only its owner, this user, may write to")]
-    NotOurs,
+    #[error(
+        "it belongs to user {owner} with mode {mode:04o}; only its owner may be able to write to it, and that must be user {own}"
+    )]
+    NotOurs {
+        /// Its owner.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+        /// The user who asked.
+        own: u32,
+    },
 }
 
 /// Opens the folder, which is made with mode 0700 if it is not there.
@@ -23,14 +35,29 @@ pub enum PrivateFolderError {
 /// # Errors
 /// It cannot be had, belongs to somebody else, or others may write to it.
 pub fn private_folder(path: &Path) -> Result<File, PrivateFolderError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(no_folder)?;
     let folder = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
-        .open(path)?;
+        .open(path)
+        .map_err(no_folder)?;
     let found = folder.metadata()?;
-    match found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
+    let (owner, own) = (found.uid(), geteuid().as_raw());
+    match owner == own && found.mode() & 0o022 == 0 {
         true => Ok(folder),
-        false => Err(PrivateFolderError::NotOurs),
+        false => Err(PrivateFolderError::NotOurs {
+            owner,
+            mode: found.mode() & 0o7777,
+            own,
+        }),
+    }
+}
+
+/// The system's word for what is in the way says little of it.
+fn no_folder(error: io::Error) -> PrivateFolderError {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => PrivateFolderError::NoFolder,
+        _ => PrivateFolderError::Io(error),
     }
 }

@@ -29,12 +29,15 @@ const DOWNLOAD: &str = "download-";
 /// Why there is no cache.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CacheError {
-    /// It cannot be made, opened or written to.
+    /// A file in it cannot be written.
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    /// Others may write to it, or it is another user's.
-    #[error("{0} belongs to another user, or others may write to it")]
-    NotOurs(PathBuf),
+    /// The folder cannot be had, is another user's, or others may write to it.
+    #[error("{path}: {source}")]
+    Folder {
+        path: PathBuf,
+        source: PrivateFolderError,
+    },
 }
 
 /// The folder.
@@ -53,12 +56,9 @@ pub(super) struct Download<'a> {
 impl Cache {
     /// Opens the folder, which is made if it is not there.
     pub(super) fn open(path: &Path) -> Result<Cache, CacheError> {
-        let folder = private_folder(path).map_err(|error| match error {
-            PrivateFolderError::Io(source) => CacheError::Io {
-                path: path.to_owned(),
-                source,
-            },
-            PrivateFolderError::NotOurs => CacheError::NotOurs(path.to_owned()),
+        let folder = private_folder(path).map_err(|source| CacheError::Folder {
+            path: path.to_owned(),
+            source,
         })?;
         Ok(Cache {
             path: path.to_owned(),
@@ -277,17 +277,25 @@ mod tests {
         let open = folder.path().join("open");
         fs::create_dir(&open).expect("made");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("set");
-        assert!(matches!(Cache::open(&open), Err(CacheError::NotOurs(_))));
+        let refused = |path: &Path| match Cache::open(path) {
+            Err(CacheError::Folder { source, .. }) => source,
+            _ => panic!("{} is used", path.display()),
+        };
+        assert!(matches!(
+            refused(&open),
+            PrivateFolderError::NotOurs { mode: 0o777, .. }
+        ));
         let own = folder.path().join("own");
         fs::create_dir(&own).expect("made");
         symlink(&own, folder.path().join("link")).expect("linked");
-        assert!(matches!(
-            Cache::open(&folder.path().join("link")),
-            Err(CacheError::Io { .. })
-        ));
+        let link = refused(&folder.path().join("link"));
+        assert!(matches!(link, PrivateFolderError::NoFolder));
         if geteuid().is_root() {
             std::os::unix::fs::chown(&own, Some(65534), None).expect("given away");
-            assert!(matches!(Cache::open(&own), Err(CacheError::NotOurs(_))));
+            assert!(matches!(
+                refused(&own),
+                PrivateFolderError::NotOurs { owner: 65534, .. }
+            ));
         }
     }
 

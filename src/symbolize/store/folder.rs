@@ -3,7 +3,6 @@
 //! Who reads and writes tables need not be who may open files in the folder: see [`Shelf`].
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -21,19 +20,10 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// Why a folder is not used.
 #[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// It cannot be made or looked at.
-    #[error("make {path}")]
-    Io {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Somebody else could write names into it.
-    #[error("{0} is not a folder that only its owner, this user, may write to")]
-    NotOurs(PathBuf),
+#[error("keep names in {path}")]
+pub struct FolderError {
+    path: PathBuf,
+    source: PrivateFolderError,
 }
 
 /// Who opens the files of a cache. A key has letters, digits, dots and hyphens alone.
@@ -69,12 +59,9 @@ impl CacheFolder {
     /// # Errors
     /// It cannot be made, or belongs to somebody else, or others may write to it.
     pub fn open(path: &Path) -> Result<CacheFolder, FolderError> {
-        private_folder(path).map_err(|error| match error {
-            PrivateFolderError::Io(source) => FolderError::Io {
-                path: path.to_owned(),
-                source,
-            },
-            PrivateFolderError::NotOurs => FolderError::NotOurs(path.to_owned()),
+        private_folder(path).map_err(|source| FolderError {
+            path: path.to_owned(),
+            source,
         })?;
         Ok(CacheFolder::on(Arc::new(Folder {
             path: path.to_owned(),
