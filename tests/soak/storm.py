@@ -283,7 +283,8 @@ def compile_loads(folder):
 def slope(points):
     """Of the second half, by least squares: the first one fills what is there to be filled."""
     points = points[len(points) // 2 :]
-    if len(points) < 10:
+    # Within minutes, memory follows the load of the moment.
+    if len(points) < 10 or points[-1][0] - points[0][0] < 300:
         return "too short for a slope"
     n = len(points)
     mean_x = sum(x for x, _ in points) / n

@@ -170,9 +170,26 @@ fn kernel_part(facts: &Facts) -> Option<Check> {
 
 fn other_users(facts: &Facts) -> Option<Check> {
     const NAME: &str = "other users' processes";
-    Some(match facts.process_1 {
-        Ok(()) => row(NAME, Status::Ok, "can be sampled (tried on process 1)"),
-        Err(errno) => row(
+    Some(match (facts.process_1, facts.process_1_maps) {
+        (Ok(()), Ok(())) => row(
+            NAME,
+            Status::Ok,
+            "can be sampled, and their mappings read (tried on process 1)",
+        ),
+        // Who has the capability is kept from this process alone.
+        (Ok(()), Err(_)) if facts.privilege.has(Capability::SysPtrace) => {
+            row(NAME, Status::Ok, "can be sampled (tried on process 1)")
+        }
+        (Ok(()), Err(errno)) => row(
+            NAME,
+            Status::Limited,
+            format!(
+                "sampled, but their mappings cannot be read (tried on process 1: {}), so that what runs from before has no names; needs CAP_SYS_PTRACE",
+                errno.desc()
+            ),
+        )
+        .remedy(SETCAP),
+        (Err(errno), _) => row(
             NAME,
             Status::Limited,
             format!(
@@ -386,6 +403,22 @@ mod tests {
                 assert!(!check.remedies.is_empty(), "{}", check.name);
             }
         }
+    }
+
+    #[test]
+    fn whose_mappings_cannot_be_read_is_sampled_without_names() {
+        let mut facts = Facts::of_a_usual_user();
+        facts.process_1 = Ok(());
+        let check = find(&facts, "other users' processes");
+        assert_eq!(check.status, Status::Limited);
+        assert!(
+            check.finding.contains("CAP_SYS_PTRACE"),
+            "{}",
+            check.finding
+        );
+        facts.process_1_maps = Ok(());
+        let check = find(&facts, "other users' processes");
+        assert_eq!(check.status, Status::Ok);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) struct Facts {
     pub(super) own_lost: Tried,
     /// cpu-clock on process 1, user mode.
     pub(super) process_1: Tried,
+    /// Opening the mappings of process 1.
+    pub(super) process_1_maps: Tried,
     /// cpu-clock on all of the first CPU.
     pub(super) whole_cpu: Tried,
     /// `cycles` counted on perfd itself.
@@ -84,6 +86,9 @@ impl Facts {
             own_kernel: try_clock(Modes::ALL, Scope::Own, Use::Sample),
             own_lost: try_clock(Modes::USER, Scope::Own, Use::CountLost),
             process_1: try_clock(Modes::USER, Scope::Process(Pid(1)), Use::Sample),
+            process_1_maps: File::open(roots.proc.join("1/maps"))
+                .map(drop)
+                .map_err(|error| errno(&error)),
             whole_cpu: try_clock(Modes::ALL, Scope::WholeCpu(first_cpu), Use::Sample),
             cycles_counted: try_cycles(Use::Count),
             cycles_sampled: try_cycles(Use::Sample),
@@ -189,6 +194,7 @@ impl Facts {
             own_kernel: REFUSED,
             own_lost: Ok(()),
             process_1: REFUSED,
+            process_1_maps: REFUSED,
             whole_cpu: REFUSED,
             cycles_counted: Err(Errno::ENOENT),
             cycles_sampled: Err(Errno::ENOENT),
