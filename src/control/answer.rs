@@ -137,6 +137,8 @@ pub struct ClientFigures {
 /// One engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFigures {
+    /// Its number, as the log has it.
+    pub engine: u32,
     /// Targets that it samples.
     pub targets: u64,
     /// Processes that it follows.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -70,6 +70,7 @@ impl Files {
         let figures = Arc::new(Figures::default());
         let news = Arc::new(Mutex::new(Vec::new()));
         let writing = Writing {
+            root: root.to_owned(),
             store,
             figures: figures.clone(),
             news: news.clone(),
@@ -173,6 +174,8 @@ impl Files {
 }
 
 struct Writing {
+    /// Whose disk it is, for whoever reads the log.
+    root: PathBuf,
     store: Store,
     figures: Arc<Figures>,
     news: Arc<Mutex<Vec<String>>>,
@@ -215,9 +218,13 @@ impl Writing {
         let failed = done
             .failed
             .into_iter()
-            .map(|error| format!("files: {:#}", anyhow::Error::new(error)));
-        let recovered = done.recovered.then(|| "files: written again".to_owned());
-        let news: Vec<String> = failed.chain(recovered).collect();
+            .map(|error| format!("{:#}", anyhow::Error::new(error)));
+        let recovered = done.recovered.then(|| "written again".to_owned());
+        let root = self.root.display();
+        let news: Vec<String> = failed
+            .chain(recovered)
+            .map(|what| format!("files in {root}: {what}"))
+            .collect();
         if !news.is_empty() {
             self.news
                 .lock()

@@ -98,9 +98,15 @@ pub fn metrics(place: &MetricsPlace) -> Result<(OwnedFd, Option<Listening>), Fau
             Ok((socket, Some(listening)))
         }
         MetricsPlace::Loopback(address) => {
-            let listener =
-                TcpListener::bind(address).map_err(failed(format!("listen on {address}")))?;
-            Ok((listener.into(), None))
+            let bound = TcpListener::bind(address).map_err(|error| {
+                let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+                let fault = failed(format!("listen on {address}"))(error);
+                match is_taken {
+                    true => fault.hint("try: --metrics with another port"),
+                    false => fault,
+                }
+            });
+            Ok((bound?.into(), None))
         }
     }
 }

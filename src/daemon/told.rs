@@ -23,8 +23,13 @@ pub(super) fn tell(log: &Log, registry: &Registry, said: &Said) {
         Said::Marked {
             target, sequence, ..
         } => {
+            let phase = registry.target(*target).map(Target::present);
+            let what = match phase {
+                Ok((None, _)) => "its phase ends before",
+                _ => "a phase begins with",
+            };
             log.info(format!(
-                "target {}{}: a phase begins with window {sequence}",
+                "target {}{}: {what} window {sequence}",
                 target.0,
                 name(*target)
             ));

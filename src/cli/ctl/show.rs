@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::control::{Listed, ListedTarget, Stats, TargetState};
+use crate::sink::encode::figures::n_of;
 
 /// A line for each target, under a heading.
 pub(super) fn list(listed: &Listed) -> String {
@@ -99,12 +100,14 @@ pub(super) fn stats(stats: &Stats) -> String {
             clients.windows_sent, clients.windows_merged, clients.windows_dropped
         ),
     );
-    for (idx, engine) in stats.engines.iter().enumerate() {
+    for engine in &stats.engines {
         line(
-            &format!("engine {idx}"),
+            &format!("engine {}", engine.engine),
             format!(
-                "{} targets, {} processes, {} stacks",
-                engine.targets, engine.processes, engine.stacks
+                "{}, {}, {}",
+                n_of(engine.targets, "target", "targets"),
+                n_of(engine.processes, "process", "processes"),
+                n_of(engine.stacks, "stack", "stacks")
             ),
         );
         for event in &engine.events {

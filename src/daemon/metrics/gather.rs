@@ -54,6 +54,7 @@ impl Sources<'_> {
             engines: engines
                 .iter()
                 .map(|(engine, _, stats)| EngineFigures {
+                    engine: engine.0,
                     targets: stats.targets as u64,
                     processes: stats.processes as u64,
                     stacks: stats.stacks as u64,

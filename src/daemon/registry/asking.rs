@@ -265,7 +265,7 @@ impl Registry {
                     self.say(Said::EngineStarted(engine, Box::new(way)));
                 }
                 // An engine's number is another after each restart, so that late words of the earlier one are not taken for its own.
-                let part = self.new_id();
+                let part = self.new_part();
                 self.parts.insert(part, id);
                 (engine, part, sequence)
             }
@@ -308,7 +308,12 @@ fn pid_of(member: &Member) -> Option<Pid> {
 
 /// Events are on whole CPUs, so that what a user asks for costs everybody: the kernel's own events alone, no more often than the limit says.
 fn check_user_sampling(sampling: &Sampling, most: u64) -> Result<(), Fault> {
-    let limit = |what: String| Err(Fault::new(FaultClass::Limit, what));
+    let limit = |what: String| {
+        let fault = Fault::new(FaultClass::Limit, what);
+        Err(fault.hint(format!(
+            "try: {most} or less; administrators may ask for more"
+        )))
+    };
     if sampling.frequency.0 > most {
         return limit(format!(
             "frequency {}; limits.user_frequency is {most}",

@@ -118,6 +118,7 @@ pub struct Registry {
     parts: FxHashMap<TargetId, TargetId>,
     finder: Finder,
     next: u32,
+    next_part: u32,
     next_token: u64,
     said: VecDeque<Said>,
     /// Final accounts of engines that have ended.
@@ -138,6 +139,7 @@ impl Registry {
             targets: BTreeMap::new(),
             parts: FxHashMap::default(),
             next: 1,
+            next_part: 1,
             next_token: 1,
             said: VecDeque::new(),
             past: Vec::new(),
@@ -199,16 +201,27 @@ impl Registry {
             && self.said.is_empty()
     }
 
+    /// A number for a target.
     fn new_id(&mut self) -> TargetId {
-        let id = TargetId(self.next);
-        // A second one would have to be taken in each microsecond for an hour.
-        self.next = self.next.saturating_add(1);
-        id
+        taken_from(&mut self.next)
+    }
+
+    /// A number under which an engine knows a target.
+    fn new_part(&mut self) -> TargetId {
+        taken_from(&mut self.next_part)
     }
 
     fn say(&mut self, said: Said) {
         self.said.push_back(said);
     }
+}
+
+/// The next number; it is never used again.
+fn taken_from(next: &mut u32) -> TargetId {
+    let id = TargetId(*next);
+    // A second one would have to be taken in each microsecond for an hour.
+    *next = next.saturating_add(1);
+    id
 }
 
 fn no_such(id: TargetId) -> Fault {
