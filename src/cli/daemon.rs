@@ -13,12 +13,13 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use nix::unistd::geteuid;
 
 use super::{Exit, manual};
+use crate::daemon::config::{Place, USUAL_PLACE};
 use crate::daemon::settings::{MetricsPlace, Settings};
 use crate::daemon::{self, activation, notify};
 use crate::model::{Fault, FaultClass};
@@ -26,8 +27,6 @@ use crate::parser::{self, Parsing};
 use crate::procfs::{SysRoots, kallsyms};
 use crate::{control, sys};
 
-/// Where the configuration is, if nobody says otherwise; there need not be one.
-const DEFAULT_CONFIG: &str = "/etc/perfd/perfd.toml";
 /// Where the service keeps its state.
 const DEFAULT_STATE: &str = "/var/lib/perfd";
 
@@ -70,6 +69,8 @@ fn metrics_place(text: &str) -> Result<MetricsPlace, NoMetricsPlace> {
 
 /// Runs `perfd daemon`.
 pub(super) fn run(args: &DaemonArgs) -> anyhow::Result<Exit> {
+    let roots = SysRoots::default();
+    daemon::check_rights(&roots)?;
     let variable = |name: &str| std::env::var(name).ok();
     let is_service_user = geteuid().is_root() || variable("STATE_DIRECTORY").is_some();
     let home = Home::of(is_service_user, |name| {
@@ -91,13 +92,12 @@ pub(super) fn run(args: &DaemonArgs) -> anyhow::Result<Exit> {
             )
         })?;
     }
-    let default_config = Path::new(DEFAULT_CONFIG);
-    let has_default = is_service_user && default_config.exists();
     daemon::run(Settings {
-        config: args
-            .config
-            .clone()
-            .or_else(|| has_default.then(|| default_config.to_owned())),
+        config: match &args.config {
+            Some(path) => Place::File(path.clone()),
+            None if is_service_user => Place::IfThere(PathBuf::from(USUAL_PLACE)),
+            None => Place::Nowhere,
+        },
         socket,
         state,
         metrics: args.metrics.clone(),
@@ -113,7 +113,7 @@ pub(super) fn run(args: &DaemonArgs) -> anyhow::Result<Exit> {
         },
         has_journal: variable("JOURNAL_STREAM").is_some(),
         parsing: Parsing::InChild(parser::Limits::default()),
-        roots: SysRoots::default(),
+        roots,
         kallsyms: kallsyms::Source::opened(std::io::stdin().as_fd()).unwrap_or_default(),
     })?;
     Ok(Exit::Ok)

@@ -98,6 +98,18 @@ impl Running {
     }
 }
 
+/// A sampling of the configuration as an engine takes it.
+pub fn engine_sampling(sampling: &Sampling) -> EngineSampling {
+    EngineSampling {
+        events: match sampling.events.is_empty() {
+            true => EventChoice::Default,
+            false => EventChoice::Asked(sampling.events.clone()),
+        },
+        rate: Rate::Frequency(sampling.frequency),
+        python: sampling.python,
+    }
+}
+
 /// The engines that run.
 #[derive(Debug)]
 pub struct Engines {
@@ -159,20 +171,8 @@ impl Engines {
     }
 
     fn spec(&self, way: &Way) -> EngineSpec {
-        let Sampling {
-            events,
-            frequency,
-            python,
-        } = &way.sampling;
         EngineSpec {
-            sampling: EngineSampling {
-                events: match events.is_empty() {
-                    true => EventChoice::Default,
-                    false => EventChoice::Asked(events.clone()),
-                },
-                rate: Rate::Frequency(*frequency),
-                python: *python,
-            },
+            sampling: engine_sampling(&way.sampling),
             naming: self.settings.naming(way.names),
             backend: Backend::Auto,
             parsing: self.settings.parsing.clone(),

@@ -32,4 +32,5 @@ pub mod snapshot;
 pub mod target;
 mod told;
 
+pub use opening::check_rights;
 pub use run::run;

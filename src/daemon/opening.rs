@@ -1,4 +1,4 @@
-//! What a daemon opens at its start: its configuration, its sockets, its files.
+//! What a daemon opens at its start: its sockets, its files.
 
 use std::os::fd::OwnedFd;
 
@@ -15,16 +15,11 @@ use crate::procfs::SysRoots;
 use crate::session::engine::is_permitted;
 use crate::sys::Waker;
 
-/// The configuration as it is now.
-pub(super) fn read_config(settings: &Settings) -> Result<Config, Fault> {
-    settings
-        .config
-        .as_deref()
-        .map_or_else(|| Ok(Config::default()), Config::read)
-}
-
 /// Whether there can be a target at all: a daemon that refuses each would only be found out later.
-pub(super) fn check_rights(roots: &SysRoots) -> Result<(), Fault> {
+///
+/// # Errors
+/// There cannot: with the host's setting, and what helps.
+pub fn check_rights(roots: &SysRoots) -> Result<(), Fault> {
     is_permitted(roots).map_err(|fault| {
         let what = format!("a daemon samples whole CPUs: {}", fault.what);
         let fault = Fault { what, ..fault };

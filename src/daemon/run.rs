@@ -13,7 +13,7 @@ use super::listening::Listening;
 use super::log::Log;
 use super::metrics::{Answers, Sources};
 use super::notify::Notify;
-use super::opening::{check_rights, control_socket, read_config, serve_metrics, start_files};
+use super::opening::{control_socket, serve_metrics, start_files};
 use super::registry::{Registry, Said};
 use super::requests::{Came, Outcome, Requests, Scene, client_limits};
 use super::settings::Settings;
@@ -22,6 +22,7 @@ use super::told::tell;
 use crate::control::{Refusal, RefusalClass};
 use crate::model::{Fault, FaultClass, MonoNs};
 use crate::parser::Parsing;
+use crate::sink::encode::figures::n_of;
 use crate::sink::pprof::Labels;
 use crate::sys::signals::{EndRequest, Signals};
 use crate::sys::unix_socket::LineListener;
@@ -92,8 +93,7 @@ impl Daemon {
     fn start(settings: Settings, signals: Signals) -> anyhow::Result<Daemon> {
         let started = sys::now();
         let log = Log::new(settings.has_journal);
-        let config = read_config(&settings)?;
-        check_rights(&settings.roots)?;
+        let config = settings.config.read()?;
         let notify = Notify::new(&settings.notify).context("reach the service manager")?;
         let passed = activation::take(&settings.activation)?;
         sys::private_folder(&settings.state).map_err(|error| {
@@ -139,8 +139,13 @@ impl Daemon {
             asked: started,
         };
         daemon.log.info(format!(
-            "started: version {}, control socket {place}, {n_configured} configured targets",
+            "started: version {}, control socket {place}, {}",
             env!("CARGO_PKG_VERSION"),
+            n_of(
+                n_configured as u64,
+                "configured target",
+                "configured targets"
+            ),
         ));
         daemon.registry.look();
         daemon.pass_on();
@@ -195,7 +200,7 @@ impl Daemon {
     /// Reads the configuration again: all of it is taken, or nothing.
     fn reload(&mut self) {
         self.notify.reloading(sys::now());
-        match read_config(&self.settings) {
+        match self.settings.config.read() {
             Ok(config) => {
                 if let Some(files) = &mut self.files {
                     files.set_limits(files::limits(&config.files));
@@ -204,7 +209,7 @@ impl Daemon {
                 self.requests.configure(&config);
                 let reloaded = self.registry.reload(config);
                 self.log.info(format!(
-                    "reloaded: {} configured targets go on, {} end, {} begin",
+                    "reloaded: of configured targets {} go on, {} end, {} begin",
                     reloaded.kept, reloaded.ended, reloaded.begun
                 ));
                 self.registry.look();
@@ -381,8 +386,11 @@ impl Daemon {
             .targets()
             .filter(|target| target.is_running())
             .count();
-        let n_clients = self.clients.figures().connected;
-        format!("{n_running} of {n_targets} targets running, {n_clients} clients")
+        format!(
+            "{n_running} of {} running, {}",
+            n_of(n_targets as u64, "target", "targets"),
+            n_of(self.clients.figures().connected, "client", "clients")
+        )
     }
 
     fn finish(self) {

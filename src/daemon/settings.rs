@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::Names;
-use super::{activation, notify};
+use super::{activation, config, notify};
 use crate::parser::Parsing;
 use crate::procfs::{SysRoots, kallsyms};
 use crate::symbolize::{self, CacheFolder, Inline};
@@ -20,8 +20,8 @@ pub enum MetricsPlace {
 /// How a daemon is started.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The configuration's file; `None`: the default configuration.
-    pub config: Option<PathBuf>,
+    /// Where the configuration is read, at the start and whenever it is to be read again.
+    pub config: config::Place,
     /// Where clients connect, if no socket was passed.
     pub socket: PathBuf,
     /// Where windows and names are kept.

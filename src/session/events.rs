@@ -26,19 +26,20 @@ const DEFAULT: [HardwareEvent; 3] = [
 const WITHOUT_PMU: SoftwareEvent = SoftwareEvent::CpuClock;
 
 /// The events of a run, each probed, and what the user should know about them.
-pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<String>)> {
+pub(super) fn choose(
+    asked: &EventChoice,
+    rate: Rate,
+    scope: Scope,
+    roots: &SysRoots,
+) -> anyhow::Result<(Vec<PlannedEvent>, Vec<String>)> {
     let mut notes = Vec::new();
-    check_rates(spec)?;
-    let scope = scope(spec);
-    let events = match &spec.events {
+    check_rates(asked, rate, roots)?;
+    let events = match asked {
         EventChoice::Asked(asked) => asked
             .iter()
-            .map(|event| {
-                let rate = event.rate.unwrap_or(spec.rate);
-                plan(&spec.roots, &event.spec, rate, scope)
-            })
+            .map(|event| plan(roots, &event.spec, event.rate.unwrap_or(rate), scope))
             .collect::<Result<Vec<_>, _>>()?,
-        EventChoice::Default => defaults(&spec.roots, spec.rate, scope, &mut notes)?,
+        EventChoice::Default => defaults(roots, rate, scope, &mut notes)?,
     };
     let narrowed: Vec<String> = events
         .iter()
@@ -46,7 +47,7 @@ pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<Stri
         .map(|event| event.spec.to_string())
         .collect();
     if !narrowed.is_empty() {
-        let level = Sysctls::read(&spec.roots).perf_event_paranoid;
+        let level = Sysctls::read(roots).perf_event_paranoid;
         let level = level.map_or(String::new(), |n| {
             format!(" (kernel.perf_event_paranoid is {n})")
         });
@@ -59,15 +60,15 @@ pub(super) fn choose(spec: &Spec) -> anyhow::Result<(Vec<PlannedEvent>, Vec<Stri
 }
 
 /// The kernel's word for a rate above its limit is EINVAL, as for anything else it does not like.
-fn check_rates(spec: &Spec) -> Result<(), Fault> {
-    let Some(limit) = Sysctls::read(&spec.roots).perf_event_max_sample_rate else {
+fn check_rates(asked: &EventChoice, rate: Rate, roots: &SysRoots) -> Result<(), Fault> {
+    let Some(limit) = Sysctls::read(roots).perf_event_max_sample_rate else {
         return Ok(());
     };
     let too_high = |rate| match rate {
         Rate::Frequency(hz) if hz.0 > limit => Some(hz),
         _ => None,
     };
-    let asked: &[AskedEvent] = match &spec.events {
+    let asked: &[AskedEvent] = match asked {
         EventChoice::Asked(asked) => asked,
         EventChoice::Default => &[],
     };
@@ -85,7 +86,7 @@ fn check_rates(spec: &Spec) -> Result<(), Fault> {
     });
     let uses_the_runs = asked.is_empty() || asked.iter().any(|event| event.rate.is_none());
     let of_run = || {
-        let hz = too_high(spec.rate).filter(|_| uses_the_runs)?;
+        let hz = too_high(rate).filter(|_| uses_the_runs)?;
         Some((format!("sample at {hz}"), hz, format!("-F {limit}")))
     };
     let Some((what, hz, lower)) = of_event.or_else(of_run) else {
@@ -101,19 +102,22 @@ fn check_rates(spec: &Spec) -> Result<(), Fault> {
         )))
 }
 
-fn scope(spec: &Spec) -> Scope {
-    let first_cpu = || {
-        cpus::online(&spec.roots)
-            .ok()
-            .and_then(|cpus| cpus.first().copied())
-    };
+/// Where the events of a run are tried.
+pub(super) fn scope(spec: &Spec) -> Scope {
     match &spec.target {
         Target::Running(Selection::Host)
         | Target::Command {
             whole_host: true, ..
-        } => first_cpu().map_or(Scope::Own, Scope::WholeCpu),
+        } => scope_of_host(&spec.roots),
         _ => Scope::Own,
     }
+}
+
+/// Where events of whole CPUs are tried.
+pub(super) fn scope_of_host(roots: &SysRoots) -> Scope {
+    let cpus = cpus::online(roots).unwrap_or_default();
+    let first = cpus.first().copied();
+    first.map_or(Scope::Own, Scope::WholeCpu)
 }
 
 fn defaults(

@@ -108,7 +108,8 @@ pub(super) fn lay(
     members: Members,
     extent: Extent,
 ) -> anyhow::Result<Foundation> {
-    let (events, mut notes) = events::choose(spec)?;
+    let (events, mut notes) =
+        events::choose(&spec.events, spec.rate, events::scope(spec), &spec.roots)?;
     let cpus = cpus::online(&spec.roots).context("list the CPUs")?;
     let room = extent.room(&events, cpus.len());
     let ring_pages = spec.ring_pages.or_else(|| extent.ring_pages(&events));

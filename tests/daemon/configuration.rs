@@ -32,7 +32,7 @@ fn a_reload_takes_all_of_a_file_or_nothing() {
 
     daemon.configure("[[target]]\nname = \"stays\"\ncomm = \"perfd-stays\"\n[[target]]\nname = \"new\"\ncomm = \"perfd-new\"\n[limits]\nclients = 40\n");
     daemon.signal(Signal::SIGHUP);
-    logged(&daemon, "1 configured targets go on, 1 end, 1 begin");
+    logged(&daemon, "of configured targets 1 go on, 1 end, 1 begin");
     let same = listed(&mut client, "stays", |_| true);
     assert_eq!(same["target"], stays);
     listed(&mut client, "new", |_| true);
@@ -72,4 +72,21 @@ fn the_printed_configuration_is_right_and_a_wrong_one_is_told_with_its_line() {
         said.contains("line 2: window = \"soon\": not a time"),
         "{said}"
     );
+
+    // What is right and not there on this host is told, and no error.
+    std::fs::write(
+        &path,
+        "admin_group = \"perfd-no-such\"\nfrequency = 1000000\n[[target]]\nhost = true\nevents = [\"sched:no_such\"]\nfrequency = 19\n",
+    )
+    .expect("written");
+    let checked = check();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}");
+    for part in [
+        "admin_group \"perfd-no-such\": this host has no such group",
+        "target \"host\": sample sched:no_such",
+        "at 1000000 Hz: the kernel allows ",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

@@ -11,6 +11,11 @@ use super::own_daemon::client::{Client, PATIENCE};
 use super::support::{copy_program, perfd, skip};
 
 fn command(folder: &Path) -> Command {
+    let metrics = folder.join("metrics.sock");
+    command_with_metrics(folder, &format!("unix:{}", metrics.display()))
+}
+
+fn command_with_metrics(folder: &Path, place: &str) -> Command {
     let mut command = perfd();
     command
         .arg("daemon")
@@ -18,8 +23,7 @@ fn command(folder: &Path) -> Command {
         .arg(folder.join("control.sock"))
         .arg("--state")
         .arg(folder.join("state"))
-        .arg("--metrics")
-        .arg(format!("unix:{}", folder.join("metrics.sock").display()))
+        .args(["--metrics", place])
         .env_remove("LISTEN_FDS")
         .env_remove("STATE_DIRECTORY")
         .stdin(Stdio::null())
@@ -84,7 +88,32 @@ fn a_folder_that_others_may_write_to_is_not_used_for_state() {
     let output = command(folder.path()).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(73), "{said}");
-    assert!(said.contains("--state"), "{said}");
+    let own = nix::unistd::geteuid();
+    assert!(
+        said.contains(&format!("belongs to user {own} with mode 0777")) && said.contains("--state"),
+        "{said}"
+    );
+    std::fs::remove_dir(&state).expect("removed");
+    std::fs::write(&state, "").expect("written");
+    let output = command(folder.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(73), "{said}");
+    assert!(said.contains("something that is no folder"), "{said}");
+}
+
+#[test]
+fn a_port_that_is_in_use_is_told_with_a_remedy() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let place = taken.local_addr().expect("bound").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = command_with_metrics(folder.path(), &place).output();
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(73), "{said}");
+    assert!(
+        said.contains(&format!("listen on {place}")) && said.contains("another port"),
+        "{said}"
+    );
 }
 
 /// A process that does not outlive the test.

@@ -157,15 +157,18 @@ fn a_reload_takes_all_of_a_configuration_or_nothing(machine: &Machine) {
     let mut client = machine.client();
     let clock = tailed(&mut client, json!({"pid": program(machine)}));
     let good = format!("{CONFIG}[[target]]\nname = \"configured\"\ncomm = \"program\"\n");
-    for config in [
-        format!("{good}frequency = 0\n"),
-        format!("{good}colour = \"red\"\n"),
-        "[[".to_owned(),
+    for (config, why) in [
+        (
+            format!("{good}frequency = 0\n"),
+            "frequency = 0: not a number",
+        ),
+        (format!("{good}colour = \"red\"\n"), "unknown key `colour`"),
+        ("[[".to_owned(), "line 1: [[: "),
     ] {
-        let n_before = machine.journal_of_perfd().lines().count();
         machine.write("/etc/perfd/perfd.toml", &config);
-        machine.run(&["systemctl", "reload", "perfd.service"]);
-        while machine.journal_of_perfd().lines().count() == n_before {
+        let reloaded = machine.run(&["systemctl", "reload", "perfd.service"]);
+        assert_ne!(reloaded.code, 0, "{config}: {reloaded:?}");
+        while !machine.journal_of_perfd().contains(why) {
             client.event(clock);
         }
         let listed = client.done(json!({"do": "list"}));

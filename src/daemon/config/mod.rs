@@ -8,7 +8,7 @@ mod keys;
 mod raw;
 mod values;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::selector::Selector;
@@ -19,6 +19,34 @@ pub use values::Kept;
 
 /// A configuration of this size was not written by hand.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Where the configuration of the service is, if nobody says otherwise; there need not be one.
+pub const USUAL_PLACE: &str = "/etc/perfd/perfd.toml";
+
+/// Where a configuration is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere: the defaults hold.
+    Nowhere,
+    /// In this file, if there is one by then; else the defaults hold.
+    IfThere(PathBuf),
+    /// In this file.
+    File(PathBuf),
+}
+
+impl Place {
+    /// The configuration as it is now.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn read(&self) -> Result<Config, Fault> {
+        match self {
+            Place::File(path) => Config::read(path),
+            Place::IfThere(path) if path.exists() => Config::read(path),
+            Place::IfThere(_) | Place::Nowhere => Ok(Config::default()),
+        }
+    }
+}
 
 /// What the daemon does.
 #[derive(Clone, Debug, PartialEq)]

@@ -112,7 +112,7 @@ pub(super) fn parse(text: &str) -> Result<Raw, Fault> {
         }
         // serde lists what is allowed behind a comma; that is a line of its own here.
         let (what, allowed) = match error.message().split_once(", expected ") {
-            Some((what, allowed)) => (what.replace("unknown field", "unknown key"), Some(allowed)),
+            Some((what, allowed)) => in_words(what, allowed),
             None => (error.message().to_owned(), None),
         };
         let fault = wrong(text, start, &what);
@@ -125,6 +125,26 @@ pub(super) fn parse(text: &str) -> Result<Raw, Fault> {
         }
         .hint("try: perfd config   for all keys and what they are for")
     })
+}
+
+/// What serde says, in the words of the file; and what is allowed, where it is a list.
+fn in_words<'a>(what: &str, allowed: &'a str) -> (String, Option<&'a str>) {
+    let Some(found) = what.strip_prefix("invalid type: ") else {
+        let what = what.replace("unknown field", "unknown key");
+        return (
+            what.replace("unknown variant", "unknown value"),
+            Some(allowed),
+        );
+    };
+    let wanted = match allowed {
+        "i64" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" => "text in quotes",
+        "a sequence" => "a list: [\"…\", \"…\"]",
+        // Of Rust's structs.
+        _ => "a table",
+    };
+    (format!("{found}, where {wanted} belongs"), None)
 }
 
 /// The key of the line at a place, if there is nothing behind it.
@@ -150,6 +170,23 @@ fn without_value(text: &str, start: Option<usize>, key: &str) -> Fault {
         None => fault.hint("try: a value behind it, or without this line"),
     }
     .hint("try: perfd config   for all keys and what they are for")
+}
+
+/// Where a key of a table stands, the first being that without a name.
+fn place_of(text: &str, table: &str, key: &str) -> Option<usize> {
+    let (mut place, mut present) = (0, "");
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim();
+        if let Some(heading) = trimmed.strip_prefix('[') {
+            present = heading.split(']').next().unwrap_or_default().trim();
+        }
+        let name = trimmed.split('=').next().unwrap_or_default().trim();
+        if present == table && name == key {
+            return Some(place);
+        }
+        place += line.len();
+    }
+    None
 }
 
 /// The number of the line at a place, from 0 on.
@@ -253,7 +290,9 @@ impl Raw {
                 "files.window is {:?}, shorter than window, {window:?}",
                 files.window
             );
-            return Err(Fault::new(FaultClass::Configuration, what).hint(
+            // One of them stands there, or both: they are not so by default.
+            let place = place_of(text, "files", "window").or_else(|| place_of(text, "", "window"));
+            return Err(wrong(text, place, &what).hint(
                 "a file holds whole windows: try a longer files.window, or a shorter window",
             ));
         }

@@ -109,7 +109,27 @@ fn what_is_wrong_is_told_with_its_line_its_value_and_what_is_allowed() {
     check("frequency = -1", &["not a number from 1"]);
     check(
         "frequency = \"x\"",
-        &["line 1: frequency = \"x\": invalid type"],
+        &["line 1: frequency = \"x\": string \"x\", where a whole number belongs"],
+    );
+    check(
+        "frequency = 1.5",
+        &["floating point `1.5`, where a whole number belongs"],
+    );
+    check(
+        "python = 1",
+        &["line 1: python = 1: integer `1`, where true or false belongs"],
+    );
+    check(
+        "window = 10",
+        &["integer `10`, where text in quotes belongs"],
+    );
+    check(
+        "events = \"cycles\"",
+        &["string \"cycles\", where a list: [\"…\", \"…\"] belongs"],
+    );
+    check(
+        "limits = 3",
+        &["line 1: limits = 3: integer `3`, where a table belongs"],
     );
     for text in [
         "frequency =",
@@ -144,7 +164,7 @@ fn what_is_wrong_is_told_with_its_line_its_value_and_what_is_allowed() {
     );
     check(
         "[files]\ntargets = \"some\"",
-        &["line 2", "unknown variant `some`", "`configured`"],
+        &["line 2", "unknown value `some`", "`configured`"],
     );
     check("events = [\"cycels\"]", &["line 1", "cycels"]);
     check("events = [\"cycles\", \"cycles\"]", &["stands there twice"]);
@@ -179,7 +199,11 @@ fn what_is_wrong_is_told_with_its_line_its_value_and_what_is_allowed() {
     );
     check(
         "window = \"2m\"",
-        &["files.window is 60s, shorter than window, 120s"],
+        &["line 1: window = \"2m\": files.window is 60s, shorter than window, 120s"],
+    );
+    check(
+        "window = \"2m\"\n[limits]\n[files]\n  window=\"90s\"",
+        &["line 4: window=\"90s\": files.window is 90s, shorter than window, 120s"],
     );
 }
 
@@ -199,4 +223,20 @@ fn a_file_of_any_bytes_is_an_error_and_no_panic() {
             .what
             .contains("1 MiB")
     );
+}
+
+#[test]
+fn a_file_that_need_not_be_there_is_read_when_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("perfd.toml");
+    let usual = Place::IfThere(path.clone());
+    assert_eq!(usual.read(), Ok(Config::default()));
+    assert_eq!(Place::Nowhere.read(), Ok(Config::default()));
+    Place::File(path.clone()).read().expect_err("none there");
+    std::fs::write(&path, "frequency = 7\n").expect("written");
+    assert_eq!(
+        usual.read().map(|config| config.sampling.frequency),
+        Ok(Hz(7))
+    );
+    assert_eq!(Place::File(path).read(), usual.read());
 }

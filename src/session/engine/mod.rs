@@ -25,7 +25,7 @@ pub(super) use counted_for::{Sampled, When};
 pub use event::{EngineEvent, TargetWindow};
 pub use handle::Engine;
 pub(super) use membership::Membership;
-pub use permitted::is_permitted;
+pub use permitted::{is_permitted, try_sampling};
 pub use spec::{EngineSpec, Limits, Sampling};
 pub use stats::EngineStats;
 pub use target::{Authority, Member, TargetEnd};
