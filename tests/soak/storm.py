@@ -18,15 +18,17 @@ FIGURES = ["open_files", "threads", "children", "ring_bytes", "bpf_map_bytes", "
 
 # Storms of which the second must leave no more memory than the first.
 STORMS = 2
-# By so much more it may be all the same: what the second has met and the first has not.
-SLACK = 12 << 20
-# And so much more than in the beginning: stacks, modules and names of threads go when there are many.
-MOST_LEFT = 64 << 20
+# By so much more it may be all the same: stacks, modules and names of threads go when there are many, and the second has met what the first has not.
+SLACK = 16 << 20
+# And so much more than in the beginning.
+MOST_LEFT = 32 << 20
 
 # So many times in a row figures are the same when nothing moves any more: 10 windows.
 STEADY = 50
 # How long that, or their base, is waited for. It takes a minute at the most: that is how long what nobody asks for is kept.
 PATIENCE = 240
+# Memory is at its least when it has not fallen for so many seconds: what nobody asks for is kept for sixty.
+FALLS_WITHIN = 70
 
 
 class Storm:
@@ -182,7 +184,7 @@ keep_bytes = "4MiB"
         keeper = Client(self.path)
         try:
             # One target is there all the time, so that there is an engine whose account is looked at in the end.
-            keeper.ask("attach", target={"pid": os.getpid()})
+            keeper.ask_in_the_end("attach", target={"pid": os.getpid()})
             self.start_loads(folder)
             self.once_each(keeper)
             self.end_loads()
@@ -209,9 +211,9 @@ keep_bytes = "4MiB"
     def once_each(self, keeper):
         """What is only there after it was used (a parser, a first window) is part of the base."""
         for load in self.loads:
-            target = keeper.ask("attach", target={"pid": load.pid})["target"]
+            target = keeper.ask_in_the_end("attach", target={"pid": load.pid})["target"]
             self.first_snapshot(keeper, target)
-            keeper.ask("detach", target=target)
+            keeper.ask_in_the_end("detach", target=target)
 
     def first_snapshot(self, keeper, target):
         """There is one when the first window is over."""
@@ -228,15 +230,20 @@ keep_bytes = "4MiB"
         """The figures when all clients are gone and nothing moves any more; those of the base, if they ever come."""
         patience = time.monotonic() + PATIENCE
         before, n_same = None, 0
+        least, fell = None, time.monotonic()
         while True:
-            stats = keeper.ask("stats")
+            stats = keeper.ask_in_the_end("stats")
             stats["children"] = self.n_children()
+            memory = stats["rss_anon_bytes"]
+            if least is None or memory < least - 2**20:
+                least, fell = memory, time.monotonic()
+            is_low = base is None or memory <= base["rss_anon_bytes"] + SLACK or time.monotonic() > fell + FALLS_WITHIN
             figures = [stats[figure] for figure in FIGURES]
             n_same = n_same + 1 if figures == before else 0
             before = figures
             alone = stats["clients"]["connected"] == 1 and stats["targets"] == 1
             is_base = n_same >= STEADY if base is None else all(stats[figure] <= base[figure] for figure in FIGURES)
-            if alone and is_base or time.monotonic() > patience:
+            if alone and is_base and is_low or time.monotonic() > patience:
                 return stats
             time.sleep(0.2)
 
