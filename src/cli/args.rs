@@ -199,11 +199,6 @@ impl SamplingArgs {
         }
     }
 
-    /// The frequency, if one was asked for.
-    pub(super) fn asked_frequency(&self) -> Option<Hz> {
-        self.frequency
-    }
-
     /// How often to sample the events that do not say so themselves.
     pub fn rate(&self) -> Rate {
         match self.period {

@@ -172,7 +172,11 @@ fn attach(
     let events = args.events()?;
     let request = Attach {
         events: events.map(|events| events.iter().map(AskedEvent::to_string).collect()),
-        frequency: args.asked_frequency().map(|hz| hz.0),
+        // As often as without a daemon, whatever that does by itself.
+        frequency: match args.rate() {
+            Rate::Frequency(hz) => Some(hz.0),
+            Rate::Period(_) => None,
+        },
         python: args.python,
         tree,
         ..Attach::to(TargetChoice::Pid(pid.0))

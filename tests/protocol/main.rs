@@ -6,7 +6,7 @@ mod support;
 
 use std::process::{Command, Output, Stdio};
 
-use registry::Registry;
+use registry::{AttachedTo, Registry};
 
 /// The code of the page that stands behind a mark, until its fence closes.
 fn shown(mark: &str) -> String {
@@ -29,6 +29,10 @@ fn at(registry: &Registry, code: &str) -> String {
 fn text(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn of(pid: u32, frequency: Option<u64>) -> AttachedTo {
+    AttachedTo { pid, frequency }
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn ten_lines_of_python_attach_and_follow() {
     target.wait().expect("it ends");
     assert_eq!(text(&ran), "comm;f 10\ncomm;f 10\n");
     // The right descriptors came with it.
-    assert_eq!(registry.attached(), [target.id()]);
+    assert_eq!(registry.attached(), [of(target.id(), None)]);
 }
 
 #[test]
@@ -103,7 +107,7 @@ fn perfd_ctl_asks_the_same() {
         text(&ctl(&["attach", &own, "--name", "bench", "-F", "99"])),
         "7\n"
     );
-    assert_eq!(registry.attached(), [std::process::id()]);
+    assert_eq!(registry.attached(), [of(std::process::id(), Some(99))]);
     assert_eq!(
         text(&ctl(&["attach", &own, "--json"])),
         "{\"target\":7,\"name\":\"bench\",\"events\":[\"cpu-clock\"],\"notes\":[]}\n"
@@ -156,7 +160,9 @@ fn attach_by_the_daemon_writes_what_attach_writes() {
         run.expect("perfd starts")
     };
     assert_eq!(text(&attach(&["-q"])), "comm;f 20\n");
-    assert_eq!(registry.attached(), [std::process::id()]);
+    assert_eq!(registry.attached(), [of(std::process::id(), Some(997))]);
+    attach(&["-q", "-F", "99"]);
+    assert_eq!(registry.attached(), [of(std::process::id(), Some(99))]);
     let output = attach(&["-o", "out.json", "-o", "out.folded"]);
     assert_eq!(text(&output), "");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -27,7 +27,16 @@ pub struct Registry {
     folder: tempfile::TempDir,
     stop: Waker,
     thread: Option<JoinHandle<()>>,
-    attached: Mutex<Receiver<u32>>,
+    attached: Mutex<Receiver<AttachedTo>>,
+}
+
+/// What an `attach` said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachedTo {
+    /// The process whose pidfd and maps came with it.
+    pub pid: u32,
+    /// Samples a second, if it says.
+    pub frequency: Option<u64>,
 }
 
 impl Registry {
@@ -50,8 +59,8 @@ impl Registry {
         Path::new(self.folder.path()).join("socket")
     }
 
-    /// The processes whose pidfd and maps came with `attach`, since this was asked last.
-    pub fn attached(&self) -> Vec<u32> {
+    /// What came with `attach`, since this was asked last.
+    pub fn attached(&self) -> Vec<AttachedTo> {
         self.attached
             .lock()
             .expect("one at a time")
@@ -68,7 +77,7 @@ impl Drop for Registry {
     }
 }
 
-fn serve(listener: LineListener, stop: &Waker, attached: &mpsc::SyncSender<u32>) {
+fn serve(listener: LineListener, stop: &Waker, attached: &mpsc::SyncSender<AttachedTo>) {
     let poller = Poller::new().expect("epoll");
     poller.add(stop, STOP).expect("added");
     let mut clients = Clients::new(listener, ClientLimits::default(), &poller).expect("added");
@@ -88,7 +97,7 @@ fn serve(listener: LineListener, stop: &Waker, attached: &mpsc::SyncSender<u32>)
     }
 }
 
-fn answer(clients: &mut Clients, heard: Heard, attached: &mpsc::SyncSender<u32>) {
+fn answer(clients: &mut Clients, heard: Heard, attached: &mpsc::SyncSender<AttachedTo>) {
     let Heard::Request {
         client,
         id,
@@ -128,7 +137,10 @@ fn answer(clients: &mut Clients, heard: Heard, attached: &mpsc::SyncSender<u32>)
             );
             let link = std::fs::read_link(link).expect("open");
             assert!(link.ends_with(format!("{pid}/maps")), "{link:?}");
-            attached.try_send(pid).expect("room");
+            let frequency = attach.frequency;
+            attached
+                .try_send(AttachedTo { pid, frequency })
+                .expect("room");
             let ok = Attached {
                 target: 7,
                 name: "bench".to_owned(),
