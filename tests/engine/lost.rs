@@ -38,6 +38,29 @@ fn a_storm_that_no_ring_holds_adds_up_and_its_target_ends() {
 }
 
 #[test]
+fn a_process_whose_first_thread_has_ended_is_not_believed_to_be_gone() {
+    on_each_backend(|backend| {
+        let mut held = Held::start(narrow(backend));
+        let mut worker = Worker::start();
+        let target = held.attach(&worker);
+        worker.tell("second");
+        worker.tell("hurry 5000");
+        // Everybody is looked at when that is noticed, and when whom records lack is looked for.
+        for _ in 0..3 {
+            worker.spin(500);
+            held.cut(target);
+        }
+        worker.spin(100);
+        let windows = held.detach(target);
+        // Copies of stacks have no room in such rings.
+        if backend == Backend::Bpf {
+            assert!(windows.through("busy") > 20, "{}", windows.through("busy"));
+        }
+        assert_records_were_lost(&held.finish());
+    });
+}
+
+#[test]
 fn a_process_whose_exec_nobody_has_heard_of_is_not_believed_to_be_its_users() {
     if !nix::unistd::geteuid().is_root() {
         return skip("processes of other users need root");

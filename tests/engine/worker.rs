@@ -16,7 +16,7 @@ use crate::support::{Program, compile_c};
 /// Reads lines and answers each with a line: `spin MS` is busy for so much CPU time in `busy`; `kernel MS` the same in system calls; `fork`
 /// answers with the number of a child that goes on in the parent's place, which waits for it; `exec PATH` becomes that program, with the same
 /// input and output; `storm N` makes N children one after the other, each of which is busy for a moment; `threads N` makes N threads that wait for
-/// ever; `hurry N` makes N children that do nothing, as fast as it can; `child` answers with the number of a child that has been busy for a moment and has ended; `impostor PID PATH`
+/// ever; `second` ends the first thread, and another one goes on; `hurry N` makes N children that do nothing, as fast as it can; `child` answers with the number of a child that has been busy for a moment and has ended; `impostor PID PATH`
 /// gives that number to a program of another user, which is busy for a moment, and `squatter PID PATH` to one that stays until `release`.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
@@ -87,13 +87,18 @@ static int give_number(long pid, char *path, char *how) {
     return 0;
 }
 
-int main(int argc, char **argv) {
-    char line[4096];
-    if (argc > 1 && *argv[1] == 'b') { busy(2); return 0; }
-    if (argc > 1) for (;;) pause();
-    setvbuf(stdin, 0, _IONBF, 0);
-    printf("ready\n");
+static void serve(void);
+
+static void *serve_behind(void *first) {
+    pthread_join((pthread_t)first, 0);
+    printf("done\n");
     fflush(stdout);
+    serve();
+    return 0;
+}
+
+static void serve(void) {
+    char line[4096];
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         if (!strncmp(line, "spin ", 5)) busy(atol(line + 5));
@@ -101,7 +106,7 @@ int main(int argc, char **argv) {
         if (!strncmp(line, "exec ", 5)) {
             execl(line + 5, line + 5, (char *)0);
             perror(line);
-            return 1;
+            exit(1);
         }
         if (!strncmp(line, "storm ", 6)) {
             for (long n = atol(line + 6); n > 0; n--) {
@@ -130,6 +135,11 @@ int main(int argc, char **argv) {
                 waitpid(child, 0, 0);
             }
         }
+        if (!strcmp(line, "second")) {
+            pthread_t second;
+            if (pthread_create(&second, 0, serve_behind, (void *)pthread_self())) abort();
+            pthread_exit(0);
+        }
         if (!strncmp(line, "threads ", 8)) threads(atol(line + 8));
         if (!strcmp(line, "child")) {
             pid_t child = fork();
@@ -140,7 +150,7 @@ int main(int argc, char **argv) {
             pid_t child = fork();
             if (child) {
                 waitpid(child, 0, 0);
-                return 0;
+                exit(0);
             }
             printf("%d\n", getpid());
         } else {
@@ -148,7 +158,16 @@ int main(int argc, char **argv) {
         }
         fflush(stdout);
     }
-    return 0;
+    exit(0);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && *argv[1] == 'b') { busy(2); return 0; }
+    if (argc > 1) for (;;) pause();
+    setvbuf(stdin, 0, _IONBF, 0);
+    printf("ready\n");
+    fflush(stdout);
+    serve();
 }
 "#;
 

@@ -148,8 +148,7 @@ impl Membership {
         }
         process.sound = self.losses;
         let since = process.since;
-        let stat = tasks::stat(&self.proc_root, pid).ok();
-        if stat.is_none_or(|stat| stat.state == 'Z') {
+        if !tasks::runs(&self.proc_root, pid).unwrap_or(false) {
             // It has ended, and what is still to come of it is from before.
             self.examine(pid, self.sound_until);
             return Found::Gone;
