@@ -109,8 +109,9 @@ pub fn runs(proc_root: &Path, pid: Pid) -> io::Result<bool> {
     Ok(false)
 }
 
-/// `ENOENT` before its folder is opened, `ESRCH` behind that.
-fn is_gone(error: &io::Error) -> bool {
+/// Whether an error of reading a process's files says that it has ended: `ENOENT` before its folder is opened, `ESRCH` behind that. Others,
+/// as of a want of descriptors, say nothing of it.
+pub fn is_gone(error: &io::Error) -> bool {
     const ESRCH: i32 = 3;
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
 }

@@ -1,5 +1,6 @@
 //! Who a process is, and whose: what its forks and execs mean for the targets that it is in, and what is done where records were lost.
 
+use std::io;
 use std::time::Duration;
 
 use super::Authority;
@@ -50,7 +51,7 @@ impl Membership {
         let parent = stat.and_then(|stat| {
             self.look_at(stat.parent);
             let parent = self.processes.get(&stat.parent).copied();
-            let started = self.started(pid)?;
+            let started = self.started(pid).ok()?;
             let may_be = |parent: &Process| {
                 parent.since <= unheard_until && parent.since <= started.plus(TICK)
             };
@@ -148,12 +149,17 @@ impl Membership {
         }
         process.sound = self.losses;
         let since = process.since;
-        if !tasks::runs(&self.proc_root, pid).unwrap_or(false) {
+        // What cannot be asked is believed to be as it was.
+        if !tasks::runs(&self.proc_root, pid).unwrap_or(true) {
             // It has ended, and what is still to come of it is from before.
             self.examine(pid, self.sound_until);
             return Found::Gone;
         }
-        if self.started(pid).is_none_or(|at| at > since.plus(TICK)) {
+        let is_another = match self.started(pid) {
+            Ok(at) => at > since.plus(TICK),
+            Err(error) => tasks::is_gone(&error),
+        };
+        if is_another {
             self.left(pid);
             return Found::Gone;
         }
@@ -161,10 +167,10 @@ impl Membership {
         Found::There
     }
 
-    fn started(&self, pid: Pid) -> Option<MonoNs> {
-        let since_boot = tasks::started(&self.proc_root, pid).ok()?;
+    fn started(&self, pid: Pid) -> io::Result<MonoNs> {
+        let since_boot = tasks::started(&self.proc_root, pid)?;
         let nanos = since_boot.saturating_sub(sys::boot_offset()).as_nanos();
-        u64::try_from(nanos).ok().map(MonoNs)
+        Ok(MonoNs(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
     /// Asks whose a process is, for the users' targets that it is in: it may have become another's at `from`.

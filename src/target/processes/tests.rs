@@ -180,7 +180,7 @@ fn what_has_ended_or_became_another_is_forgotten_when_all_is_checked() {
     };
     let mut processes = Processes::new(planted.path().to_owned());
     let second = |n: u64| MonoNs(n * 1_000_000_000);
-    for pid in [1, 2, 3] {
+    for pid in [1, 2, 3, 4] {
         processes.add_empty(Pid(pid), b"x", second(50));
     }
     let thread = SideBand::Fork {
@@ -190,9 +190,12 @@ fn what_has_ended_or_became_another_is_forgotten_when_all_is_checked() {
         parent_tid: Tid(1),
     };
     processes.apply(second(51), &thread);
-    // 1 has run since before it was added, and has lost a thread; 2 was started later; 3 is not there.
+    // 1 has run since before it was added, and has lost a thread; 2 was started later; 3 is not there; of 4 nothing can be read.
     plant(1, 100 * (50 + 7), &[1]);
     plant(2, 100 * (50 + 7) + 1, &[2]);
+    for folder in ["4/stat", "4/task/4/stat"] {
+        std::fs::create_dir_all(planted.path().join(folder)).expect("made");
+    }
     let mut gone = processes.verify_all(Duration::from_secs(7));
     gone.sort_unstable();
     assert_eq!(gone, [Pid(2), Pid(3)]);

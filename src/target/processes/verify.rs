@@ -17,8 +17,11 @@ impl Processes {
         let mut gone = Vec::new();
         for (pid, process) in &self.processes {
             let last_seen = process.since.plus(boot_offset);
-            let is_same = tasks::started(&self.proc_root, *pid)
-                .is_ok_and(|since_boot| since_boot <= Duration::from_nanos(last_seen.0));
+            // What cannot be asked is believed to be as it was.
+            let is_same = match tasks::started(&self.proc_root, *pid) {
+                Ok(since_boot) => since_boot <= Duration::from_nanos(last_seen.0),
+                Err(error) => !tasks::is_gone(&error),
+            };
             if !is_same || !tasks::runs(&self.proc_root, *pid).unwrap_or(true) {
                 gone.push(*pid);
             }
