@@ -4,6 +4,7 @@ use nix::unistd::Group;
 
 use crate::daemon::config::{Config, Sampling};
 use crate::daemon::engines::engine_sampling;
+use crate::model::{Fault, FaultClass};
 use crate::procfs::SysRoots;
 use crate::session::engine::try_sampling;
 
@@ -40,6 +41,13 @@ fn group(name: &str) -> Option<String> {
 fn sampling(sampling: &Sampling, roots: &SysRoots) -> Vec<String> {
     match try_sampling(&engine_sampling(sampling), roots) {
         Ok(notes) => notes,
+        // Of who asks, and not of the host.
+        Err(error) if is_forbidden(&error) => Vec::new(),
         Err(error) => vec![format!("{error:#}")],
     }
+}
+
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    let fault = error.downcast_ref::<Fault>();
+    fault.is_some_and(|fault| fault.class == FaultClass::Permission)
 }
