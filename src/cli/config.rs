@@ -24,7 +24,7 @@ use crate::procfs::SysRoots;
 #[derive(Args, Clone, Debug)]
 #[command(long_about = manual::of(include_str!("config.rs")))]
 pub(super) struct ConfigArgs {
-    /// Read this file and say what is wrong in it; end with exit code 78 if something is [FILE: /etc/perfd/perfd.toml, if there is one]
+    /// Read this file and say what is wrong in it; end with exit code 78 if something is [default: /etc/perfd/perfd.toml, if there is one]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = USUAL_PLACE)]
     check: Option<PathBuf>,
 }
