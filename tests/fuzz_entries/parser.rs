@@ -27,6 +27,8 @@ use super::split::module_at;
 
 /// Bytes of all messages: what fits into a socket whose other end reads nothing.
 const MAX_SAID: usize = 32 << 10;
+/// And so many of them, each of which takes some 1 KiB there.
+const MAX_MESSAGES: usize = 64;
 
 /// A program with debug information, and a cache.
 struct Scene {
@@ -64,7 +66,9 @@ impl Scene {
 fn messages(bytes: &[u8]) -> Vec<(bool, &[u8])> {
     let mut rest = &bytes[..bytes.len().min(MAX_SAID)];
     let mut messages = Vec::new();
-    while let [flags, low, high, behind @ ..] = rest {
+    while let [flags, low, high, behind @ ..] = rest
+        && messages.len() < MAX_MESSAGES
+    {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(behind.len());
         let (message, behind) = behind.split_at(length);
         messages.push((flags & 1 == 1, message));
