@@ -221,7 +221,7 @@ impl Machine {
 
     /// What the daemon has said.
     pub fn journal_of_perfd(&self) -> String {
-        self.ok(&["journalctl", "--no-pager", "-q", "-o", "cat", "_COMM=perfd"])
+        self.ok(&["journalctl", "--no-pager", "-q", "-o", "cat", "-t", "perfd"])
     }
 
     /// The last lines of the journal, for the message of a test that fails.
