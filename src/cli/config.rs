@@ -39,6 +39,9 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
         false => Place::File(path.clone()),
     };
     let config = place.read()?;
+    if !path.exists() {
+        eprintln!("perfd: there is no {}: the defaults hold", path.display());
+    }
     for lack in on_this_host::lacks(&config, &SysRoots::default()) {
         eprintln!("perfd: {}: {lack}", path.display());
     }

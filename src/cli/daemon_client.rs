@@ -42,7 +42,7 @@ pub(super) fn fault(error: ClientError, socket: &Path) -> anyhow::Error {
             }
             unavailable(what)
                 .hint("no daemon listens there; it is started by: sudo systemctl start perfd")
-                .hint("or in the foreground, for a look: sudo perfd daemon")
+                .hint("or in the foreground, for a look: sudo perfd daemon --state FOLDER")
                 .hint("one of your own listens elsewhere: --socket \"$XDG_RUNTIME_DIR/perfd/control.sock\"")
                 .into()
         }

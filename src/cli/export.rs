@@ -232,7 +232,7 @@ fn cannot_list(args: &ExportArgs, error: io::Error) -> anyhow::Error {
         ),
         io::ErrorKind::PermissionDenied => (
             FaultClass::Permission,
-            "they belong to root and its group\n  try: sudo perfd export",
+            "they belong to the user that the daemon runs as\n  try: sudo perfd export",
         ),
         _ => (FaultClass::System, "see: the log of perfd daemon"),
     };

@@ -119,7 +119,7 @@ impl Attach {
             return Err("events: an empty list; leave it out for the daemon's own".to_owned());
         }
         if self.frequency == Some(0) {
-            return Err("frequency: 0".to_owned());
+            return Err("frequency: 0 is no number of samples a second".to_owned());
         }
         if self.tree && !matches!(self.target, TargetChoice::Pid(_)) {
             return Err("tree: only a pid has descendants to take".to_owned());
@@ -275,7 +275,7 @@ fn is_false(flag: &bool) -> bool {
 /// A name that a client gives stands in lists, logs and file names: short, and nothing in it that does more than be read.
 fn checked_name(what: &str, name: &str) -> Result<(), String> {
     if name.is_empty() {
-        return Err(format!("{what}: an empty name"));
+        return Err(format!("{what}: an empty name; leave it out for none"));
     }
     if name.len() > MAX_NAME {
         return Err(format!("{what}: a name of more than {MAX_NAME} bytes"));
@@ -284,7 +284,7 @@ fn checked_name(what: &str, name: &str) -> Result<(), String> {
     match name.chars().all(is_plain) && !name.starts_with('.') {
         true => Ok(()),
         false => Err(format!(
-            "{what}: a name begins with no dot and has no slash, control or direction characters"
+            "{what}: {name:?}: a name begins with no dot and has no slash, control or direction characters"
         )),
     }
 }

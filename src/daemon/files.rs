@@ -218,7 +218,13 @@ impl Writing {
         let failed = done
             .failed
             .into_iter()
-            .map(|error| format!("{:#}", anyhow::Error::new(error)));
+            .map(|error| {
+                let waits = match error {
+                    StoreError::Write { .. } => "; windows wait in memory, as far as [files] max_bytes lets them, and are written when that is mended",
+                    _ => "",
+                };
+                format!("{:#}{waits}", anyhow::Error::new(error))
+            });
         let recovered = done.recovered.then(|| "written again".to_owned());
         let root = self.root.display();
         let news: Vec<String> = failed

@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::target::Target;
 use super::told::tell;
 use crate::control::{Refusal, RefusalClass};
-use crate::model::{Fault, FaultClass, MonoNs};
+use crate::model::{Fault, FaultClass, LossReason, MonoNs};
 use crate::parser::Parsing;
 use crate::sink::encode::figures::n_of;
 use crate::sink::pprof::Labels;
@@ -417,9 +417,12 @@ impl Daemon {
             .iter()
             .flat_map(|(_, stats)| &stats.ledger.events);
         let (delivered, lost) = ledgers.fold((0, 0), |(delivered, lost), event| {
+            // What was passed over is lost to nobody.
+            let lost_of = event.lost.iter();
+            let lost_of = lost_of.filter(|(reason, _)| **reason != LossReason::Foreign);
             (
                 delivered + event.delivered,
-                lost + event.lost.values().sum::<i64>(),
+                lost + lost_of.map(|(_, n)| n).sum::<i64>(),
             )
         });
         let seconds = sys::now().since(started).as_secs();

@@ -185,6 +185,11 @@ impl Target {
         )
     }
 
+    /// Whether samples in kernel mode are not for who has asked for it.
+    pub fn leaves_out_kernel(&self) -> bool {
+        matches!(self.authority, Authority::User { kernel: false, .. })
+    }
+
     /// The phase of what is sampled now, and the number of the first window that it can be in: windows before it may still be on their way.
     pub fn present(&self) -> (Option<&str>, u64) {
         let marks = self.cuts.iter().rev().filter_map(|cut| cut.mark.as_ref());

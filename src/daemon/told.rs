@@ -4,6 +4,7 @@ use super::log::Log;
 use super::registry::{Registry, Said};
 use super::target::Target;
 use crate::control::EndReason;
+use crate::sink::encode::figures::n_of;
 
 /// Tells of a change of state, in one line.
 pub(super) fn tell(log: &Log, registry: &Registry, said: &Said) {
@@ -86,11 +87,11 @@ fn ended(target: &Target, reason: EndReason) -> String {
     };
     let totals = target.totals();
     format!(
-        "target {} {}: ended, {why}: {} windows, {} samples, {} lost",
+        "target {} {}: ended, {why}: {}, {}, {} lost",
         target.id().0,
         target.name(),
-        totals.windows,
-        totals.samples,
+        n_of(totals.windows, "window", "windows"),
+        n_of(totals.samples, "sample", "samples"),
         totals.lost
     )
 }

@@ -190,7 +190,7 @@ fn of_events(stats: &Value, figure: &str) -> f64 {
 
 /// What must be 0: the daemon's account of its samples, as Prometheus has stored it.
 const ACCOUNT: &str = "sum(perfd_samples_emitted_total) - sum(perfd_samples_total) \
-    - (sum(perfd_samples_lost_total) or vector(0)) - (sum(perfd_samples_not_raised) or vector(0))";
+    - (sum(perfd_samples_lost_total) or vector(0)) - (sum(perfd_samples_foreign_total) or vector(0)) - (sum(perfd_samples_not_raised) or vector(0))";
 
 #[test]
 fn prometheus_stores_what_the_daemon_does() {

@@ -89,11 +89,12 @@ fn it_is_a_service(machine: &Machine) {
     for (unit, state) in [
         ("perfd.service", "inactive"),
         ("perfd.socket", "inactive"),
-        ("perfd-metrics.socket", "active"),
+        ("perfd-metrics.socket", "inactive"),
     ] {
         assert_eq!(machine.property(unit, "ActiveState"), state, "{unit}");
     }
-    done(machine, "root", "systemctl start perfd.service");
+    let start = "systemctl start perfd-metrics.socket perfd.service";
+    done(machine, "root", start);
     let groups = done(machine, "root", "id -nG alice");
     assert_eq!(groups, "alice perfd-admin\n");
     // She is to be a user like others.

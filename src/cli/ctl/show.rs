@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::control::{Listed, ListedTarget, Stats, TargetState};
+use crate::model::LossReason;
 use crate::sink::encode::figures::n_of;
 
 /// A line for each target, under a heading.
@@ -111,18 +112,24 @@ pub(super) fn stats(stats: &Stats) -> String {
             ),
         );
         for event in &engine.events {
-            let lost: i64 = event.lost.values().sum();
+            let foreign = LossReason::Foreign.to_string();
+            let n_foreign = event.lost.get(&foreign).copied().unwrap_or(0);
+            let lost = event.lost.values().sum::<i64>() - n_foreign;
             let emitted = event
                 .emitted
                 .map_or("unknown".to_owned(), |n| n.to_string());
             line(
                 &format!("  {}", plain(&event.event)),
                 format!(
-                    "{emitted} emitted, {} delivered, {lost} lost",
+                    "{emitted} emitted, {} delivered, {n_foreign} of processes that are no targets, {lost} lost",
                     event.delivered
                 ),
             );
-            for (reason, n) in event.lost.iter().filter(|(_, n)| **n != 0) {
+            for (reason, n) in event
+                .lost
+                .iter()
+                .filter(|(reason, n)| **n != 0 && **reason != foreign)
+            {
                 line(&format!("    {}", plain(reason)), n.to_string());
             }
         }
@@ -210,9 +217,14 @@ mod tests {
     fn stats_say_what_is_lost_and_why() {
         let event = EventFigures {
             event: "cycles".to_owned(),
-            emitted: Some(10),
+            emitted: Some(13),
             delivered: 8,
-            lost: [("ring full".to_owned(), 2), ("queue full".to_owned(), 0)].into(),
+            lost: [
+                ("ring full".to_owned(), 2),
+                ("queue full".to_owned(), 0),
+                ("foreign process".to_owned(), 3),
+            ]
+            .into(),
         };
         let text = stats(&Stats {
             uptime_ns: 10_000_000_000,
@@ -226,7 +238,11 @@ mod tests {
         });
         assert!(text.contains("0.050 s (0.50% of one CPU)"), "{text}");
         assert!(text.contains("1.5 MiB (1.5 MiB own"), "{text}");
-        assert!(text.contains("10 emitted, 8 delivered, 2 lost"), "{text}");
+        assert!(
+            text.contains("13 emitted, 8 delivered, 3 of processes that are no targets, 2 lost"),
+            "{text}"
+        );
+        assert!(!text.contains("foreign process"), "{text}");
         assert!(
             text.contains("ring full") && !text.contains("queue full"),
             "{text}"

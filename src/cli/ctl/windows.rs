@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use base64::Engine as _;
@@ -163,12 +163,17 @@ fn say(text: &str) {
 }
 
 pub(super) fn snapshot(daemon: &mut Daemon<'_>, args: &SnapshotArgs) -> anyhow::Result<Exit> {
-    let format = match args.format.or_else(|| form_of(args.output.as_deref()?)) {
-        None | Some(SnapshotForm::Folded) => SnapshotFormat::Folded,
-        Some(SnapshotForm::Functions) => SnapshotFormat::Functions,
-        Some(SnapshotForm::Svg) => SnapshotFormat::Svg,
-        Some(SnapshotForm::Json) => SnapshotFormat::Json,
-        Some(SnapshotForm::Pprof) => SnapshotFormat::Pprof,
+    let form = match (args.format, &args.output) {
+        (Some(form), _) => form,
+        (None, Some(path)) => form_of(path)?,
+        (None, None) => SnapshotForm::Folded,
+    };
+    let format = match form {
+        SnapshotForm::Folded => SnapshotFormat::Folded,
+        SnapshotForm::Functions => SnapshotFormat::Functions,
+        SnapshotForm::Svg => SnapshotFormat::Svg,
+        SnapshotForm::Json => SnapshotFormat::Json,
+        SnapshotForm::Pprof => SnapshotFormat::Pprof,
     };
     let target = daemon.target(&args.target)?;
     let asked = Request::Snapshot(Snapshot {
@@ -206,11 +211,41 @@ pub(super) fn snapshot(daemon: &mut Daemon<'_>, args: &SnapshotArgs) -> anyhow::
     }
 }
 
-/// The form that a file's ending says.
-fn form_of(path: &std::path::Path) -> Option<SnapshotForm> {
-    let name = path.file_name()?.to_str()?;
+/// The form that a file's ending says; without one it is folded.
+///
+/// # Errors
+/// It says none.
+fn form_of(path: &Path) -> Result<SnapshotForm, Fault> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.ends_with(".pb.gz") {
-        return Some(SnapshotForm::Pprof);
+        return Ok(SnapshotForm::Pprof);
     }
-    SnapshotForm::from_str(path.extension()?.to_str()?, false).ok()
+    let Some(ending) = path.extension() else {
+        return Ok(SnapshotForm::Folded);
+    };
+    let ending = ending.to_string_lossy();
+    SnapshotForm::from_str(&ending, false).map_err(|_| {
+        let what = format!(
+            "output {path:?}: the ending .{ending} says no format of a snapshot (folded, functions, svg, json, pb.gz and pprof do)"
+        );
+        Fault::new(FaultClass::Usage, what).hint("try: --format FORMAT, for any ending")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_says_a_format_of_snapshots_or_is_an_error() {
+        let of = |name: &str| form_of(Path::new(name)).ok();
+        assert_eq!(of("a/x.svg"), Some(SnapshotForm::Svg));
+        assert_eq!(of("x.pb.gz"), Some(SnapshotForm::Pprof));
+        assert_eq!(of("x.pprof"), Some(SnapshotForm::Pprof));
+        assert_eq!(of("x"), Some(SnapshotForm::Folded));
+        assert_eq!(of("x.json"), Some(SnapshotForm::Json));
+        for name in ["x.foo", "x.jsonl", "x.gz"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
 }

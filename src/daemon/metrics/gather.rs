@@ -200,10 +200,17 @@ impl Sources<'_> {
                 metric.figure(&[("event", event)], emitted);
             }
         }
+        let help = "Samples of processes that are no target's, which events of whole CPUs take too: passed over.";
+        let mut metric = text.metric("perfd_samples_foreign_total", Kind::Counter, help);
+        for ((event, reason), n) in &lost {
+            if *reason == LossReason::Foreign {
+                metric.figure(&[("event", event)], (*n).max(0));
+            }
+        }
         let help = "Samples lost, by reason.";
         let mut metric = text.metric("perfd_samples_lost_total", Kind::Counter, help);
         for ((event, reason), n) in &lost {
-            if *reason != LossReason::NotRaised {
+            if !matches!(reason, LossReason::NotRaised | LossReason::Foreign) {
                 metric.figure(
                     &[("event", event), ("reason", &reason.to_string())],
                     (*n).max(0),

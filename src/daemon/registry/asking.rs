@@ -11,7 +11,7 @@ use super::super::selector::Selector;
 use super::super::target::{Owner, State, Target, Ticket};
 use super::{Registry, Said, no_such};
 use crate::control::EndReason;
-use crate::model::{EventSource, Fault, FaultClass, Pid, Rate, TargetId};
+use crate::model::{AskedEvent, EventSource, Fault, FaultClass, Pid, Rate, TargetId};
 use crate::session::engine::{Authority, Member};
 use crate::sys::pidfd::PidFd;
 
@@ -136,7 +136,7 @@ impl Registry {
         if n_ending >= limits.targets {
             return for_a_moment(format!("{n_ending} targets are just ending"));
         }
-        let Authority::User { .. } = asked.authority else {
+        let Authority::User { kernel, .. } = asked.authority else {
             return Ok(());
         };
         let (n_theirs, n_ending) = self.count(|target| target.owner == asked.owner);
@@ -148,6 +148,9 @@ impl Registry {
         }
         if n_ending >= limits.targets_per_user {
             return for_a_moment(format!("{n_ending} targets of yours are just ending"));
+        }
+        if !kernel {
+            check_user_mode(&asked.sampling)?;
         }
         check_user_sampling(&asked.sampling, limits.user_frequency.0)
     }
@@ -306,6 +309,19 @@ fn pid_of(member: &Member) -> Option<Pid> {
     }
 }
 
+/// Of an event in kernel mode alone there would be no sample that the user may see.
+fn check_user_mode(sampling: &Sampling) -> Result<(), Fault> {
+    let in_kernel = |event: &&AskedEvent| !event.spec.modes.user;
+    match sampling.events.iter().find(in_kernel) {
+        None => Ok(()),
+        Some(event) => Err(Fault::new(
+            FaultClass::Permission,
+            format!("event {event}: sampling the kernel is not permitted to this user"),
+        )
+        .hint("it is where kernel.perf_event_paranoid is 1 or less")),
+    }
+}
+
 /// Events are on whole CPUs, so that what a user asks for costs everybody: the kernel's own events alone, no more often than the limit says.
 fn check_user_sampling(sampling: &Sampling, most: u64) -> Result<(), Fault> {
     let limit = |what: String| {
@@ -346,4 +362,28 @@ fn check_user_sampling(sampling: &Sampling, most: u64) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Hz;
+
+    #[test]
+    fn who_may_not_see_the_kernel_is_refused_events_of_the_kernel_alone() {
+        let sampling = |event: &str| Sampling {
+            events: vec!["page-faults", event]
+                .into_iter()
+                .map(|event| event.parse().expect("an event"))
+                .collect(),
+            frequency: Hz(19),
+            python: false,
+        };
+        for event in ["cpu-clock", "cpu-clock:u", "cpu-clock:uk"] {
+            assert_eq!(check_user_mode(&sampling(event)), Ok(()), "{event}");
+        }
+        let refused = check_user_mode(&sampling("cpu-clock:k")).expect_err("refused");
+        assert_eq!(refused.class, FaultClass::Permission);
+        assert!(refused.what.contains("cpu-clock:k"), "{refused}");
+    }
 }

@@ -96,11 +96,18 @@ impl Requests {
         let Ok(target) = scene.registry.target(id) else {
             return;
         };
+        let mut notes = notes.to_vec();
+        if target.leaves_out_kernel() {
+            notes.push(
+                "user mode only: sampling the kernel is not permitted to this user where kernel.perf_event_paranoid is above 1"
+                    .to_owned(),
+            );
+        }
         let attached = Attached {
             target: id.0,
             name: target.name().to_owned(),
             events: target.events(),
-            notes: notes.to_vec(),
+            notes,
         };
         // Which events there are is known only now.
         let limits = &scene.registry.config().limits;
