@@ -44,6 +44,9 @@ pub struct ListedTarget {
     pub what: TargetChoice,
     /// Whether it runs.
     pub state: TargetState,
+    /// Why it does not, if not for want of something that runs.
+    #[serde(default)]
+    pub why: Option<String>,
     /// The user who asked for it; `None`: it stands in the configuration.
     pub owner: Option<u32>,
     /// The events as they are sampled.
@@ -70,7 +73,7 @@ pub struct ListedTarget {
 pub enum TargetState {
     /// It is being sampled.
     Running,
-    /// A configured one of which nothing runs at present.
+    /// A configured one of which nothing runs at present, or that could not be sampled.
     Waiting,
 }
 

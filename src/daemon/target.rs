@@ -185,6 +185,12 @@ impl Target {
         )
     }
 
+    /// Why it waits, if not for want of something that runs.
+    pub fn why_not(&self) -> Option<&str> {
+        let said = self.said.as_deref().filter(|_| !self.is_running());
+        said.filter(|why| !why.is_empty())
+    }
+
     /// Whether samples in kernel mode are not for who has asked for it.
     pub fn leaves_out_kernel(&self) -> bool {
         matches!(self.authority, Authority::User { kernel: false, .. })

@@ -96,6 +96,22 @@ fn a_target_ends_with_its_client_unless_it_is_kept() {
 }
 
 #[test]
+fn a_configured_target_that_cannot_be_sampled_says_why_in_the_list() {
+    let Some(daemon) = Daemon::start(&Circumstances {
+        config: "[[target]]\nhost = true\nevents = [\"sched:perfd_no_such\"]\n",
+        ..Circumstances::default()
+    }) else {
+        return;
+    };
+    let mut client = daemon.client();
+    let target = listed(&mut client, "host", |target| target["why"].is_string());
+    assert_eq!(target["state"], "waiting");
+    let why = target["why"].as_str().expect("a text");
+    assert!(why.contains("perfd_no_such"), "{why}");
+    daemon.end();
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_the_answer_says_why() {
     let Some(daemon) = Daemon::start(&Circumstances {
         config: "[limits]\ntargets = 1\nengines = 1\n",

@@ -156,6 +156,7 @@ fn answer(clients: &mut Clients, heard: Heard, attached: &mpsc::SyncSender<Attac
                 name: "bench".to_owned(),
                 what: TargetChoice::Pid(42),
                 state: TargetState::Running,
+                why: None,
                 owner: Some(0),
                 events,
                 phase: None,

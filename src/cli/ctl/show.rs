@@ -47,6 +47,11 @@ pub(super) fn list(listed: &Listed) -> String {
         text += line.trim_end();
         text.push('\n');
     }
+    for it in &listed.targets {
+        if let Some(why) = &it.why {
+            let _ = writeln!(text, "{} waits: {}", plain(&it.name), plain(why));
+        }
+    }
     text
 }
 
@@ -192,6 +197,7 @@ mod tests {
             name: "bench\x1b[31m".to_owned(),
             what: TargetChoice::Pid(4242),
             state: TargetState::Running,
+            why: None,
             owner: Some(1000),
             events: vec!["cycles".to_owned(), "instructions".to_owned()],
             phase: Some(Phase("warm-up".to_owned())),
@@ -203,12 +209,24 @@ mod tests {
             keep: true,
         };
         let text = list(&Listed {
-            targets: vec![target],
+            targets: vec![target.clone()],
         });
         assert_eq!(
             text,
             "TARGET  NAME        WHAT      STATE    OWNER  EVENTS               PHASE    AGE   SAMPLES  LOST\n\
              7       bench?[31m  pid 4242  running  1000   cycles,instructions  warm-up  1d1h  100      0\n"
+        );
+        let waits = ListedTarget {
+            state: TargetState::Waiting,
+            why: Some("no such event".to_owned()),
+            ..target
+        };
+        let text = list(&Listed {
+            targets: vec![waits],
+        });
+        assert!(
+            text.ends_with("  0\nbench?[31m waits: no such event\n"),
+            "{text}"
         );
         assert_eq!(list(&Listed { targets: vec![] }).lines().count(), 1);
     }

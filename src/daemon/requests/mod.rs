@@ -200,6 +200,7 @@ impl Requests {
                 true => TargetState::Running,
                 false => TargetState::Waiting,
             },
+            why: target.why_not().map(str::to_owned),
             owner: uid(target.owner()),
             events: target.events(),
             phase: phase.map(|phase| Phase(phase.to_owned())),
