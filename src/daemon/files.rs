@@ -220,7 +220,7 @@ impl Writing {
             .into_iter()
             .map(|error| {
                 let waits = match error {
-                    StoreError::Write { .. } => "; windows wait in memory, as far as [files] max_bytes lets them, and are written when that is mended",
+                    StoreError::Write { .. } => "; windows wait in memory, up to twice [files] max_bytes, and are written when that is mended",
                     _ => "",
                 };
                 format!("{:#}{waits}", anyhow::Error::new(error))

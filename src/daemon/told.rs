@@ -22,12 +22,14 @@ pub(super) fn tell(log: &Log, registry: &Registry, said: &Said) {
             log.info(format!("target {}: refused ({:?})", target.0, fault.class));
         }
         Said::Marked {
-            target, sequence, ..
+            target,
+            phase,
+            sequence,
+            ..
         } => {
-            let phase = registry.target(*target).map(Target::present);
             let what = match phase {
-                Ok((None, _)) => "its phase ends before",
-                _ => "a phase begins with",
+                None => "its phase ends before",
+                Some(_) => "a phase begins with",
             };
             log.info(format!(
                 "target {}{}: {what} window {sequence}",

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::own_daemon::client::Client;
 use super::own_daemon::{Circumstances, Daemon};
 use super::support::compile_c;
-use super::{WORKER, Worker, until};
+use super::{WORKER, Worker, logged, until};
 
 /// A window's samples by function, and its phase.
 fn functions(window: &Value) -> (Option<String>, bool, bool) {
@@ -52,6 +52,8 @@ fn two_functions_in_two_phases_are_each_in_its_own() {
     let in_two = mark(&mut client, target, Some("two"));
     let behind = mark(&mut client, target, None);
     assert!(two < in_two && in_two < behind);
+    logged(&daemon, &format!("a phase begins with window {two}"));
+    logged(&daemon, &format!("its phase ends before window {behind}"));
 
     let whole = snapshot(&mut client, target, "start");
     let text = whole["text"].as_str().expect("text");

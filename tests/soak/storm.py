@@ -18,10 +18,12 @@ FIGURES = ["open_files", "threads", "children", "ring_bytes", "bpf_map_bytes", "
 
 # Storms of which the second must leave no more memory than the first.
 STORMS = 2
-# By so much more it may be all the same: stacks, modules and names of threads go when there are many, and the second has met what the first has not.
-SLACK = 16 << 20
-# And so much more than in the beginning.
+# By so much more it may be all the same: what the second has met and the first has not.
+SLACK = 12 << 20
+# And so much more than in the beginning: stacks, modules and names of threads go when there are many.
 MOST_LEFT = 32 << 20
+# What is so little above the beginning is not waited for to fall.
+LOW = 16 << 20
 
 # So many times in a row figures are the same when nothing moves any more: 10 windows.
 STEADY = 50
@@ -237,7 +239,7 @@ keep_bytes = "4MiB"
             memory = stats["rss_anon_bytes"]
             if least is None or memory < least - 2**20:
                 least, fell = memory, time.monotonic()
-            is_low = base is None or memory <= base["rss_anon_bytes"] + SLACK or time.monotonic() > fell + FALLS_WITHIN
+            is_low = base is None or memory <= base["rss_anon_bytes"] + LOW or time.monotonic() > fell + FALLS_WITHIN
             figures = [stats[figure] for figure in FIGURES]
             n_same = n_same + 1 if figures == before else 0
             before = figures

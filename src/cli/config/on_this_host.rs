@@ -32,7 +32,7 @@ fn group(name: &str) -> Option<String> {
     let is_default = Config::default().admin_group.as_deref() == Some(name);
     match Group::from_name(name) {
         Ok(None) if !is_default => Some(format!(
-            "admin_group {name:?}: this host has no such group; nobody but root is an administrator"
+            "admin_group {name:?}: this host has no such group; so that it has no members"
         )),
         _ => None,
     }

@@ -106,6 +106,7 @@ pub(super) fn stats(stats: &Stats) -> String {
             clients.windows_sent, clients.windows_merged, clients.windows_dropped
         ),
     );
+    let foreign = LossReason::Foreign.to_string();
     for engine in &stats.engines {
         line(
             &format!("engine {}", engine.engine),
@@ -117,7 +118,6 @@ pub(super) fn stats(stats: &Stats) -> String {
             ),
         );
         for event in &engine.events {
-            let foreign = LossReason::Foreign.to_string();
             let n_foreign = event.lost.get(&foreign).copied().unwrap_or(0);
             let lost = event.lost.values().sum::<i64>() - n_foreign;
             let emitted = event

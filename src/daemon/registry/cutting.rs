@@ -123,12 +123,13 @@ impl Registry {
         if let Some(mark) = cut.and_then(|cut| cut.mark.as_mut()) {
             let sequence = first_window + sequence;
             mark.sequence = Some(sequence);
-            let ticket = mark.ticket;
-            self.say(Said::Marked {
+            let said = Said::Marked {
                 target: id,
-                ticket,
+                ticket: mark.ticket,
+                phase: mark.phase.clone(),
                 sequence,
-            });
+            };
+            self.say(said);
         }
     }
 
@@ -172,6 +173,7 @@ impl Registry {
                 self.said.push_back(Said::Marked {
                     target: id,
                     ticket: mark.ticket,
+                    phase: target.phase.clone(),
                     sequence: target.sequence,
                 });
             }

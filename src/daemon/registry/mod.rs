@@ -72,6 +72,8 @@ pub enum Said {
         target: TargetId,
         /// Who waits.
         ticket: Ticket,
+        /// The new phase; `None`: the one before has ended, and none begins.
+        phase: Option<String>,
         /// The first window of the new phase.
         sequence: u64,
     },
